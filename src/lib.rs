@@ -1,0 +1,1 @@
+//! shopwire: the server library.

@@ -1,0 +1,2 @@
+//! The `shopwire` program.
+fn main() {}
