@@ -1,1 +1,4 @@
 //! shopwire: the server library.
+
+pub mod access;
+pub mod event;
