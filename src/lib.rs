@@ -1,1 +1,3 @@
 //! shopwire: the server library.
+
+pub mod wire;
