@@ -10,11 +10,13 @@
 //! proxies), [`request`], [`client_address`], [`handshake`] and [`origin`], [`response`], and then
 //! [`message`] inwards and [`frame`] outwards until it ends for one of the reasons in [`close`].
 
+pub mod client_address;
 pub mod close;
 pub mod frame;
 pub mod handshake;
 pub mod message;
 pub mod origin;
+pub mod proxy_header;
 pub mod request;
 pub mod response;
 
