@@ -2,3 +2,4 @@
 
 pub mod access;
 pub mod event;
+pub mod wire;
