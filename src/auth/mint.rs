@@ -11,6 +11,9 @@ use super::claims::check_id;
 use super::keys::KeySettings;
 use crate::access::Role;
 
+/// From this length on, a token may last up to a second longer than asked for.
+const ROUNDED_FROM: Duration = Duration::from_secs(60);
+
 /// Whom a token is for.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
@@ -50,8 +53,7 @@ pub fn mint(
         claims.insert("sid".into(), session.into());
     }
     claims.insert("iat".into(), (now_ms / 1000).into());
-    let ends_ms = u128::from(now_ms) + ttl.as_millis();
-    claims.insert("exp".into(), seconds(ends_ms));
+    claims.insert("exp".into(), ends(now_ms, ttl));
     if let Some(issuer) = &keys.issuer {
         claims.insert("iss".into(), issuer.as_str().into());
     }
@@ -66,10 +68,12 @@ pub fn mint(
     .map_err(|error| format!("the token cannot be signed: {error}"))
 }
 
-/// Whole where it can be, as most readers of tokens expect; a fraction only for a ttl that has one.
-fn seconds(ms: u128) -> Value {
-    match u64::try_from(ms) {
-        Ok(ms) if ms % 1000 == 0 => (ms / 1000).into(),
+/// When the token ends, in seconds: a whole number, as many readers of tokens expect, where the rounding
+/// up does not matter.
+fn ends(now_ms: u64, ttl: Duration) -> Value {
+    let ms = u128::from(now_ms) + ttl.as_millis();
+    match u64::try_from(ms.div_ceil(1000)) {
+        Ok(seconds) if ttl >= ROUNDED_FROM => seconds.into(),
         _ => (ms as f64 / 1000.0).into(),
     }
 }
