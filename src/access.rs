@@ -88,6 +88,12 @@ impl RoleMask {
         RoleMask(self.0 & other.0)
     }
 
+    /// The roles in either set.
+    #[must_use]
+    pub fn union(self, other: RoleMask) -> RoleMask {
+        RoleMask(self.0 | other.0)
+    }
+
     /// Whether no role is in the set.
     pub fn is_empty(self) -> bool {
         self.0 == 0

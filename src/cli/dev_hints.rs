@@ -9,12 +9,13 @@ use crate::config::Config;
 /// How long the printed tokens are good: a working day.
 const TTL: Duration = Duration::from_secs(12 * 3600);
 
-/// The text for a server that listens on `port`, its lines ready for stderr.
+/// The text for a server that listens on `port`; `program` is how to call this program. Its lines ready for stderr.
 ///
 /// # Errors
 /// A sentence, if no token can be made.
-pub fn dev_hints(config: &Config, port: u16, now_ms: u64) -> Result<String, String> {
+pub fn dev_hints(config: &Config, port: u16, program: &str, now_ms: u64) -> Result<String, String> {
     let address = std::net::SocketAddr::new(config.host, port);
+    let program = quoted(program);
     let socket = quoted(&config.socket.display().to_string());
     let token = |user, role| {
         let subject = Subject {
@@ -36,10 +37,10 @@ pub fn dev_hints(config: &Config, port: u16, now_ms: u64) -> Result<String, Stri
          \x20 customer dev-customer: {customer}\n\
          \n\
          Watch, in a second terminal:\n\
-         \x20 shopwire tail --url ws://{address}/api/ws --namespaces orders --token {admin}\n\
+         \x20 {program} tail --url ws://{address}/api/ws --namespaces orders --token {admin}\n\
          \n\
          Send, in a third:\n\
-         \x20 echo '{EVENT}' | shopwire emit - --socket {socket}\n\
+         \x20 echo '{EVENT}' | {program} emit - --socket {socket}\n\
          \n\
          In a browser's console:\n\
          \x20 ws = new WebSocket(\"ws://{address}/api/ws\", [\"shopwire.v1\", \"token.{admin}\"]); \

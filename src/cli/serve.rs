@@ -6,9 +6,12 @@ use std::process::ExitCode;
 use env_logger::Env;
 use serde_json::json;
 
+use super::dev_hints::dev_hints;
 use super::server_flags::ServerFlags;
-use super::{WRONG_USAGE, fail};
+use super::{FAILED, WRONG_USAGE, fail};
 use crate::config::{Config, LogFormat};
+use crate::router::wall_ms;
+use crate::server::Server;
 
 /// Run the server
 #[derive(clap::Args)]
@@ -35,7 +38,28 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             config.host
         );
     }
-    crate::server::run(config)
+    serve(config).unwrap_or_else(|message| fail(FAILED, message))
+}
+
+fn serve(config: Config) -> Result<ExitCode, String> {
+    let hinted = config.dev.then(|| config.clone());
+    let server = Server::open(config)?;
+    if let Some(config) = hinted {
+        let hints = dev_hints(&config, server.port(), &program(), wall_ms())?;
+        // Whoever closed stderr does not want to read it.
+        let _ = std::io::stderr().write_all(hints.as_bytes());
+    }
+    server.run()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// This program as another terminal can call it: by name if it was found by name, else by path.
+fn program() -> String {
+    let called = std::env::args().next().unwrap_or_default();
+    if !called.contains('/') {
+        return called;
+    }
+    std::env::current_exe().map_or(called, |path| path.display().to_string())
 }
 
 /// Log lines go to stderr; RUST_LOG says which, `info` and up by default.

@@ -346,6 +346,11 @@ impl EventType {
         (kind.name() == name).then_some(kind)
     }
 
+    /// Whether a customer's browser may publish it about that customer itself.
+    pub fn is_publishable(self) -> bool {
+        PUBLISHABLE.contains(&self)
+    }
+
     /// The namespace it belongs to.
     pub fn namespace(self) -> Namespace {
         CATALOGUE[self as usize].namespace

@@ -6,6 +6,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
+/// Whether this address is a trusted proxy's.
+pub fn is_trusted(ip: IpAddr, trusted: &[IpNet]) -> bool {
+    trusted.iter().any(|net| net.contains(&ip))
+}
+
 /// The client's address: the peer's own, or where the peer is a trusted proxy, the first address
 /// from the right of X-Forwarded-For that is not a trusted proxy's.
 ///
@@ -16,9 +21,8 @@ pub fn client_ip<'a>(
     trusted: &[IpNet],
     forwarded_for: impl Iterator<Item = &'a str>,
 ) -> IpAddr {
-    let is_trusted = |ip: &IpAddr| trusted.iter().any(|net| net.contains(ip));
     let mut client = peer.to_canonical();
-    if !is_trusted(&client) {
+    if !is_trusted(client, trusted) {
         return client;
     }
     let lines: Vec<&str> = forwarded_for.collect();
@@ -27,7 +31,7 @@ pub fn client_ip<'a>(
             break;
         };
         client = ip;
-        if !is_trusted(&client) {
+        if !is_trusted(client, trusted) {
             break;
         }
     }

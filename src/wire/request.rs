@@ -116,6 +116,13 @@ impl<'a> Request<'a> {
         self.query
     }
 
+    /// The names of all header lines, in order, as they were written.
+    pub fn names(&self) -> impl Iterator<Item = &'a str> {
+        self.headers[..self.header_count]
+            .iter()
+            .map(|header| header.name)
+    }
+
     /// Whether the client speaks HTTP/1.1; otherwise it is HTTP/1.0.
     pub fn is_http_11(&self) -> bool {
         self.minor_version == 1
