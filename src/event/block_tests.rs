@@ -229,6 +229,12 @@ fn a_builder_begins_anew_after_each_block() {
         (first.frames.len(), second.frames.len(), second.first_id()),
         (1, 1, 2)
     );
+    let named = r#"{"type":"order:deleted","data":{"orderId":"1","customerId":"c"}}"#;
+    for id in [3, 4] {
+        push(&mut builder, named, id).unwrap();
+        let block = finish(&mut builder);
+        assert_eq!((block.names.len(), &*block.text), (1, "c"));
+    }
     let empty = finish(&mut builder);
     assert_eq!(
         (empty.first_id(), empty.last_id(), empty.bytes.len()),

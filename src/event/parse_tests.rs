@@ -401,6 +401,11 @@ fn a_parser_forgets_the_line_before() {
             .parse(to(r#"{"owners":["o"],"userIds":[]}"#).as_bytes())
             .is_err()
     );
+    let other = to(r#"{"excludeUserIds":["y"]}"#);
+    let Ok(Line::Event(event)) = parser.parse(other.as_bytes()) else {
+        panic!("a valid line");
+    };
+    assert_eq!(event.targets.all_names().collect::<Vec<_>>(), ["y"]);
     let plain = order_with("");
     let Ok(Line::Event(event)) = parser.parse(plain.as_bytes()) else {
         panic!("a valid line");
