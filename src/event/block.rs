@@ -320,3 +320,7 @@ impl Digits {
         &self.digits[self.start..]
     }
 }
+
+#[cfg(test)]
+#[path = "block_tests.rs"]
+mod tests;

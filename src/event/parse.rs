@@ -359,3 +359,7 @@ fn is_null(document: Document<'_, '_>, at: usize) -> bool {
 fn payload(field: impl Into<String>, fault: &str) -> Refusal {
     Refusal::field(Code::InvalidPayload, field, fault)
 }
+
+#[cfg(test)]
+#[path = "parse_tests.rs"]
+mod tests;
