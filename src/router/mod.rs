@@ -45,6 +45,7 @@ pub struct Router {
     registry: Registry,
     listener: TcpListener,
     accepting: accept::Accepting,
+    emitters_waiting: accept::Waiting,
     ingest: Option<Ingest>,
     emitters: Slab<Emitter>,
     generation: u32,
@@ -114,6 +115,7 @@ impl Router {
             registry,
             listener,
             accepting: accept::Accepting::default(),
+            emitters_waiting: accept::Waiting::default(),
             ingest: Some(Ingest {
                 listener: ingest,
                 path: ingest_path,
@@ -141,8 +143,8 @@ impl Router {
     /// Takes note of an event of the poll.
     pub fn on_event(&mut self, event: &mio::event::Event) {
         match event.token() {
-            LISTENER => self.accepting.ready(),
-            INGEST => self.accept_emitters(),
+            LISTENER => self.accepting.waiting.ready(),
+            INGEST => self.emitters_waiting.ready(),
             Token(token) => {
                 let (key, generation) = (token & 0xFFFF_FFFF, (token & !ROUTER) >> 32);
                 if let Some(emitter) = self.emitters.get_mut(key)
@@ -160,6 +162,7 @@ impl Router {
         self.take_from_reactors(now);
         self.announce_gone(now);
         self.dispatch();
+        self.accept_emitters(now.instant);
         self.read_emitters(now);
         self.accept_sockets(now.instant);
         self.advance_drain(now.instant);
@@ -171,7 +174,8 @@ impl Router {
     /// Whether there is work that no event of the poll will tell of.
     pub fn has_work(&self) -> bool {
         self.lanes.iter().any(|lane| lane.up.has_messages())
-            || self.accepting.is_ready()
+            || self.accepting.waiting.is_ready()
+            || self.emitters_waiting.is_ready()
             || (!self.is_clogged() && !self.ready.is_empty())
     }
 
@@ -181,8 +185,13 @@ impl Router {
             Drain::Emitters { until } | Drain::Reactors { until, .. } => Some(until),
             Drain::No | Drain::Done => None,
         };
-        [self.presence.deadline(), self.accepting.deadline(), drain]
+        let accepting = [
+            self.accepting.waiting.deadline(),
+            self.emitters_waiting.deadline(),
+        ];
+        [self.presence.deadline(), drain]
             .into_iter()
+            .chain(accepting)
             .flatten()
             .min()
     }
@@ -215,6 +224,7 @@ impl Router {
     }
 
     fn remove_ingest_socket(&mut self) {
+        self.emitters_waiting = accept::Waiting::default();
         if let Some(mut ingest) = self.ingest.take() {
             if let Err(error) = self.registry.deregister(&mut ingest.listener) {
                 log::debug!("deregistering the ingest socket failed: {error}");
@@ -294,14 +304,15 @@ impl Router {
         self.lanes.iter().any(|lane| lane.down.waiting() > 0)
     }
 
-    fn accept_emitters(&mut self) {
-        loop {
+    fn accept_emitters(&mut self, now: Instant) {
+        while self.emitters_waiting.begin(now) {
             let Some(ingest) = &self.ingest else { return };
             let mut stream = match ingest.listener.accept() {
                 Ok((stream, _)) => stream,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return log::warn!("accepting an emitter failed: {error}"),
+                Err(error) => {
+                    self.emitters_waiting.failed(&error, now);
+                    continue;
+                }
             };
             if self.emitters.len() == limits::EMITTERS_MAX {
                 log::warn!(
