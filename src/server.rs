@@ -117,7 +117,6 @@ impl Server {
                 registry,
                 listener,
                 ingest,
-                shared.config.socket.clone(),
                 sequencer(&shared, started),
                 lanes,
             )?);

@@ -27,7 +27,7 @@ impl Reactor {
             return self.out.clear();
         };
         if let Some(outbox) = &mut connection.outbox {
-            outbox.push_copy(&self.out);
+            outbox.push_answer(&self.out);
         } else {
             match write(&mut connection.stream, &self.out) {
                 Ok(taken) if taken == self.out.len() => {}
@@ -40,7 +40,7 @@ impl Reactor {
                     } else {
                         left_of_frame(&self.out, taken, 0)
                     });
-                    outbox.push_copy(rest);
+                    outbox.push_answer(rest);
                     connection.outbox = Some(Box::new(outbox));
                 }
                 Err(_) => {

@@ -13,6 +13,7 @@ mod sequencer;
 
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -65,9 +66,14 @@ pub struct Router {
     refusals: LogThrottle,
 }
 
-struct Ingest {
-    listener: UnixListener,
-    path: PathBuf,
+/// The ingest socket, with its file.
+pub struct Ingest {
+    /// Where emitters come in.
+    pub listener: UnixListener,
+    /// The socket file, removed at a clean exit ...
+    pub path: PathBuf,
+    /// ... if it is still this one (device and inode): another server may have taken the path.
+    pub file: (u64, u64),
 }
 
 struct PendingDisconnect {
@@ -102,13 +108,12 @@ impl Router {
         shared: Arc<Shared>,
         registry: Registry,
         mut listener: TcpListener,
-        mut ingest: UnixListener,
-        ingest_path: PathBuf,
+        mut ingest: Ingest,
         sequencer: Sequencer,
         lanes: Vec<Lane>,
     ) -> io::Result<Self> {
         registry.register(&mut listener, LISTENER, Interest::READABLE)?;
-        registry.register(&mut ingest, INGEST, Interest::READABLE)?;
+        registry.register(&mut ingest.listener, INGEST, Interest::READABLE)?;
         let epoch = shared.epoch;
         Ok(Self {
             shared,
@@ -116,10 +121,7 @@ impl Router {
             listener,
             accepting: accept::Accepting::default(),
             emitters_waiting: accept::Waiting::default(),
-            ingest: Some(Ingest {
-                listener: ingest,
-                path: ingest_path,
-            }),
+            ingest: Some(ingest),
             emitters: Slab::new(),
             generation: 0,
             ready: Vec::new(),
@@ -229,12 +231,7 @@ impl Router {
             if let Err(error) = self.registry.deregister(&mut ingest.listener) {
                 log::debug!("deregistering the ingest socket failed: {error}");
             }
-            if let Err(error) = std::fs::remove_file(&ingest.path) {
-                log::warn!(
-                    "could not remove the socket file {}: {error}",
-                    ingest.path.display()
-                );
-            }
+            ingest.remove_file();
         }
     }
 
@@ -577,6 +574,19 @@ impl Router {
                     self.drain = Drain::Done;
                 }
             }
+        }
+    }
+}
+
+impl Ingest {
+    fn remove_file(&self) {
+        let is_ours = std::fs::symlink_metadata(&self.path)
+            .is_ok_and(|found| (found.dev(), found.ino()) == self.file);
+        if is_ours && let Err(error) = std::fs::remove_file(&self.path) {
+            log::warn!(
+                "could not remove the socket file {}: {error}",
+                self.path.display()
+            );
         }
     }
 }
