@@ -1,0 +1,154 @@
+//! What the kernel says about a process: memory and CPU, and the limit on open files.
+
+use std::fs;
+use std::time::Duration;
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+/// Memory of a process, in bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Memory {
+    /// Resident set.
+    pub rss: u64,
+    /// The same with shared pages divided among those who share them.
+    pub pss: u64,
+}
+
+/// CPU time a process has used.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cpu {
+    /// In its own code.
+    pub user: Duration,
+    /// In the kernel on its behalf.
+    pub system: Duration,
+}
+
+impl Cpu {
+    /// Both together.
+    pub fn total(self) -> Duration {
+        self.user + self.system
+    }
+}
+
+impl std::ops::Sub for Cpu {
+    type Output = Cpu;
+
+    fn sub(self, earlier: Cpu) -> Cpu {
+        Cpu {
+            user: self.user.saturating_sub(earlier.user),
+            system: self.system.saturating_sub(earlier.system),
+        }
+    }
+}
+
+/// Memory of process `pid` now.
+///
+/// # Errors
+/// Where /proc does not say, because the process is gone or another user's.
+pub fn memory(pid: u32) -> Result<Memory, String> {
+    let path = format!("/proc/{pid}/smaps_rollup");
+    let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+    let field = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    };
+    match (field("Rss:"), field("Pss:")) {
+        (Some(rss), Some(pss)) => Ok(Memory {
+            rss: rss * 1024,
+            pss: pss * 1024,
+        }),
+        _ => Err(format!("{path} has no Rss and Pss")),
+    }
+}
+
+/// CPU time of process `pid` so far, all threads.
+///
+/// # Errors
+/// Where /proc does not say.
+pub fn cpu(pid: u32) -> Result<Cpu, String> {
+    let path = format!("/proc/{pid}/stat");
+    let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+    parse_cpu(&text, rustix::param::clock_ticks_per_second())
+        .ok_or_else(|| format!("{path} has no CPU times"))
+}
+
+/// Memory the kernel holds for all TCP sockets of this machine, in bytes, where it says.
+pub fn kernel_tcp_memory() -> Option<u64> {
+    let text = fs::read_to_string("/proc/net/sockstat").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("TCP:"))?;
+    let pages: u64 = line
+        .split_whitespace()
+        .skip_while(|word| *word != "mem")
+        .nth(1)?
+        .parse()
+        .ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
+/// Raises the soft limit of open files to the hard one.
+///
+/// # Errors
+/// Where that is fewer than `needed`: with the command that helps.
+pub fn raise_file_limit(needed: u64) -> Result<(), String> {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        setrlimit(Resource::Nofile, limit)
+            .map_err(|error| format!("cannot raise the limit of open files: {error}"))?;
+    }
+    match limit.current {
+        Some(current) if current < needed => Err(format!(
+            "{needed} open files are needed and {current} allowed; run this first: \
+             sudo prlimit --pid $$ --nofile={needed}:{needed}"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Reads user and system time from the text of a stat file. The program's name, in parentheses, may
+/// itself hold spaces and parentheses.
+fn parse_cpu(text: &str, ticks_per_second: u64) -> Option<Cpu> {
+    let (_, fields) = text.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace().skip(11);
+    let mut time = || {
+        let ticks: u64 = fields.next()?.parse().ok()?;
+        Some(Duration::from_secs_f64(
+            ticks as f64 / ticks_per_second as f64,
+        ))
+    };
+    Some(Cpu {
+        user: time()?,
+        system: time()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn cpu_times_stand_behind_the_name_whatever_it_is() {
+        let text = "42 (a) b) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20";
+        let cpu = parse_cpu(text, 100).unwrap();
+        assert_eq!(cpu.user, Duration::from_millis(2500));
+        assert_eq!(cpu.system, Duration::from_millis(500));
+        assert!(parse_cpu("42 (a", 100).is_none());
+    }
+
+    #[test]
+    fn this_process_can_be_read() {
+        let memory = memory(std::process::id()).unwrap();
+        assert!(memory.rss >= memory.pss && memory.pss > 0);
+        cpu(std::process::id()).unwrap();
+    }
+
+    #[test]
+    fn a_limit_that_does_not_suffice_names_the_command() {
+        if getrlimit(Resource::Nofile).maximum.is_some() {
+            let message = raise_file_limit(u64::MAX).unwrap_err();
+            assert!(message.contains("sudo prlimit"), "{message}");
+        }
+        raise_file_limit(1).unwrap();
+    }
+}

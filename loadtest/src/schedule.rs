@@ -1,0 +1,90 @@
+//! When each event is meant to be sent.
+//!
+//! The schedule is fixed before the first event (open loop): a server or client that falls behind
+//! does not slow it down, and latency is counted from the intended time, waiting included.
+
+use std::time::{Duration, Instant};
+
+/// Events at even distances from a start.
+#[derive(Debug, Clone, Copy)]
+pub struct Schedule {
+    start: Instant,
+    events: u32,
+    rate: f64,
+}
+
+impl Schedule {
+    /// `rate` events a second for `seconds`, at least one.
+    pub fn new(start: Instant, rate: f64, seconds: f64) -> Self {
+        Self {
+            start,
+            events: ((rate * seconds).round() as u32).max(1),
+            rate,
+        }
+    }
+
+    /// How many events there are.
+    pub fn events(&self) -> u32 {
+        self.events
+    }
+
+    /// When the first event is due.
+    pub fn start(&self) -> Instant {
+        self.start
+    }
+
+    /// When the last event's interval is over.
+    pub fn end(&self) -> Instant {
+        self.intended(self.events)
+    }
+
+    /// When event `number`, counted from 0, is due.
+    pub fn intended(&self, number: u32) -> Instant {
+        self.start + Duration::from_secs_f64(f64::from(number) / self.rate)
+    }
+
+    /// How many events are due at `now`.
+    pub fn due(&self, now: Instant) -> u32 {
+        let Some(passed) = now.checked_duration_since(self.start) else {
+            return 0;
+        };
+        // The estimate may be off by one through rounding; the intended time decides.
+        let mut due = (passed.as_secs_f64() * self.rate) as u32;
+        while due < self.events && self.intended(due) <= now {
+            due += 1;
+        }
+        due.min(self.events)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_spread_evenly_and_none_is_forgotten() {
+        let start = Instant::now();
+        let schedule = Schedule::new(start, 5.0, 10.0);
+        assert_eq!(schedule.events(), 50);
+        assert_eq!(schedule.intended(0), start);
+        assert_eq!(schedule.intended(5), start + Duration::from_secs(1));
+        assert_eq!(schedule.end(), start + Duration::from_secs(10));
+        assert_eq!(Schedule::new(start, 0.001, 1.0).events(), 1);
+    }
+
+    #[test]
+    fn due_agrees_with_the_intended_times() {
+        let start = Instant::now();
+        let schedule = Schedule::new(start, 333.3, 3.0);
+        assert_eq!(schedule.due(start - Duration::from_secs(1)), 0);
+        for number in 0..schedule.events() {
+            let intended = schedule.intended(number);
+            assert_eq!(schedule.due(intended), number + 1);
+            assert!(schedule.due(intended - Duration::from_nanos(1)) <= number);
+        }
+        assert_eq!(
+            schedule.due(start + Duration::from_secs(60)),
+            schedule.events()
+        );
+    }
+}

@@ -1,0 +1,69 @@
+//! Who a connection is: the keys that sign tokens, and the way from a token to an [`Identity`].
+//!
+//! Owns the rules for keys and claims. Pure: no sockets, no files and no clock (`now` is passed in).
+//! `config` fills [`KeySettings`], the reactors judge tokens with one [`Verifier`] each, and `cli`
+//! makes tokens with [`mint`].
+
+mod claims;
+mod keys;
+mod mint;
+mod verifier;
+
+use std::fmt;
+
+use crate::access::Role;
+
+pub use keys::{KeySettings, Secret, check_jwks, check_public_key};
+pub use mint::{Subject, mint};
+pub use verifier::Verifier;
+
+/// The longest token that is looked at, in bytes: what also fits into a request head of 8 KiB.
+pub const TOKEN_MAX_BYTES: usize = 8 * 1024;
+
+/// What a good token says about its bearer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The user's id (`sub` or `userId`).
+    pub user: String,
+    /// The user's role; never [`Role::Public`].
+    pub role: Role,
+    /// The session's id (`sid` or `sessionId`).
+    pub session: Option<String>,
+    /// When the token ends, in ms since the epoch, leeway not included.
+    pub expires_at: u64,
+}
+
+/// Why a token is not taken. The sentences are for the client and hold nothing of the token or a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenError {
+    /// Everything about the token is good but its time.
+    Expired,
+    /// Anything else, with the sentence that says what.
+    Refused(String),
+}
+
+impl TokenError {
+    /// The machine-readable code of an `error` message: `token_expired` or `unauthorized`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            TokenError::Expired => "token_expired",
+            TokenError::Refused(_) => "unauthorized",
+        }
+    }
+
+    /// The sentence for the client.
+    pub fn message(&self) -> &str {
+        match self {
+            TokenError::Expired => "the token has expired",
+            TokenError::Refused(sentence) => sentence,
+        }
+    }
+}
+
+impl fmt::Display for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message())
+    }
+}
+
+impl std::error::Error for TokenError {}

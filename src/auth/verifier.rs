@@ -1,0 +1,134 @@
+//! From a token to an identity.
+//!
+//! Owns the choice of the key. The library's own checks of claims are all turned off: they read the
+//! system's clock, forgive 60 s and pass over `nbf`; `claims` does them instead.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
+
+use super::claims::{Claims, Expected};
+use super::keys::{Key, KeySettings, Origin};
+use super::{Identity, TOKEN_MAX_BYTES, TokenError};
+
+/// Judges tokens. Built once; the keys are parsed then and never again.
+pub struct Verifier {
+    keys: Vec<Key>,
+    set_len: usize,
+    issuer: Option<String>,
+    audience: Option<String>,
+    leeway: Duration,
+}
+
+impl Verifier {
+    /// Reads the configured keys. With none of them every token is refused.
+    ///
+    /// # Errors
+    /// A sentence about the key that cannot be used.
+    pub fn new(settings: &KeySettings) -> Result<Verifier, String> {
+        let mut keys = Vec::new();
+        keys.extend(settings.secret.as_ref().map(Key::from_secret));
+        if let Some((path, pem)) = &settings.public_key_pem {
+            keys.push(Key::from_pem(pem).map_err(|why| format!("{}: {why}", path.display()))?);
+        }
+        let mut set_len = 0;
+        if let Some((path, json)) = &settings.jwks {
+            let set = Key::from_jwks(json).map_err(|why| format!("{}: {why}", path.display()))?;
+            set_len = set.len();
+            keys.extend(set);
+        }
+        Ok(Verifier {
+            keys,
+            set_len,
+            issuer: settings.issuer.clone(),
+            audience: settings.audience.clone(),
+            leeway: settings.leeway,
+        })
+    }
+
+    /// How long after `exp` a token is still good.
+    pub fn leeway(&self) -> Duration {
+        self.leeway
+    }
+
+    /// Judges `token` at `now_ms` (ms since the epoch).
+    ///
+    /// # Errors
+    /// [`TokenError::Expired`] if only its time is over, [`TokenError::Refused`] for anything else.
+    pub fn verify(&self, token: &str, now_ms: u64) -> Result<Identity, TokenError> {
+        if token.len() > TOKEN_MAX_BYTES {
+            return Err(refused(format!(
+                "the token is longer than {TOKEN_MAX_BYTES} bytes"
+            )));
+        }
+        let header = decode_header(token).map_err(|_| {
+            refused("the token is not a signed JWT of an algorithm this server knows")
+        })?;
+        // RFC 7515 section 4.1.11: an extension we don't understand makes the token invalid.
+        if header.crit.is_some() {
+            return Err(refused("the token's header asks for an extension (crit)"));
+        }
+        let expected = Expected {
+            issuer: self.issuer.as_deref(),
+            audience: self.audience.as_deref(),
+            leeway_ms: u64::try_from(self.leeway.as_millis()).unwrap_or(u64::MAX),
+        };
+        let mut tried = false;
+        for key in self.candidates(header.alg, header.kid.as_deref()) {
+            tried = true;
+            if let Some(claims) = signed_claims(token, header.alg, key)? {
+                return claims.judge(&expected, now_ms);
+            }
+        }
+        Err(refused(if tried {
+            "the token's signature is not good"
+        } else {
+            "the token's algorithm or key id (kid) belongs to none of the configured keys"
+        }))
+    }
+
+    /// The keys a token with this header may have been signed with.
+    fn candidates<'a>(
+        &'a self,
+        algorithm: Algorithm,
+        kid: Option<&'a str>,
+    ) -> impl Iterator<Item = &'a Key> {
+        self.keys.iter().filter(move |key| {
+            let selected = match (&key.origin, kid) {
+                (Origin::Single, _) => true,
+                (Origin::Set { kid: own }, Some(kid)) => own.as_deref() == Some(kid),
+                (Origin::Set { .. }, None) => self.set_len == 1,
+            };
+            selected && key.algorithms.contains(&algorithm)
+        })
+    }
+}
+
+/// The claims if `key` signed them, `None` if it did not.
+fn signed_claims(
+    token: &str,
+    algorithm: Algorithm,
+    key: &Key,
+) -> Result<Option<Claims>, TokenError> {
+    use jsonwebtoken::errors::ErrorKind;
+
+    let mut signature_only = Validation::new(algorithm);
+    signature_only.required_spec_claims = HashSet::new();
+    signature_only.validate_exp = false;
+    signature_only.validate_nbf = false;
+    signature_only.validate_aud = false;
+    match decode::<Claims>(token, &key.decoding, &signature_only) {
+        Ok(data) => Ok(Some(data.claims)),
+        Err(error) => match error.kind() {
+            ErrorKind::Json(_) | ErrorKind::Utf8(_) | ErrorKind::Base64(_) => {
+                Err(refused("the token is not readable, or names a claim twice"))
+            }
+            _ => Ok(None),
+        },
+    }
+}
+
+fn refused(sentence: impl Into<String>) -> TokenError {
+    TokenError::Refused(sentence.into())
+}

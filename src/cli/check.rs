@@ -1,0 +1,29 @@
+//! `shopwire check`: what `serve` would say about a configuration, without serving.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use super::server_flags::ServerFlags;
+use super::{FAILED, WRONG_USAGE, fail};
+use crate::config::Config;
+
+/// Check a configuration: prints ok, or what serve would say
+#[derive(clap::Args)]
+#[command(
+    after_help = "Takes everything serve takes. Exits with 2 if something is wrong.\n\n\
+    Example:\n  shopwire check --config /etc/shopwire.toml"
+)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    flags: ServerFlags,
+}
+
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    match Config::load(&arguments.flags.0) {
+        Ok(_) => match writeln!(std::io::stdout(), "ok") {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(FAILED, format!("stdout: {error}")),
+        },
+        Err(error) => fail(WRONG_USAGE, error),
+    }
+}

@@ -1,0 +1,80 @@
+//! `shopwire serve`: from settings to a running server.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use env_logger::Env;
+use serde_json::json;
+
+use super::dev_hints::dev_hints;
+use super::server_flags::ServerFlags;
+use super::{FAILED, WRONG_USAGE, fail};
+use crate::config::{Config, LogFormat};
+use crate::router::wall_ms;
+use crate::server::Server;
+
+/// Run the server
+#[derive(clap::Args)]
+#[command(
+    after_help = "Settings: flag > environment > file > default. Durations are milliseconds, or like 30s, 5m; \
+    sizes are bytes, or like 64KiB, 1MiB.\n\n\
+    Examples:\n  shopwire serve --dev\n  \
+    shopwire serve --config /etc/shopwire.toml --jwt-secret-file /run/secrets/jwt --allowed-origins https://shop.example"
+)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    flags: ServerFlags,
+}
+
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    let config = match Config::load(&arguments.flags.0) {
+        Ok(config) => config,
+        Err(error) => return fail(WRONG_USAGE, error),
+    };
+    start_logging(config.log_format);
+    if !config.host.is_loopback() {
+        log::warn!(
+            "listening on {} without TLS: put a proxy that ends TLS in front, or listen on 127.0.0.1",
+            config.host
+        );
+    }
+    serve(config).unwrap_or_else(|message| fail(FAILED, message))
+}
+
+fn serve(config: Config) -> Result<ExitCode, String> {
+    let hinted = config.dev.then(|| config.clone());
+    let server = Server::open(config)?;
+    if let Some(config) = hinted {
+        let hints = dev_hints(&config, server.port(), &program(), wall_ms())?;
+        // Whoever closed stderr does not want to read it.
+        let _ = std::io::stderr().write_all(hints.as_bytes());
+    }
+    server.run()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// This program as another terminal can call it: by name if it was found by name, else by path.
+fn program() -> String {
+    let called = std::env::args().next().unwrap_or_default();
+    if !called.contains('/') {
+        return called;
+    }
+    std::env::current_exe().map_or(called, |path| path.display().to_string())
+}
+
+/// Log lines go to stderr; RUST_LOG says which, `info` and up by default.
+fn start_logging(format: LogFormat) {
+    let mut logger = env_logger::Builder::from_env(Env::default().default_filter_or("info"));
+    if format == LogFormat::Json {
+        logger.format(|out, record| {
+            let line = json!({
+                "time": out.timestamp_millis().to_string(),
+                "level": record.level().as_str().to_ascii_lowercase(),
+                "target": record.target(),
+                "message": record.args().to_string(),
+            });
+            writeln!(out, "{line}")
+        });
+    }
+    logger.init();
+}

@@ -1,0 +1,110 @@
+//! The settings as flags: clap arguments made from the table of settings.
+
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
+
+use crate::config::Flags;
+use crate::config::settings::{self, Setting, Shape};
+
+const DEV: &str = "dev";
+const CONFIG: &str = "config";
+
+/// All settings of a server, for `serve` and `check`.
+pub(super) struct ServerFlags(pub(super) Flags);
+
+/// The settings that a token depends on, for `token`.
+pub(super) struct KeyFlags(pub(super) Flags);
+
+static KEY_SETTINGS: [&Setting; 3] = [
+    &settings::JWT_SECRET_FILE,
+    &settings::JWT_ISSUER,
+    &settings::JWT_AUDIENCE,
+];
+
+impl Args for ServerFlags {
+    fn augment_args(command: Command) -> Command {
+        let dev = Arg::new(DEV).long(DEV).action(ArgAction::SetTrue).help(
+            "Needs no configuration: loopback only, a random signing secret unless one is given, \
+             no limit on handshakes; prints what to paste next",
+        );
+        with_settings(command.arg(dev), settings::ALL)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for ServerFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        let mut flags = read(matches, settings::ALL);
+        flags.dev = matches.get_flag(DEV);
+        Ok(ServerFlags(flags))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for KeyFlags {
+    fn augment_args(command: Command) -> Command {
+        with_settings(command, &KEY_SETTINGS)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for KeyFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        Ok(KeyFlags(read(matches, &KEY_SETTINGS)))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+fn with_settings(command: Command, settings: &[&'static Setting]) -> Command {
+    let config = Arg::new(CONFIG)
+        .long(CONFIG)
+        .value_name("FILE")
+        .value_parser(clap::value_parser!(std::path::PathBuf))
+        .help("TOML file with settings: the flags' names as keys, and the tables [access] and [orders]");
+    command
+        .arg(config)
+        .args(settings.iter().map(|setting| flag(setting)))
+}
+
+fn flag(setting: &'static Setting) -> Arg {
+    let Setting {
+        help, env, default, ..
+    } = setting;
+    let flag = Arg::new(setting.name)
+        .long(setting.name)
+        .value_name(setting.value_name)
+        .help(format!("{help} [env: {env}] [default: {default}]"));
+    match setting.shape {
+        Shape::Switch => flag
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true"),
+        Shape::One | Shape::List => flag,
+    }
+}
+
+fn read(matches: &ArgMatches, settings: &[&'static Setting]) -> Flags {
+    let value = |setting: &&'static Setting| {
+        matches
+            .get_one::<String>(setting.name)
+            .map(|text| (*setting, text.clone()))
+    };
+    Flags {
+        dev: false,
+        config: matches.get_one(CONFIG).cloned(),
+        values: settings.iter().filter_map(value).collect(),
+    }
+}

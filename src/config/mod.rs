@@ -1,0 +1,214 @@
+//! Settings: flag > environment > TOML file > default, into one validated [`Config`].
+//!
+//! Owns every rule about what may be configured. `cli` gathers the [`Flags`] and calls
+//! [`Config::load`]; everything else only reads the finished [`Config`], which cannot be wrong.
+
+mod error;
+mod file;
+mod keys;
+pub mod settings;
+mod socket_path;
+mod sources;
+mod tables;
+mod values;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::access::AccessTable;
+use crate::auth::KeySettings;
+use crate::wire::origin::OriginRule;
+
+use settings::Setting;
+use sources::Sources;
+
+pub use error::ConfigError;
+pub use file::File;
+pub use socket_path::{SocketFolder, default_socket, prepare_folder};
+pub use values::{LogFormat, duration};
+
+/// All settings of a server, validated.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Made for trying things out: loopback only, a secret of its own.
+    pub dev: bool,
+    /// The address the WebSocket and HTTP port is bound to.
+    pub host: IpAddr,
+    /// The port; 0 is any free one.
+    pub port: u16,
+    /// The ingest socket's path.
+    pub socket: PathBuf,
+    /// Who has to make the socket's folder.
+    pub socket_folder: SocketFolder,
+    /// Number of reactors, at least 1.
+    pub workers: usize,
+    /// The origins browsers may come from; `None` is the same host.
+    pub allowed_origins: Option<Vec<OriginRule>>,
+    /// The keys that sign tokens, and what tokens must say.
+    pub jwt: KeySettings,
+    /// No public connections.
+    pub require_auth: bool,
+    /// The most WebSockets at once.
+    pub max_connections: usize,
+    /// How often a quiet connection is pinged.
+    pub ping_interval: Duration,
+    /// How long a sign of life may take after a ping.
+    pub pong_timeout: Duration,
+    /// Messages a minute from one client; 0 is no limit.
+    pub message_rate: u32,
+    /// Handshakes a minute from one client address; 0 is no limit.
+    pub connect_rate: u32,
+    /// The longest message or ingest line, in bytes.
+    pub max_message: usize,
+    /// The most that waits for a slow client behind the frame being written, in bytes.
+    pub outbox_limit: usize,
+    /// The proxies whose word about a client's address is taken.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How long stopping may take.
+    pub drain_timeout: Duration,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Who may see which namespace.
+    pub access: AccessTable,
+    /// Order statuses beside the five every shop has.
+    pub order_statuses: Vec<String>,
+}
+
+/// What the command line gave, still as text.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// `--dev`
+    pub dev: bool,
+    /// `--config FILE`
+    pub config: Option<PathBuf>,
+    /// The settings given as flags, with their text.
+    pub values: Vec<(&'static Setting, String)>,
+}
+
+impl Config {
+    /// Reads the file that the flags name and the process's environment, and resolves them.
+    ///
+    /// # Errors
+    /// The first setting that is wrong.
+    pub fn load(flags: &Flags) -> Result<Config, ConfigError> {
+        let file = flags.config.as_deref().map(File::read).transpose()?;
+        Config::resolve(flags, &process_environment, file.as_ref())
+    }
+
+    /// Puts the sources together. Reads key files, and asks the file system which default socket path
+    /// is there; nothing else.
+    ///
+    /// # Errors
+    /// The first setting that is wrong.
+    pub fn resolve(
+        flags: &Flags,
+        env: &dyn Fn(&str) -> Option<String>,
+        file: Option<&File>,
+    ) -> Result<Config, ConfigError> {
+        let dev = flags.dev;
+        let sources = Sources {
+            flags: &flags.values,
+            env,
+            file,
+        };
+
+        let jwt = keys::resolve(&sources, dev)?;
+        if jwt.is_empty() {
+            return Err(ConfigError::NoKey);
+        }
+        let given_socket = sources.read(&settings::SOCKET, values::path)?;
+        let (socket, socket_folder) = match given_socket {
+            Some(path) => (path, SocketFolder::Given),
+            None => default_socket(env),
+        };
+        let (access, order_statuses) = match file {
+            Some(file) => (file.access()?, file.order_statuses()?),
+            None => (AccessTable::default(), Vec::new()),
+        };
+        let connect_rate = sources.read(&settings::CONNECT_RATE, values::rate)?;
+
+        Ok(Config {
+            dev,
+            host: host(&sources, dev)?,
+            port: sources.read_or_default(&settings::PORT, values::port)?,
+            socket,
+            socket_folder,
+            workers: sources
+                .read(&settings::WORKERS, values::workers)?
+                .unwrap_or_else(cores),
+            allowed_origins: sources.read_list(&settings::ALLOWED_ORIGINS, OriginRule::parse)?,
+            jwt,
+            require_auth: sources.read_or_default(&settings::REQUIRE_AUTH, values::switch)?,
+            max_connections: sources
+                .read_or_default(&settings::MAX_CONNECTIONS, values::connections)?,
+            ping_interval: sources.read_or_default(&settings::PING_INTERVAL, values::interval)?,
+            pong_timeout: sources.read_or_default(&settings::PONG_TIMEOUT, values::interval)?,
+            message_rate: sources.read_or_default(&settings::MESSAGE_RATE, values::rate)?,
+            connect_rate: match connect_rate {
+                Some(rate) => rate,
+                None if dev => 0,
+                None => sources.read_or_default(&settings::CONNECT_RATE, values::rate)?,
+            },
+            max_message: sources.read_or_default(&settings::MAX_MESSAGE, values::message_size)?,
+            outbox_limit: sources.read_or_default(&settings::OUTBOX_LIMIT, values::outbox_size)?,
+            trusted_proxies: sources
+                .read_list(&settings::TRUSTED_PROXIES, values::network)?
+                .unwrap_or_default(),
+            drain_timeout: sources.read_or_default(&settings::DRAIN_TIMEOUT, values::timeout)?,
+            log_format: sources.read_or_default(&settings::LOG_FORMAT, values::log_format)?,
+            access,
+            order_statuses,
+        })
+    }
+}
+
+/// The key settings alone, for a command that makes tokens and starts no server.
+///
+/// # Errors
+/// The first setting that is wrong.
+pub fn load_keys(flags: &Flags) -> Result<KeySettings, ConfigError> {
+    let file = flags.config.as_deref().map(File::read).transpose()?;
+    let sources = Sources {
+        flags: &flags.values,
+        env: &process_environment,
+        file: file.as_ref(),
+    };
+    keys::resolve(&sources, false)
+}
+
+/// The ingest socket a command talks to: the one it was given, else where `serve` would put it.
+pub fn socket_to_talk_to(given: Option<&Path>) -> PathBuf {
+    match given {
+        Some(path) => path.to_owned(),
+        None => match process_environment(settings::SOCKET.env) {
+            Some(path) if !path.is_empty() => path.into(),
+            _ => default_socket(&process_environment).0,
+        },
+    }
+}
+
+fn host(sources: &Sources<'_>, dev: bool) -> Result<IpAddr, ConfigError> {
+    if !dev {
+        return sources.read_or_default(&settings::HOST, values::host);
+    }
+    let loopback = |text: &str| match values::host(text)? {
+        host if host.is_loopback() => Ok(host),
+        _ => Err("under --dev only a loopback address (127.0.0.1, ::1)".to_string()),
+    };
+    Ok(sources
+        .read(&settings::HOST, loopback)?
+        .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)))
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get())
+}
+
+/// A variable that is not UTF-8 is taken with replacement characters, so that it is refused by its
+/// setting's parser instead of being passed over.
+fn process_environment(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}

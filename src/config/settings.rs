@@ -1,0 +1,112 @@
+//! The one table of settings: flags, environment names, file keys, defaults and help come from here.
+//!
+//! Owns names and texts; `values` owns what they may be. Read by `sources`, and by `cli` for `--help`.
+
+/// One setting that has a flag, an environment variable and a file key.
+#[derive(Debug)]
+pub struct Setting {
+    /// The flag without its dashes, and the key in the file.
+    pub name: &'static str,
+    /// The environment variable.
+    pub env: &'static str,
+    /// What `--help` calls the value.
+    pub value_name: &'static str,
+    /// The default in words or as a value.
+    pub default: &'static str,
+    /// One sentence for `--help`.
+    pub help: &'static str,
+    /// What sort of value the file holds.
+    pub shape: Shape,
+}
+
+/// How a setting is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// One value.
+    One,
+    /// Comma-separated; an array in the file.
+    List,
+    /// True or false; as a flag the value may be left out.
+    Switch,
+}
+
+impl Shape {
+    /// The items of a text from a flag or the environment.
+    pub(super) fn split(self, text: &str) -> Vec<String> {
+        match self {
+            Shape::List => text
+                .split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty())
+                .map(str::to_owned)
+                .collect(),
+            Shape::One | Shape::Switch => vec![text.to_owned()],
+        }
+    }
+}
+
+macro_rules! settings {
+    ($($constant:ident = $shape:ident $name:literal $env:literal <$value_name:literal> [$default:literal] $help:literal;)+) => {
+        $(
+            #[doc = $help]
+            pub static $constant: Setting = Setting {
+                name: $name,
+                env: $env,
+                value_name: $value_name,
+                default: $default,
+                help: $help,
+                shape: Shape::$shape,
+            };
+        )+
+
+        /// Every setting, in the order of `--help`.
+        pub static ALL: &[&Setting] = &[$(&$constant),+];
+    };
+}
+
+settings! {
+    HOST = One "host" "WS_HOST" <"ADDRESS"> ["0.0.0.0"]
+        "Address to listen on for WebSockets and HTTP; --dev takes loopback addresses only, 127.0.0.1 by default";
+    PORT = One "port" "WS_PORT" <"PORT"> ["3001"]
+        "Port to listen on; 0 is any free one";
+    SOCKET = One "socket" "WS_SOCKET" <"PATH"> ["$XDG_RUNTIME_DIR/shopwire.sock, else /run/shopwire/shopwire.sock, else a private folder under the temp dir"]
+        "Unix socket that takes events";
+    WORKERS = One "workers" "WS_WORKERS" <"N"> ["number of cores"]
+        "Reactors, each on a thread of its own";
+    ALLOWED_ORIGINS = List "allowed-origins" "ALLOWED_ORIGINS" <"ORIGINS"> ["same host"]
+        "Origins browsers may come from, comma-separated: https://shop.example, https://*.shop.example, or *";
+    JWT_SECRET_FILE = One "jwt-secret-file" "WS_JWT_SECRET_FILE" <"FILE"> ["none"]
+        "File with the secret for HS256, HS384 and HS512 tokens, at least 32 bytes; or the secret itself in WS_JWT_SECRET";
+    JWT_PUBLIC_KEY = One "jwt-public-key" "WS_JWT_PUBLIC_KEY" <"FILE"> ["none"]
+        "PEM file with the public key for RS*, PS*, ES* or EdDSA tokens";
+    JWKS_FILE = One "jwks-file" "WS_JWKS_FILE" <"FILE"> ["none"]
+        "JWK set with the keys for tokens, picked by kid";
+    JWT_ISSUER = One "jwt-issuer" "WS_JWT_ISSUER" <"TEXT"> ["unchecked"]
+        "What a token's iss must be";
+    JWT_AUDIENCE = One "jwt-audience" "WS_JWT_AUDIENCE" <"TEXT"> ["unchecked"]
+        "What a token's aud must be or contain";
+    JWT_LEEWAY = One "jwt-leeway" "WS_JWT_LEEWAY" <"DURATION"> ["0s"]
+        "How far clocks may differ when a token's exp and nbf are checked";
+    REQUIRE_AUTH = Switch "require-auth" "WS_REQUIRE_AUTH" <"BOOL"> ["false"]
+        "Take no public connections: without a token within 10 s they are closed";
+    MAX_CONNECTIONS = One "max-connections" "WS_MAX_CONNECTIONS" <"N"> ["10000"]
+        "The most WebSockets at once";
+    PING_INTERVAL = One "ping-interval" "WS_PING_INTERVAL" <"DURATION"> ["30000"]
+        "How often a quiet connection is pinged";
+    PONG_TIMEOUT = One "pong-timeout" "WS_PONG_TIMEOUT" <"DURATION"> ["5000"]
+        "How long a sign of life may take after a ping";
+    MESSAGE_RATE = One "message-rate" "WS_MESSAGE_RATE" <"N"> ["100"]
+        "Messages a minute that one client may send; 0 is no limit";
+    CONNECT_RATE = One "connect-rate" "WS_CONNECT_RATE" <"N"> ["10"]
+        "Handshakes a minute that one client address may try; 0 is no limit, as under --dev unless given";
+    MAX_MESSAGE = One "max-message" "WS_MAX_MESSAGE" <"SIZE"> ["1048576"]
+        "The longest message from a client or line on the ingest socket";
+    OUTBOX_LIMIT = One "outbox-limit" "WS_OUTBOX_LIMIT" <"SIZE"> ["1048576"]
+        "The most that may wait for a slow client before it is closed";
+    TRUSTED_PROXIES = List "trusted-proxies" "WS_TRUSTED_PROXIES" <"CIDRS"> ["none"]
+        "Networks of proxies whose word about a client's address is taken, comma-separated";
+    DRAIN_TIMEOUT = One "drain-timeout" "WS_DRAIN_TIMEOUT" <"DURATION"> ["10000"]
+        "How long stopping may take";
+    LOG_FORMAT = One "log-format" "WS_LOG_FORMAT" <"FORMAT"> ["text"]
+        "Log lines as text or json; their level is set by RUST_LOG";
+}

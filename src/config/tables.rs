@@ -1,0 +1,101 @@
+//! The file's tables: `[access]` (who may see what) and `[orders]` (more order statuses).
+
+use toml::Value;
+
+use super::error::{ConfigError, Source};
+use super::file::{ACCESS, File, ORDERS};
+use crate::access::{Access, AccessTable, Namespace, Role};
+
+/// The longest order status, in bytes, as any string in an event.
+const STATUS_MAX_BYTES: usize = 4096;
+
+const STATUSES: &str = "statuses";
+
+impl File {
+    /// The access table: the default one, with the rows replaced that `[access]` names.
+    pub(super) fn access(&self) -> Result<AccessTable, ConfigError> {
+        let mut table = AccessTable::default();
+        let Some(rows) = self.table.get(ACCESS) else {
+            return Ok(table);
+        };
+        let rows = rows
+            .as_table()
+            .ok_or_else(|| self.wrong(ACCESS, "must be a table"))?;
+        for (name, row) in rows {
+            let Some(namespace) = Namespace::parse(name) else {
+                return Err(self.unknown_key(ACCESS, name, &Namespace::ALL.map(Namespace::name)));
+            };
+            let place = format!("{ACCESS}.{name}");
+            let row = self.access_row(&place, row)?;
+            table
+                .set_row(namespace, &row)
+                .map_err(|reason| self.wrong(&place, &reason))?;
+        }
+        Ok(table)
+    }
+
+    fn access_row(&self, place: &str, row: &Value) -> Result<Vec<(Role, Access)>, ConfigError> {
+        let Some(row) = row.as_table() else {
+            return Err(self.wrong(
+                place,
+                "must be a table like { admin = \"all\", customer = \"own\" }",
+            ));
+        };
+        let mut cells = Vec::with_capacity(row.len());
+        for (name, access) in row {
+            let Some(role) = Role::ALL.into_iter().find(|role| role.name() == name) else {
+                return Err(self.unknown_key(place, name, &Role::ALL.map(Role::name)));
+            };
+            let access = match access.as_str() {
+                Some("all") => Access::All,
+                Some("own") => Access::Own,
+                Some("none" | "–" | "-") => Access::None,
+                _ => {
+                    let place = format!("{place}.{name}");
+                    return Err(self.wrong(&place, "must be \"all\", \"own\" or \"none\""));
+                }
+            };
+            cells.push((role, access));
+        }
+        Ok(cells)
+    }
+
+    /// The order statuses of `[orders]`.
+    pub(super) fn order_statuses(&self) -> Result<Vec<String>, ConfigError> {
+        let Some(orders) = self.table.get(ORDERS) else {
+            return Ok(Vec::new());
+        };
+        let orders = orders
+            .as_table()
+            .ok_or_else(|| self.wrong(ORDERS, "must be a table"))?;
+        if let Some(key) = orders.keys().find(|key| *key != STATUSES) {
+            return Err(self.unknown_key(ORDERS, key, &[STATUSES]));
+        }
+        let Some(statuses) = orders.get(STATUSES) else {
+            return Ok(Vec::new());
+        };
+        let status = |value: &Value| {
+            let text = value.as_str()?;
+            (1..=STATUS_MAX_BYTES)
+                .contains(&text.len())
+                .then(|| text.to_owned())
+        };
+        statuses
+            .as_array()
+            .and_then(|values| values.iter().map(status).collect::<Option<Vec<String>>>())
+            .ok_or_else(|| {
+                let reason =
+                    format!("must be an array of strings of 1 to {STATUS_MAX_BYTES} bytes");
+                self.wrong(&format!("{ORDERS}.{STATUSES}"), &reason)
+            })
+    }
+
+    fn wrong(&self, place: &str, reason: &str) -> ConfigError {
+        ConfigError::Value {
+            setting: place.into(),
+            source: Source::File(self.path.clone()),
+            value: None,
+            reason: reason.into(),
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! One parser for each sort of value, whatever source it is from.
+//!
+//! Owns what is allowed; an error is the sentence that says so.
+
+use std::fmt::Display;
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A duration: a plain integer is milliseconds; `250ms`, `30s`, `5m`, `1h` are taken too.
+///
+/// # Errors
+/// A sentence that says so.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(ms) => Ok(Duration::from_millis(ms)),
+        Err(_) => humantime::parse_duration(text)
+            .map_err(|_| "must be a duration: milliseconds, or like 250ms, 30s, 5m, 1h".into()),
+    }
+}
+
+pub(super) fn host(text: &str) -> Result<IpAddr, String> {
+    if text.eq_ignore_ascii_case("localhost") {
+        return Ok(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    }
+    text.parse()
+        .map_err(|_| "must be an IP address like 0.0.0.0, 127.0.0.1 or ::1".into())
+}
+
+pub(super) fn port(text: &str) -> Result<u16, String> {
+    whole(text, 0..=u16::MAX)
+}
+
+pub(super) fn path(text: &str) -> Result<PathBuf, String> {
+    // The kernel's sockaddr_un has room for 107 bytes and the end mark.
+    match text.len() {
+        1..=107 if !text.contains('\0') => Ok(text.into()),
+        _ => Err("must be a path of 1 to 107 bytes, the most a Unix socket may have".into()),
+    }
+}
+
+pub(super) fn workers(text: &str) -> Result<usize, String> {
+    whole(text, 1..=1024)
+}
+
+pub(super) fn connections(text: &str) -> Result<usize, String> {
+    whole(text, 1..=10_000_000)
+}
+
+/// Per minute; 0 is off.
+pub(super) fn rate(text: &str) -> Result<u32, String> {
+    whole(text, 0..=1_000_000)
+}
+
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    duration_in(
+        text,
+        Duration::from_millis(100)..=Duration::from_secs(3600),
+        "100ms to 1h",
+    )
+}
+
+pub(super) fn timeout(text: &str) -> Result<Duration, String> {
+    duration_in(text, Duration::ZERO..=Duration::from_secs(3600), "0 to 1h")
+}
+
+pub(super) fn message_size(text: &str) -> Result<usize, String> {
+    size_in(text, 256..=64 << 20, "256 bytes to 64MiB")
+}
+
+pub(super) fn outbox_size(text: &str) -> Result<usize, String> {
+    size_in(text, 1024..=1 << 30, "1KiB to 1GiB")
+}
+
+pub(super) fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err("must be true or false".into()),
+    }
+}
+
+/// A network, or one address.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    text.parse()
+        .or_else(|_| text.parse().map(|address: IpAddr| IpNet::from(address)))
+        .map_err(|_| "must be a network like 10.0.0.0/8 or fd00::/8, or an address".into())
+}
+
+pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("must be text or json".into()),
+    }
+}
+
+/// Any text that is not empty.
+pub(super) fn text(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        Err("must not be empty".into())
+    } else {
+        Ok(text.into())
+    }
+}
+
+fn whole<T: FromStr + PartialOrd + Display>(
+    text: &str,
+    allowed: RangeInclusive<T>,
+) -> Result<T, String> {
+    text.parse()
+        .ok()
+        .filter(|number| allowed.contains(number))
+        .ok_or_else(|| {
+            format!(
+                "must be a whole number from {} to {}",
+                allowed.start(),
+                allowed.end()
+            )
+        })
+}
+
+fn duration_in(
+    text: &str,
+    allowed: RangeInclusive<Duration>,
+    words: &str,
+) -> Result<Duration, String> {
+    duration(text)
+        .ok()
+        .filter(|value| allowed.contains(value))
+        .ok_or_else(|| {
+            format!("must be a duration from {words}: milliseconds, or like 250ms, 30s, 5m, 1h")
+        })
+}
+
+fn size_in(text: &str, allowed: RangeInclusive<usize>, words: &str) -> Result<usize, String> {
+    size(text)
+        .filter(|value| allowed.contains(value))
+        .ok_or_else(|| format!("must be a size from {words}: bytes, or like 64KiB, 1MiB, 10MB"))
+}
+
+/// A whole number of bytes, with a binary (KiB) or decimal (kB) unit or none.
+fn size(text: &str) -> Option<usize> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let factor: usize = match unit.trim_start().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<usize>().ok()?.checked_mul(factor)
+}

@@ -1,0 +1,106 @@
+//! Drives a router, a reactor, or both in one loop.
+//!
+//! Where there is one worker, router and reactor share one thread and one poll: the ring between
+//! them never wakes anybody, and an event costs one sleep, not two. With more workers the router
+//! has a thread of its own, and so has every reactor. The parts are the same; only who turns them
+//! differs.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use mio::{Events, Poll, Token};
+
+use crate::reactor::Reactor;
+use crate::ring::Doorbell;
+use crate::router::{Now, Router};
+
+/// The token of every loop's doorbell.
+pub const DOORBELL: Token = Token(usize::MAX);
+
+/// Events taken from the kernel at once.
+const EVENTS: usize = 1024;
+
+/// One thread's loop.
+pub struct Engine {
+    /// The poll that both parts are registered with.
+    pub poll: Poll,
+    /// Wakes this loop.
+    pub doorbell: Arc<Doorbell>,
+    /// The router, if it runs on this thread.
+    pub router: Option<Router>,
+    /// A reactor, if one runs on this thread.
+    pub reactor: Option<Reactor>,
+    /// Set from outside, with a ring of the doorbell, when the router shall drain.
+    pub drain: Arc<AtomicBool>,
+}
+
+impl Engine {
+    /// Runs until the drain is over.
+    ///
+    /// # Errors
+    /// If the poll itself fails, which leaves nothing to go on with.
+    pub fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS);
+        while !self.is_done() {
+            self.doorbell.about_to_sleep();
+            let timeout = self.timeout();
+            let polled = self.poll.poll(&mut events, timeout);
+            self.doorbell.awake();
+            match polled {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                other => other?,
+            }
+            self.hand_out(&events);
+            self.turn();
+        }
+        Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        self.router.as_ref().is_none_or(Router::is_done)
+            && self.reactor.as_ref().is_none_or(Reactor::is_done)
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        let has_work = self.drain.load(Ordering::Relaxed)
+            || self.router.as_ref().is_some_and(Router::has_work)
+            || self.reactor.as_ref().is_some_and(Reactor::has_work);
+        if has_work {
+            return Some(Duration::ZERO);
+        }
+        let router = self.router.as_ref().and_then(Router::deadline);
+        let reactor = self.reactor.as_ref().and_then(Reactor::deadline);
+        let next = router.into_iter().chain(reactor).min()?;
+        Some(next.saturating_duration_since(Instant::now()))
+    }
+
+    fn hand_out(&mut self, events: &Events) {
+        for event in events {
+            if event.token() == DOORBELL {
+                continue;
+            }
+            if Router::owns(event.token()) {
+                if let Some(router) = &mut self.router {
+                    router.on_event(event);
+                }
+            } else if let Some(reactor) = &mut self.reactor {
+                reactor.on_event(event);
+            }
+        }
+    }
+
+    fn turn(&mut self) {
+        let now = Now::read();
+        if let Some(router) = &mut self.router {
+            if self.drain.swap(false, Ordering::Relaxed) {
+                router.begin_drain(now.instant);
+            }
+            router.turn(now);
+        }
+        if let Some(reactor) = &mut self.reactor {
+            reactor.turn(now.instant);
+        }
+    }
+}

@@ -1,0 +1,406 @@
+//! The event catalogue: the one table of the 23 event types, their namespaces and payload rules.
+//!
+//! Everything that speaks of event types reads it here: the parser validates by it, `/api/ws/info`
+//! lists it, and the JSON Schema, TypeScript and AsyncAPI documents are generated from it. So rules
+//! are data, not code; `rules` judges values by them.
+
+use crate::access::{Namespace, TypeMask};
+
+/// One field of an event's `data`.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Field {
+    /// Its name in `data`.
+    pub name: &'static str,
+    /// What its value has to be.
+    pub rule: Rule,
+    /// Whether an event without it is refused; `null` is a value, not an absence.
+    pub required: bool,
+}
+
+/// What a field's value has to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rule {
+    /// A string of 1 to 128 Unicode scalar values, no control characters.
+    Id,
+    /// A string of at most 4096 bytes of UTF-8, may be empty.
+    Text,
+    /// A finite number.
+    Number,
+    /// A finite number, zero or more.
+    NonNegative,
+    /// A number without a fraction, one or more.
+    PositiveInteger,
+    /// Milliseconds since 1970: a number without a fraction, 0 to 2^53 − 1.
+    Timestamp,
+    /// true or false.
+    Boolean,
+    /// Exactly this boolean.
+    Constant(bool),
+    /// A JSON object of any content.
+    Object,
+    /// One of these strings.
+    OneOf(&'static [&'static str]),
+    /// One of [`ORDER_STATUSES`] or of the configuration's own.
+    OrderStatus,
+    /// A non-empty list of the roles that a token can carry.
+    Roles,
+    /// A path on the shop's own host, or an absolute http or https URL.
+    ActionUrl,
+}
+
+/// The order statuses every shop has; `[orders] statuses` of the configuration adds to them.
+pub const ORDER_STATUSES: [&str; 5] =
+    ["pending", "processing", "shipped", "delivered", "cancelled"];
+
+/// The types a customer's browser may publish about that customer itself.
+pub const PUBLISHABLE: [EventType; 3] = [
+    EventType::CustomerActivity,
+    EventType::CustomerViewingProduct,
+    EventType::CustomerAddedToCart,
+];
+
+/// The most fields that any type has: what a table by field position needs.
+pub const MAX_FIELDS: usize = {
+    let mut most = 0;
+    let mut i = 0;
+    while i < CATALOGUE.len() {
+        if CATALOGUE[i].fields.len() > most {
+            most = CATALOGUE[i].fields.len();
+        }
+        i += 1;
+    }
+    most
+};
+
+/// The one rule between fields: `difference` of `inventory:updated` is `newStock - oldStock`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Difference {
+    /// The type it holds for.
+    pub kind: EventType,
+    /// The field that has to be the difference.
+    pub field: &'static str,
+    /// What is subtracted from.
+    pub minuend: &'static str,
+    /// What is subtracted.
+    pub subtrahend: &'static str,
+}
+
+/// See [`Difference`].
+pub const DIFFERENCE: Difference = Difference {
+    kind: EventType::InventoryUpdated,
+    field: "difference",
+    minuend: "newStock",
+    subtrahend: "oldStock",
+};
+
+impl Difference {
+    /// How far, relative to the largest of the three numbers, `difference` may be off: emitters
+    /// compute it in binary floating point.
+    const TOLERANCE: f64 = 1e-9;
+
+    /// Whether `difference` is `minuend − subtrahend`, as near as floating point lets it be.
+    pub fn holds(minuend: f64, subtrahend: f64, difference: f64) -> bool {
+        // Halved first, so that the difference of two huge finite numbers stays finite.
+        let (minuend, subtrahend, difference) = (minuend / 2.0, subtrahend / 2.0, difference / 2.0);
+        let scale = minuend.abs().max(subtrahend.abs()).max(difference.abs());
+        let off = (minuend - subtrahend) - difference;
+        // An overflow to infinity compares as "off", which it is.
+        off.abs() <= scale * Self::TOLERANCE
+    }
+}
+
+const SEVERITIES: Rule = Rule::OneOf(&["info", "warning", "error", "success"]);
+
+const fn must(name: &'static str, rule: Rule) -> Field {
+    Field {
+        name,
+        rule,
+        required: true,
+    }
+}
+
+const fn may(name: &'static str, rule: Rule) -> Field {
+    Field {
+        name,
+        rule,
+        required: false,
+    }
+}
+
+struct Entry {
+    name: &'static str,
+    namespace: Namespace,
+    fields: &'static [Field],
+}
+
+/// Declares [`EventType`] and its table together, so that no type is without its entry and the
+/// numbers of both agree.
+macro_rules! catalogue {
+    ($($(#[$doc:meta])* $kind:ident, $name:literal, $namespace:ident, [$($field:expr),* $(,)?];)*) => {
+        /// The type of an event. Its number is its bit in a [`TypeMask`].
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        #[repr(u8)]
+        pub enum EventType { $($(#[$doc])* $kind),* }
+
+        impl EventType {
+            /// Every type, in catalogue order.
+            pub const ALL: [EventType; CATALOGUE.len()] = [$(EventType::$kind),*];
+        }
+
+        static CATALOGUE: [Entry; [$($name),*].len()] = [$(Entry {
+            name: $name,
+            namespace: Namespace::$namespace,
+            fields: &[$($field),*],
+        }),*];
+    };
+}
+
+catalogue! {
+    /// A customer placed an order.
+    OrderCreated, "order:created", Orders, [
+        must("orderId", Rule::Id),
+        must("customerId", Rule::Id),
+        must("customerName", Rule::Text),
+        must("total", Rule::NonNegative),
+        must("status", Rule::OrderStatus),
+        must("channel", Rule::Text),
+    ];
+    /// An order's content changed.
+    OrderUpdated, "order:updated", Orders, [
+        must("orderId", Rule::Id),
+        may("customerId", Rule::Id),
+        must("changes", Rule::Object),
+    ];
+    /// An order moved on.
+    OrderStatusChanged, "order:status_changed", Orders, [
+        must("orderId", Rule::Id),
+        must("customerId", Rule::Id),
+        must("customerName", Rule::Text),
+        must("oldStatus", Rule::OrderStatus),
+        must("newStatus", Rule::OrderStatus),
+        must("timestamp", Rule::Timestamp),
+    ];
+    /// An order was removed.
+    OrderDeleted, "order:deleted", Orders, [
+        must("orderId", Rule::Id),
+        may("customerId", Rule::Id),
+    ];
+    /// A customer did something in the shop.
+    CustomerActivity, "customer:activity", Customers, [
+        must("customerId", Rule::Id),
+        may("customerName", Rule::Text),
+        must("action", Rule::OneOf(&[
+            "viewing", "cart_add", "cart_remove", "checkout_start", "checkout_complete",
+        ])),
+        may("productId", Rule::Id),
+        may("productName", Rule::Text),
+        must("timestamp", Rule::Timestamp),
+    ];
+    /// A customer looks at a product.
+    CustomerViewingProduct, "customer:viewing_product", Customers, [
+        must("customerId", Rule::Id),
+        must("productId", Rule::Id),
+        must("productName", Rule::Text),
+        may("duration", Rule::NonNegative),
+    ];
+    /// A customer put a product into the cart.
+    CustomerAddedToCart, "customer:added_to_cart", Customers, [
+        must("customerId", Rule::Id),
+        must("productId", Rule::Id),
+        must("productName", Rule::Text),
+        must("quantity", Rule::PositiveInteger),
+    ];
+    /// A customer's first connection opened.
+    CustomerOnline, "customer:online", Customers, [
+        must("customerId", Rule::Id),
+        must("isOnline", Rule::Constant(true)),
+        must("lastSeen", Rule::Timestamp),
+    ];
+    /// A customer's last connection closed.
+    CustomerOffline, "customer:offline", Customers, [
+        must("customerId", Rule::Id),
+        must("isOnline", Rule::Constant(false)),
+        must("lastSeen", Rule::Timestamp),
+    ];
+    /// A product's stock changed.
+    InventoryUpdated, "inventory:updated", Inventory, [
+        must("productId", Rule::Id),
+        must("productName", Rule::Text),
+        must("sku", Rule::Text),
+        must("oldStock", Rule::Number),
+        must("newStock", Rule::Number),
+        must("difference", Rule::Number),
+        may("reason", Rule::OneOf(&["sale", "restock", "adjustment", "return"])),
+    ];
+    /// A product's stock fell below its threshold.
+    InventoryLowStock, "inventory:low_stock", Inventory, [
+        must("productId", Rule::Id),
+        must("productName", Rule::Text),
+        must("sku", Rule::Text),
+        must("currentStock", Rule::Number),
+        must("threshold", Rule::Number),
+        must("severity", Rule::OneOf(&["low", "critical"])),
+    ];
+    /// A product is sold out.
+    InventoryOutOfStock, "inventory:out_of_stock", Inventory, [
+        must("productId", Rule::Id),
+        must("productName", Rule::Text),
+        must("sku", Rule::Text),
+    ];
+    /// A product came back into stock.
+    InventoryRestocked, "inventory:restocked", Inventory, [
+        must("productId", Rule::Id),
+        must("productName", Rule::Text),
+        must("sku", Rule::Text),
+        must("newStock", Rule::Number),
+        must("addedQuantity", Rule::Number),
+    ];
+    /// A product's price changed.
+    ProductPriceChanged, "product:price_changed", Products, [
+        must("productId", Rule::Id),
+        must("productName", Rule::Text),
+        must("sku", Rule::Text),
+        must("oldPrice", Rule::NonNegative),
+        must("newPrice", Rule::NonNegative),
+        must("changePercentage", Rule::Number),
+    ];
+    /// A product is new in the shop.
+    ProductCreated, "product:created", Products, [
+        must("productId", Rule::Id),
+        must("productName", Rule::Text),
+        must("category", Rule::Text),
+        must("price", Rule::NonNegative),
+    ];
+    /// A product's description changed.
+    ProductUpdated, "product:updated", Products, [
+        must("productId", Rule::Id),
+        must("changes", Rule::Object),
+    ];
+    /// A product left the shop.
+    ProductDeleted, "product:deleted", Products, [
+        must("productId", Rule::Id),
+    ];
+    /// A payment came in.
+    PaymentReceived, "payment:received", Payments, [
+        must("paymentId", Rule::Id),
+        must("orderId", Rule::Id),
+        must("customerId", Rule::Id),
+        must("amount", Rule::NonNegative),
+        must("method", Rule::Text),
+        must("status", Rule::OneOf(&["success", "pending", "failed"])),
+    ];
+    /// A payment did not come in.
+    PaymentFailed, "payment:failed", Payments, [
+        must("paymentId", Rule::Id),
+        must("orderId", Rule::Id),
+        must("customerId", Rule::Id),
+        must("amount", Rule::NonNegative),
+        must("reason", Rule::Text),
+        must("retryable", Rule::Boolean),
+    ];
+    /// A payment was given back.
+    PaymentRefunded, "payment:refunded", Payments, [
+        must("paymentId", Rule::Id),
+        must("orderId", Rule::Id),
+        must("customerId", Rule::Id),
+        must("amount", Rule::NonNegative),
+        may("reason", Rule::Text),
+    ];
+    /// A message for people.
+    SystemNotification, "system:notification", System, [
+        must("title", Rule::Text),
+        must("message", Rule::Text),
+        must("severity", SEVERITIES),
+        may("targetRoles", Rule::Roles),
+        may("actionUrl", Rule::ActionUrl),
+    ];
+    /// A message that something is wrong.
+    SystemAlert, "system:alert", System, [
+        must("title", Rule::Text),
+        must("message", Rule::Text),
+        must("severity", SEVERITIES),
+        may("targetRoles", Rule::Roles),
+    ];
+    /// The shop will be worked on.
+    SystemMaintenance, "system:maintenance", System, [
+        must("message", Rule::Text),
+        may("scheduledAt", Rule::Timestamp),
+        may("duration", Rule::NonNegative),
+    ];
+}
+
+impl EventType {
+    /// The name on the wire, `order:created`.
+    pub fn name(self) -> &'static str {
+        CATALOGUE[self as usize].name
+    }
+
+    /// The type of that exact name. One table look-up and one comparison: the parser asks for
+    /// every line.
+    pub fn from_name(name: &str) -> Option<EventType> {
+        let bytes = name.as_bytes();
+        if bytes.len() < SHORTEST_NAME {
+            return None;
+        }
+        let kind = *EventType::ALL.get(usize::from(BY_SLOT[slot(bytes)]))?;
+        (kind.name() == name).then_some(kind)
+    }
+
+    /// Whether a customer's browser may publish it about that customer itself.
+    pub fn is_publishable(self) -> bool {
+        PUBLISHABLE.contains(&self)
+    }
+
+    /// The namespace it belongs to.
+    pub fn namespace(self) -> Namespace {
+        CATALOGUE[self as usize].namespace
+    }
+
+    /// The fields of its `data` that have rules; other fields are passed on unread.
+    pub fn fields(self) -> &'static [Field] {
+        CATALOGUE[self as usize].fields
+    }
+}
+
+/// The event types of `namespace`.
+pub fn types_of(namespace: Namespace) -> TypeMask {
+    let mut mask = TypeMask::default();
+    for kind in EventType::ALL {
+        if kind.namespace() == namespace {
+            mask.insert(kind);
+        }
+    }
+    mask
+}
+
+const SLOTS: usize = 64;
+const EMPTY_SLOT: u8 = u8::MAX;
+const SHORTEST_NAME: usize = 12;
+
+/// A perfect hash over the names; compiling fails if a new name breaks it, and then other factors
+/// have to be found.
+const fn slot(name: &[u8]) -> usize {
+    (name.len() + name[0] as usize + 3 * name[name.len() - 6] as usize) % SLOTS
+}
+
+/// For each slot the number of the type whose name hashes to it.
+static BY_SLOT: [u8; SLOTS] = {
+    let mut slots = [EMPTY_SLOT; SLOTS];
+    let mut i = 0;
+    while i < CATALOGUE.len() {
+        let name = CATALOGUE[i].name.as_bytes();
+        assert!(
+            name.len() >= SHORTEST_NAME,
+            "a name is shorter than from_name takes"
+        );
+        let slot = slot(name);
+        assert!(slots[slot] == EMPTY_SLOT, "two type names share a slot");
+        slots[slot] = i as u8;
+        i += 1;
+    }
+    slots
+};
+
+#[cfg(test)]
+#[path = "catalogue_tests.rs"]
+mod tests;

@@ -1,0 +1,508 @@
+//! One line of JSON, read by simd-json into a flat tape, with what simd-json leaves open: duplicate
+//! keys, and where a value lies in the original bytes.
+//!
+//! Owned by the parser. simd-json rewrites what it reads, so it gets a copy of the line in a
+//! scratch buffer; structural offsets are the same in both, which leads from a key's address in the
+//! scratch to its value's bytes in the line.
+
+use std::ops::Range;
+
+use simd_json::{Buffers, ErrorType, INPUT_PADDING, Node, Tape, fill_tape_padded};
+
+use super::refusal::{Code, Refusal, shortened};
+
+/// Levels of nesting a line may have, its outer object included.
+const DEPTH_MAX: usize = 32;
+
+/// Objects with up to this many keys are compared key by key where two keys look alike; larger
+/// ones are sorted, so that hostile keys cost no square of their number.
+const FEW_KEYS: usize = 24;
+
+/// Tape nodes and structural offsets kept between lines (about 2 MB); one huge line must not hold
+/// its memory for ever.
+const KEPT_NODES: usize = 1 << 16;
+
+/// The memory one line is read in, used again for the next.
+pub(super) struct Workspace {
+    scratch: Vec<u8>,
+    buffers: Buffers,
+    tape: Tape<'static>,
+    keys: Vec<u32>,
+}
+
+/// A line that is one whole JSON object without duplicate keys.
+#[derive(Clone, Copy)]
+pub(super) struct Document<'t, 'a> {
+    nodes: &'t [Node<'a>],
+    structurals: &'t [u32],
+    /// Address of the scratch copy's first byte, to find keys' offsets by.
+    base: usize,
+}
+
+impl Workspace {
+    pub(super) fn new() -> Workspace {
+        Workspace {
+            scratch: Vec::new(),
+            buffers: new_buffers(),
+            tape: Tape(Vec::new()),
+            keys: Vec::new(),
+        }
+    }
+
+    /// Reads `line` and hands the document to `judge`, whose answer may keep strings of it.
+    pub(super) fn read<'a, T>(
+        &'a mut self,
+        line: &[u8],
+        judge: impl FnOnce(Document<'_, 'a>) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        self.let_go_of_the_huge();
+        let Workspace {
+            scratch,
+            buffers,
+            tape: kept,
+            keys,
+        } = self;
+        scratch.clear();
+        scratch.reserve(line.len() + INPUT_PADDING);
+        scratch.extend_from_slice(line);
+        scratch.extend_from_slice(&[b' '; INPUT_PADDING]);
+        let base = scratch.as_ptr().addr();
+
+        let mut tape: Tape<'a> = std::mem::replace(kept, Tape(Vec::new())).reset();
+        let outcome = match fill_tape_padded(scratch, line.len(), buffers, &mut tape) {
+            Ok(()) => {
+                let document = Document {
+                    nodes: &tape.0,
+                    structurals: buffers.structural_indexes(),
+                    base,
+                };
+                document.check(keys).and_then(|()| judge(document))
+            }
+            Err(error) => Err(refuse(&error)),
+        };
+        *kept = tape.reset();
+        outcome
+    }
+
+    fn let_go_of_the_huge(&mut self) {
+        if self.tape.0.capacity() > KEPT_NODES || self.keys.capacity() > KEPT_NODES {
+            self.tape = Tape(Vec::new());
+            self.keys = Vec::new();
+            self.scratch = Vec::new();
+            self.buffers = new_buffers();
+        }
+    }
+}
+
+impl<'t, 'a> Document<'t, 'a> {
+    /// The index of the outer object.
+    pub(super) const ROOT: usize = 0;
+
+    /// The node at `at`.
+    pub(super) fn node(self, at: usize) -> Node<'a> {
+        self.nodes[at]
+    }
+
+    /// The string at `at`, unescaped, if it is one.
+    pub(super) fn string(self, at: usize) -> Option<&'a str> {
+        match self.nodes[at] {
+            Node::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The keys of the object at `at`, each with its value's index; nothing if it is no object.
+    pub(super) fn members(self, at: usize) -> impl Iterator<Item = (&'a str, usize)> {
+        let len = match self.nodes[at] {
+            Node::Object { len, .. } => len,
+            _ => 0,
+        };
+        let mut next = at + 1;
+        (0..len).map_while(move |_| {
+            let key = self.string(next)?;
+            let value = next + 1;
+            next = value + self.size(value);
+            Some((key, value))
+        })
+    }
+
+    /// The indexes of the elements of the array at `at`, if it is one.
+    pub(super) fn elements(self, at: usize) -> Option<impl ExactSizeIterator<Item = usize>> {
+        let Node::Array { len, .. } = self.nodes[at] else {
+            return None;
+        };
+        let mut next = at + 1;
+        Some((0..len).map(move |_| {
+            let element = next;
+            next += self.size(element);
+            element
+        }))
+    }
+
+    /// Where the object that is the value of the outer object's key `key` lies in the line, braces
+    /// included. `following` is the key after it, if it is not the last.
+    pub(super) fn object_span(self, key: &'a str, following: Option<&'a str>) -> Range<usize> {
+        // Structural characters around it: quote of the key, colon, brace … brace, then a comma
+        // and the quote of the next key, or the outer closing brace.
+        let open = self.structural_of(key) + 2;
+        let close = match following {
+            Some(key) => self.structural_of(key) - 2,
+            None => self.structurals.len() - 2,
+        };
+        self.structurals[open] as usize..self.structurals[close] as usize + 1
+    }
+
+    /// The number of the structural character that is the opening quote of `key`.
+    fn structural_of(self, key: &'a str) -> usize {
+        let quote = key.as_ptr().addr() - self.base - 1;
+        self.structurals
+            .partition_point(|&offset| (offset as usize) < quote)
+    }
+
+    /// How many nodes the value at `at` takes, itself included.
+    fn size(self, at: usize) -> usize {
+        match self.nodes[at] {
+            Node::Object { count, .. } | Node::Array { count, .. } => count + 1,
+            Node::String(_) | Node::Static(_) => 1,
+        }
+    }
+
+    /// Refuses what is no object, and an object at any depth that has a key twice.
+    fn check(self, keys: &mut Vec<u32>) -> Result<(), Refusal> {
+        if !matches!(self.nodes[Self::ROOT], Node::Object { .. }) {
+            return Err(Refusal::whole(
+                Code::InvalidJson,
+                "the line is JSON but not an object: a line has to be one object {…}",
+            ));
+        }
+        for (at, node) in self.nodes.iter().enumerate() {
+            let duplicate = match node {
+                Node::Object {
+                    len: 2..=FEW_KEYS, ..
+                } => self.duplicate_of_few(at),
+                Node::Object { len: 0 | 1, .. } => None,
+                Node::Object { .. } => self.duplicate_of_many(at, keys),
+                _ => None,
+            };
+            if let Some(key) = duplicate {
+                return Err(Refusal::whole(
+                    Code::InvalidJson,
+                    format!(
+                        "the key \"{}\" stands twice in one object, each key may stand once",
+                        shortened(key)
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn duplicate_of_few(self, at: usize) -> Option<&'a str> {
+        // A one-word filter: keys that differ in it are different, and most do.
+        let mut seen = 0u64;
+        for (number, (key, _)) in self.members(at).enumerate() {
+            let bit = 1 << (fingerprint(key.as_bytes()) & 63);
+            if seen & bit != 0
+                && self
+                    .members(at)
+                    .take(number)
+                    .any(|(earlier, _)| earlier == key)
+            {
+                return Some(key);
+            }
+            seen |= bit;
+        }
+        None
+    }
+
+    fn duplicate_of_many(self, at: usize, keys: &mut Vec<u32>) -> Option<&'a str> {
+        let key = |at: u32| self.string(at as usize).unwrap_or_default();
+        keys.clear();
+        // A line is shorter than 4 GiB, and so is its tape.
+        keys.extend(self.members(at).map(|(_, value)| value as u32 - 1));
+        keys.sort_unstable_by(|&a, &b| key(a).cmp(key(b)));
+        keys.windows(2)
+            .find(|pair| key(pair[0]) == key(pair[1]))
+            .map(|pair| key(pair[0]))
+    }
+}
+
+fn new_buffers() -> Buffers {
+    Buffers::with_max_depth(0, DEPTH_MAX)
+}
+
+fn fingerprint(key: &[u8]) -> usize {
+    match key {
+        [] => 0,
+        [first, .., last] => key.len() + 7 * usize::from(*first) + 31 * usize::from(*last),
+        [only] => usize::from(*only),
+    }
+}
+
+fn refuse(error: &simd_json::Error) -> Refusal {
+    let message = match error.error() {
+        ErrorType::InvalidUtf8 => "the line is not valid UTF-8".to_owned(),
+        ErrorType::InvalidUnicodeCodepoint => {
+            "a \\u escape is not four hexadecimal digits, or is half of a surrogate pair".to_owned()
+        }
+        ErrorType::InvalidEscape => {
+            "a string has a backslash escape that JSON does not have".to_owned()
+        }
+        ErrorType::InvalidNumber => {
+            "a number is not written as JSON has it, or is out of a double's range".to_owned()
+        }
+        ErrorType::DepthLimitExceeded => {
+            format!("the line is nested deeper than {DEPTH_MAX} levels, its outer object counted")
+        }
+        _ if error.character().is_some() => format!(
+            "the line is not one whole JSON object: it breaks at byte {}",
+            error.index()
+        ),
+        _ => "the line is not one whole JSON object".to_owned(),
+    };
+    Refusal::whole(Code::InvalidJson, message)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn accepted(line: &[u8]) -> bool {
+        Workspace::new().read(line, |_| Ok(())).is_ok()
+    }
+
+    fn refusal(line: &[u8]) -> String {
+        let refusal = Workspace::new().read(line, |_| Ok(())).unwrap_err();
+        assert_eq!((refusal.code, &refusal.field), (Code::InvalidJson, &None));
+        refusal.message
+    }
+
+    fn nested(levels: usize) -> String {
+        format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels))
+    }
+
+    #[test]
+    fn numbers_a_double_holds_are_taken() {
+        for number in [
+            "0",
+            "-0",
+            "-0.0",
+            "2.0",
+            "1e308",
+            "1e-400",
+            "123456789012345678901234567890",
+            "-123456789012345678901234567890",
+            "18446744073709551616",
+            "0.1e-7",
+            "1E+2",
+        ] {
+            assert!(
+                accepted(format!(r#"{{"a":{number}}}"#).as_bytes()),
+                "{number}"
+            );
+        }
+        for number in [
+            "1e999", "-1e309", "01", "+1", ".5", "1.", "1e", "0x1", "NaN", "Infinity", "-", "1_0",
+        ] {
+            assert!(
+                !accepted(format!(r#"{{"a":{number}}}"#).as_bytes()),
+                "{number}"
+            );
+        }
+        let too_long = format!(r#"{{"a":{}}}"#, "9".repeat(400));
+        assert!(refusal(too_long.as_bytes()).contains("double"));
+    }
+
+    #[test]
+    fn strings_are_whole_unicode() {
+        for text in [
+            r"\u0000",
+            r"\ud83d\ude00",
+            "é\u{2028}",
+            r#"\"\\\/\b\f\n\r\t"#,
+        ] {
+            assert!(
+                accepted(format!(r#"{{"a":"{text}"}}"#).as_bytes()),
+                "{text}"
+            );
+        }
+        for text in [
+            r"\ud800",
+            r"\udc00",
+            r"\ud800x",
+            r"\ud800\u0041",
+            r"\u12g4",
+            r"\x",
+            "\u{1}",
+            "\t",
+        ] {
+            for line in [format!(r#"{{"a":"{text}"}}"#), format!(r#"{{"{text}":1}}"#)] {
+                assert!(!accepted(line.as_bytes()), "{line}");
+            }
+        }
+        for bytes in [
+            &b"\xff"[..],
+            b"\xc0\x80",
+            b"\xed\xa0\x80",
+            b"\xf4\x90\x80\x80",
+            b"\xe2\x82",
+        ] {
+            let line = [br#"{"a":""#, bytes, br#""}"#].concat();
+            assert!(refusal(&line).contains("UTF-8"), "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn only_one_whole_object_is_a_line() {
+        for line in [
+            "",
+            "null",
+            "[]",
+            "1",
+            "\"a\"",
+            "{",
+            "}",
+            "{}}",
+            "{} {}",
+            "{}x",
+            "{\"a\":1,}",
+            "{,}",
+            "{\"a\"}",
+            "{a:1}",
+            "{'a':1}",
+            "{\"a\":[1,]}",
+            "{\"a\":tru}",
+            "\u{feff}{}",
+            "{}//",
+            "{\"a\":1 2}",
+            "{\"a\":\"",
+            "{\"a\":[}",
+            "{}\0",
+            "\u{c}{}",
+            "\u{b}{}",
+            "\u{a0}{}",
+        ] {
+            assert!(!accepted(line.as_bytes()), "{line:?}");
+        }
+        for line in ["{}", " {} ", "\t{ }\r", "{\"a\":[1,{},[]]}"] {
+            assert!(accepted(line.as_bytes()), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn depth_counts_the_outer_object_as_level_one() {
+        assert!(accepted(nested(32).as_bytes()));
+        assert!(refusal(nested(33).as_bytes()).contains("32 levels"));
+        let lists =
+            |levels: usize| format!(r#"{{"a":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
+        assert!(accepted(lists(31).as_bytes()));
+        assert!(!accepted(lists(32).as_bytes()));
+        assert!(!accepted("[".repeat(1 << 20).as_bytes()));
+    }
+
+    #[test]
+    fn a_key_stands_once_at_every_level() {
+        for line in [
+            r#"{"a":1,"a":1}"#,
+            r#"{"a":1,"b":2,"\u0061":1}"#,
+            r#"{"x":{"a":1,"a":2}}"#,
+            r#"{"x":[1,[{"y":{"":1,"":2}}]]}"#,
+        ] {
+            assert!(refusal(line.as_bytes()).contains("twice"), "{line}");
+        }
+        assert!(accepted(
+            br#"{"a":{"a":{"a":[{"a":1},{"a":1}]}},"A":1,"aa":1,"":0}"#
+        ));
+    }
+
+    #[test]
+    fn a_key_stands_once_among_many_too() {
+        for count in [2, FEW_KEYS, FEW_KEYS + 1, 5000] {
+            let keys: Vec<String> = (0..count).map(|n| format!("\"key{n}\":{n}")).collect();
+            let fine = format!("{{\"x\":{{{}}}}}", keys.join(","));
+            assert!(accepted(fine.as_bytes()), "{count}");
+            let twice = format!("{{\"x\":{{{},\"key1\":0}}}}", keys.join(","));
+            assert!(refusal(twice.as_bytes()).contains("key1"), "{count}");
+        }
+    }
+
+    #[test]
+    fn hostile_objects_stay_cheap() {
+        let prefix = "p".repeat(60);
+        let keys: Vec<String> = (0..12_000).map(|n| format!("\"{prefix}{n}\":0")).collect();
+        let line = format!("{{{}}}", keys.join(","));
+        let begun = std::time::Instant::now();
+        assert!(accepted(line.as_bytes()));
+        assert!(begun.elapsed().as_millis() < 500);
+    }
+
+    #[test]
+    fn one_huge_line_is_not_remembered() {
+        let mut workspace = Workspace::new();
+        let huge = format!("{{\"a\":[{}0]}}", "0,".repeat(200_000));
+        workspace.read(huge.as_bytes(), |_| Ok(())).unwrap();
+        workspace.read(b"{}", |_| Ok(())).unwrap();
+        assert!(workspace.tape.0.capacity() <= KEPT_NODES);
+        assert!(workspace.scratch.capacity() < 1000);
+    }
+
+    fn any_json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            any::<f64>().prop_map(Into::into),
+            ".*".prop_map(Into::into),
+        ];
+        leaf.prop_recursive(4, 32, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Into::into),
+                prop::collection::hash_map(".*", inner, 0..6)
+                    .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_judged_without_a_panic(bytes: Vec<u8>) {
+            accepted(&bytes);
+        }
+
+        #[test]
+        fn broken_json_is_judged_as_serde_judges_it(
+            text in r#"[\[\]{}:,"\\ \ta-fnrtu0-9.eE+-]{0,24}"#,
+        ) {
+            let line = format!("{{\"a\":{text}}}");
+            let serde = serde_json::from_str::<serde_json::Value>(&line);
+            // serde_json keeps the last of two equal keys; we refuse them.
+            if let Err(refusal) = Workspace::new().read(line.as_bytes(), |_| Ok(())) {
+                prop_assert!(serde.is_err() || refusal.message.contains("twice"), "{line}");
+            } else {
+                prop_assert!(serde.is_ok(), "{line}");
+            }
+        }
+
+        #[test]
+        fn a_span_is_the_original_object(
+            before in any_json(), object in prop::collection::hash_map(".*", any_json(), 0..5),
+            after in prop::option::of(any_json()), pretty: bool,
+        ) {
+            let object = serde_json::Value::Object(object.into_iter().collect());
+            let object = if pretty { serde_json::to_string_pretty(&object) } else { serde_json::to_string(&object) }.unwrap();
+            let after = after.map(|value| format!(r#" , "z\"\u00e9" : {value}"#)).unwrap_or_default();
+            let line = format!("{{\"a\\n\":{before} , \"d\\u0061ta\" : {object}{after} }} ");
+            let span = Workspace::new().read(line.as_bytes(), |document| {
+                let mut members = document.members(Document::ROOT).skip(1);
+                let (key, _) = members.next().unwrap();
+                assert_eq!(key, "data");
+                Ok(document.object_span(key, members.next().map(|(key, _)| key)))
+            }).unwrap();
+            prop_assert_eq!(&line[span], object);
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! What an event is: the catalogue of types, a line's way to an [`Event`], and an event's way to
+//! the frame that browsers get.
+//!
+//! ```text
+//! line ──Parser──▶ Event (borrows the line) ──BlockBuilder──▶ Block (frames, shared by Arc)
+//! ```
+//!
+//! Called by the router (lines, blocks), the reactors (blocks, client-published events) and the
+//! command line (the catalogue). Pure: no sockets, no clock.
+
+pub mod block;
+pub mod catalogue;
+pub mod id;
+mod json;
+pub mod parse;
+pub mod publish;
+pub mod refusal;
+pub mod rules;
+pub mod safe_text;
+pub mod target;
+
+pub use block::{Block, BlockBuilder, Frame, Name, NameHasher};
+pub use catalogue::{EventType, types_of};
+pub use id::{Epoch, format_id, parse_id};
+pub use parse::{Event, Line, Parser, Rules};
+pub use publish::PublishError;
+pub use refusal::{Code, Refusal};
+pub use rules::is_id;
+pub use target::Targets;

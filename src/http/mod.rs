@@ -1,0 +1,219 @@
+//! The plain HTTP endpoints beside the WebSocket (CONTRACT section 7).
+//!
+//! Called by a reactor with a whole request; appends the whole answer. Reads the shared statistics
+//! and owns nothing.
+
+mod info;
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use crate::access::Role;
+use crate::shared::Shared;
+use crate::wire::handshake::{bearer, method_not_allowed, unauthorized};
+use crate::wire::response::{self, put_response};
+use crate::wire::{Refusal, Request, origin};
+pub use info::info_body;
+
+/// Where browsers open their WebSocket.
+pub const WEBSOCKET_PATH: &str = "/api/ws";
+
+/// Who asks, and when.
+pub struct Caller {
+    /// The address the connection came from.
+    pub ip: IpAddr,
+    /// Monotonic time.
+    pub now: Instant,
+    /// Milliseconds since the Unix epoch.
+    pub now_ms: u64,
+}
+
+#[derive(Clone, Copy)]
+enum Endpoint {
+    Info,
+    Stats,
+    Health,
+    Ready,
+}
+
+type Headers<'a> = Vec<(&'a str, &'a str)>;
+
+const JSON: &str = "application/json";
+const ALLOW: (&str, &str) = ("Allow", "GET, HEAD, OPTIONS");
+/// How long a browser may remember the answer to a preflight, in seconds.
+const PREFLIGHT_MAX_AGE: &str = "600";
+
+/// Appends the answer to a request for anything but the WebSocket.
+pub fn respond(
+    shared: &Shared,
+    request: &Request<'_>,
+    caller: &Caller,
+    keep_alive: bool,
+    out: &mut Vec<u8>,
+) {
+    let head_only = request.method() == "HEAD";
+    let mut headers = cors_headers(shared, request);
+    let answer = endpoint(request).and_then(|endpoint| match request.method() {
+        "GET" | "HEAD" => body(shared, request, caller, endpoint),
+        "OPTIONS" => Ok((204, Cow::Borrowed(""))),
+        _ => Err(method_not_allowed(&[ALLOW])),
+    });
+    match answer {
+        Ok((204, _)) => {
+            add_preflight_headers(request, &mut headers);
+            put_response(out, 204, &headers, JSON, b"", false, keep_alive);
+        }
+        Ok((status, body)) => {
+            headers.push(("Cache-Control", "no-store"));
+            put_response(
+                out,
+                status,
+                &headers,
+                JSON,
+                body.as_bytes(),
+                head_only,
+                keep_alive,
+            );
+        }
+        Err(refusal) => response::put_refusal(out, &refusal, &headers, keep_alive, head_only),
+    }
+}
+
+/// Appends a refusal after which the connection ends.
+pub fn put_refusal(refusal: &Refusal, head_only: bool, out: &mut Vec<u8>) {
+    response::put_refusal(out, refusal, &[("Vary", "Origin")], false, head_only);
+}
+
+fn endpoint(request: &Request<'_>) -> Result<Endpoint, Refusal> {
+    match request.path() {
+        "/api/ws/info" => Ok(Endpoint::Info),
+        "/api/ws/stats" => Ok(Endpoint::Stats),
+        "/healthz" => Ok(Endpoint::Health),
+        "/readyz" => Ok(Endpoint::Ready),
+        _ => Err(Refusal::new(
+            404,
+            "not_found",
+            "there is nothing here; the WebSocket is at /api/ws",
+        )),
+    }
+}
+
+fn body<'a>(
+    shared: &'a Shared,
+    request: &Request<'_>,
+    caller: &Caller,
+    endpoint: Endpoint,
+) -> Result<(u16, Cow<'a, str>), Refusal> {
+    match endpoint {
+        Endpoint::Info => Ok((200, Cow::Borrowed(&shared.info))),
+        Endpoint::Health => Ok((200, Cow::Borrowed(r#"{"status":"alive"}"#))),
+        Endpoint::Ready if shared.admission.is_draining() => {
+            Ok((503, Cow::Borrowed(r#"{"status":"draining"}"#)))
+        }
+        Endpoint::Ready => Ok((200, Cow::Borrowed(r#"{"status":"ready"}"#))),
+        Endpoint::Stats => {
+            check_operator(shared, request, caller)?;
+            let snapshot = shared.stats.snapshot(caller.now);
+            let body = serde_json::to_string(&snapshot)
+                .expect("a snapshot is numbers and names, which serialize");
+            Ok((200, Cow::Owned(body)))
+        }
+    }
+}
+
+/// Statistics are for a caller on this host, or one with an admin's token; a token that is shown
+/// is always judged.
+fn check_operator(shared: &Shared, request: &Request<'_>, caller: &Caller) -> Result<(), Refusal> {
+    if let Some(token) = bearer(request)? {
+        return match shared.verifier.verify(token, caller.now_ms) {
+            Ok(identity) if identity.role == Role::Admin => Ok(()),
+            Ok(_) => Err(unauthorized("statistics need an admin's token")),
+            Err(error) => Err(Refusal {
+                code: error.code(),
+                ..unauthorized(error.message().to_owned())
+            }),
+        };
+    }
+    // A proxy on this host calls from loopback for anybody: these headers give it away.
+    const FORWARDED: [&str; 3] = ["x-real-ip", "forwarded", "via"];
+    let is_forwarded = FORWARDED.iter().any(|name| request.has(name))
+        || request.names().any(|name| {
+            name.get(..12)
+                .is_some_and(|start| start.eq_ignore_ascii_case("x-forwarded-"))
+        });
+    if caller.ip.is_loopback() && !is_forwarded && request.host().is_some_and(is_loopback_host) {
+        return Ok(());
+    }
+    Err(unauthorized(
+        "statistics are for callers on this host, or with an admin's token",
+    ))
+}
+
+/// Whether a Host header means this machine; anything else may be a page that rebound its name.
+fn is_loopback_host(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let bare = name
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(name);
+    bare.eq_ignore_ascii_case("localhost")
+        || bare
+            .parse::<IpAddr>()
+            .is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
+fn cors_headers<'a>(shared: &Shared, request: &Request<'a>) -> Headers<'a> {
+    let mut headers = vec![("Vary", "Origin")];
+    let rules = shared.config.allowed_origins.as_deref();
+    if let Ok(Some(from)) = request.single("origin")
+        && origin::allowed(rules, Some(from), request.host())
+    {
+        headers.push(("Access-Control-Allow-Origin", from));
+    }
+    headers
+}
+
+fn add_preflight_headers(request: &Request<'_>, headers: &mut Headers<'_>) {
+    let is_allowed = headers
+        .iter()
+        .any(|(name, _)| *name == "Access-Control-Allow-Origin");
+    if is_allowed && request.has("access-control-request-method") {
+        headers.push(("Access-Control-Allow-Methods", "GET, HEAD"));
+        headers.push(("Access-Control-Allow-Headers", "Authorization"));
+        headers.push(("Access-Control-Max-Age", PREFLIGHT_MAX_AGE));
+    } else {
+        headers.push(ALLOW);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_s_names_are_loopback() {
+        for host in [
+            "localhost",
+            "LOCALHOST:3001",
+            "127.0.0.1",
+            "127.8.0.1:80",
+            "[::1]:80",
+            "[::1]",
+        ] {
+            assert!(is_loopback_host(host), "{host}");
+        }
+        for host in [
+            "shop.example",
+            "localhost.shop.example",
+            "10.0.0.1",
+            "127.0.0.1.x:80",
+            "",
+        ] {
+            assert!(!is_loopback_host(host), "{host}");
+        }
+    }
+}

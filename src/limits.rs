@@ -1,0 +1,108 @@
+//! Every bound of the server that is not a setting, with its unit and its reason.
+//!
+//! Owned by nobody, read by everybody: a number that limits something stands here or in
+//! [`crate::config`], nowhere else.
+//!
+//! What one idle, authenticated, subscribed plain connection costs on the heap (bytes):
+//!
+//! | part | bytes | where |
+//! |---|---|---|
+//! | slab slot | ≤ 160 | `reactor::connection::Connection` |
+//! | seat | ≤ 32 | `reactor::directory::Seat` |
+//! | class membership | 4 | one key in the class's list |
+//! | timer | 8 | one entry in the wheel |
+//! | user entry (one a user, not a connection) | 48 + the id | `reactor::directory::names` |
+//!
+//! Nothing else: the receive buffer belongs to the reactor, an outbox exists only while the
+//! socket is full. Tests beside those types hold them to these sizes.
+
+use std::time::Duration;
+
+/// Longest HTTP request head, in bytes (431 over it).
+pub const HEAD_BYTES_MAX: usize = 8 * 1024;
+/// How long a client may take to send its whole request head (408 after it).
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an answered keep-alive connection may stay silent before it is closed.
+pub const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(15);
+/// Plain HTTP connections a reactor keeps open between requests; over it answers say
+/// `Connection: close`. Scrapers and health checks need a handful.
+pub const KEEP_ALIVE_CONNECTIONS_MAX: usize = 64;
+/// Sockets beyond `--max-connections` that may be in the middle of a handshake, be plain HTTP,
+/// or be lingering after their close. Over it a new socket is closed at once.
+pub const EXTRA_SOCKETS_MAX: usize = 4096;
+/// How long a connection that nobody authenticated stays under `--require-auth` (4401 after it).
+pub const AUTH_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest message of a connection that has not authenticated, in bytes: what it may make the
+/// server hold for it. A token of 4 KiB fits twice.
+pub const PUBLIC_MESSAGE_MAX: usize = 8 * 1024;
+/// Answers that may wait for a public connection that does not read them, in bytes.
+pub const PUBLIC_ANSWERS_MAX: usize = 8 * 1024;
+/// After its close frame or refusal the server reads on for at most this long ...
+pub const LINGER_TIME: Duration = Duration::from_secs(1);
+/// ... and at most so many bytes, so that the kernel does not answer with a reset.
+pub const LINGER_BYTES: usize = 256 * 1024;
+/// A client is closed (4429) after so many refusals in a minute, or `--message-rate` if more.
+pub const REFUSALS_MIN: u32 = 20;
+/// Control frames have a bucket so many times as large as `--message-rate`.
+pub const CONTROL_RATE_FACTOR: u32 = 10;
+
+/// A reactor's receive buffer, in bytes. One read takes at most this much.
+pub const READ_BUFFER: usize = 128 * 1024;
+/// What one connection may be read in one turn, in bytes, before the others get theirs.
+pub const READ_BUDGET: usize = 256 * 1024;
+/// `SO_SNDBUF` of browser connections, in bytes (the kernel doubles it): small enough that a slow
+/// reader shows in its outbox instead of hiding megabytes in the kernel.
+pub const SEND_BUFFER: usize = 64 * 1024;
+/// Length of the queue of connections the kernel has accepted and the router has not.
+pub const LISTEN_BACKLOG: i32 = 4096;
+/// Connections taken from the listener in one turn, so that a storm does not hold up events.
+pub const ACCEPTS_PER_TURN: usize = 128;
+/// Slices given to one `writev` (the kernel's own limit is 1,024).
+pub const SLICES_PER_WRITE: usize = 64;
+/// A slice at least this long is shared with its block while it waits in an outbox; a shorter one
+/// is copied, so that a few waiting bytes never hold a whole block in memory.
+pub const SHARED_SLICE_MIN: usize = 16 * 1024;
+
+/// Messages in a ring from the router to a reactor, and blocks taken from it in one turn.
+pub const DOWN_RING: usize = 1024;
+/// Messages in a ring from a reactor to the router.
+pub const UP_RING: usize = 1024;
+/// Messages that may wait behind a full ring upwards before a reactor stops reading its sockets.
+pub const UP_BACKLOG_MAX: usize = 4096;
+/// A block is closed and a new one begun when its frames reach this many bytes.
+pub const BLOCK_BYTES: usize = 128 * 1024;
+/// Blocks a reactor takes from its ring in one turn: at most 8 MiB of usual frames.
+pub const BLOCKS_PER_TURN: usize = 64;
+
+/// Emitters connected to the ingest socket at once.
+pub const EMITTERS_MAX: usize = 1024;
+/// First size of an emitter's read buffer, in bytes; it grows for longer lines only.
+pub const INGEST_READ: usize = 256 * 1024;
+/// Acks and errors an emitter may leave unread, in bytes, before the server stops reading it.
+pub const EMITTER_OUT_MAX: usize = 256 * 1024;
+/// How long a `key` is remembered.
+pub const KEY_WINDOW: Duration = Duration::from_secs(600);
+/// Keys remembered at most; the oldest give way. About 70 bytes each.
+pub const KEYS_MAX: usize = 1_000_000;
+/// How long a customer must be away before `customer:offline`: a page reload is no absence.
+pub const PRESENCE_GRACE: Duration = Duration::from_secs(5);
+/// Addresses whose connect rate is remembered, over all shards. About 24 bytes each.
+pub const RATED_ADDRESSES_MAX: usize = 1 << 20;
+
+/// The timer wheel's step.
+pub const TICK: Duration = Duration::from_millis(10);
+/// Steps on the wheel (a power of two): 41 s; later deadlines go round again.
+pub const WHEEL_SLOTS: usize = 4096;
+
+/// `reconnect.after` is drawn from 0 to this many milliseconds a client, so that they come back
+/// spread out ...
+pub const RECONNECT_MS_PER_CLIENT: u64 = 2;
+/// ... but at least over this many milliseconds ...
+pub const RECONNECT_SPREAD_MIN_MS: u64 = 1_000;
+/// ... and at most over this many.
+pub const RECONNECT_SPREAD_MAX_MS: u64 = 60_000;
+/// `token:expiring` comes this long before the token's end, in milliseconds, or at half of what
+/// was left when it was accepted, whichever is later.
+pub const EXPIRY_NOTICE_MS: u64 = 60_000;
+/// Longest `last` of a subscribe.
+pub const LAST_MAX: u64 = 1000;

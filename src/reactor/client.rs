@@ -1,0 +1,250 @@
+//! What a client's message does (CONTRACT section 5, "From the client").
+//!
+//! Part of the reactor: carries out what [`super::message`] has read, within the message rate, and
+//! leaves the answers in `out`, in the order of the questions.
+
+use super::Reactor;
+use super::answers::ErrorAnswer;
+use super::directory::{Refused, may_subscribe};
+use super::message::{self, Fault, Request, Subscribe};
+use super::ticks::Tick;
+use super::timers::steps;
+use crate::access::{Namespace, NamespaceMask, Role};
+use crate::auth::Identity;
+use crate::event::{EventType, PublishError};
+use crate::limits;
+use crate::ring::ToRouter;
+use crate::router::wall_ms;
+use crate::wire::CloseReason;
+
+impl Reactor {
+    /// A text message.
+    pub(super) fn on_text(&mut self, key: u32, text: &str) -> Result<(), CloseReason> {
+        let now_ns = self.now_ns();
+        let connection = &mut self.connections[key as usize];
+        if let Err(wait_ns) = self.message_rate.take(&mut connection.messages, now_ns) {
+            self.answer_error(&ErrorAnswer {
+                code: "rate_limited",
+                message: "too many messages",
+                request: None,
+                field: None,
+                retry_after_ms: Some(wait_ns.div_ceil(1_000_000)),
+            });
+            return self.count_refusal(key);
+        }
+        match message::parse(text) {
+            Ok(Request::Ping) => self.answers.pong(wall_ms(), &mut self.out),
+            Ok(Request::Auth(token)) => return self.authenticate(key, &token),
+            Ok(Request::Subscribe(request)) => self.subscribe(key, &request),
+            Ok(Request::Unsubscribe(namespaces)) => self.unsubscribe(key, namespaces),
+            Ok(Request::Publish(kind)) => self.publish(key, kind, text),
+            Err(Fault {
+                code,
+                message,
+                request,
+            }) => {
+                let request = request.as_deref();
+                let (field, retry_after_ms) = (None, None);
+                let message = &message;
+                self.answer_error(&ErrorAnswer {
+                    code,
+                    message,
+                    request,
+                    field,
+                    retry_after_ms,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts a ping or pong. False: over the rate, and not answered.
+    pub(super) fn take_control(&mut self, key: u32) -> Result<bool, CloseReason> {
+        let now_ns = self.now_ns();
+        let connection = &mut self.connections[key as usize];
+        if self
+            .control_rate
+            .take(&mut connection.controls, now_ns)
+            .is_ok()
+        {
+            return Ok(true);
+        }
+        self.count_refusal(key).map(|()| false)
+    }
+
+    fn now_ns(&self) -> u64 {
+        let since = self.now.saturating_duration_since(self.started).as_nanos();
+        u64::try_from(since).unwrap_or(u64::MAX)
+    }
+
+    /// Too many refusals within a minute end the connection.
+    fn count_refusal(&mut self, key: u32) -> Result<(), CloseReason> {
+        let minute = steps(std::time::Duration::from_secs(60));
+        let connection = &mut self.connections[key as usize];
+        let window: Tick = connection.refusals_since;
+        if connection.refusals == 0 || self.tick.is_after(window.plus(minute)) {
+            connection.refusals = 0;
+            connection.refusals_since = self.tick;
+        }
+        connection.refusals = connection.refusals.saturating_add(1);
+        if u32::from(connection.refusals) >= self.refusals_max.min(u32::from(u16::MAX)) {
+            return Err(CloseReason::Flooding);
+        }
+        Ok(())
+    }
+
+    fn answer_error(&mut self, error: &ErrorAnswer<'_>) {
+        self.shared.stats.reactors[self.index].rejected.add(1);
+        self.answers.error(error, &mut self.out);
+    }
+
+    fn authenticate(&mut self, key: u32, token: &str) -> Result<(), CloseReason> {
+        let is_first = self.directory.user(key).is_none();
+        let identity = match self.shared.verifier.verify(token, wall_ms()) {
+            Ok(identity) => identity,
+            Err(error) => {
+                self.answer_error(&ErrorAnswer::to("auth", error.code(), error.message()));
+                return if is_first {
+                    Err(CloseReason::TokenRefused)
+                } else {
+                    Ok(())
+                };
+            }
+        };
+        if self
+            .directory
+            .user(key)
+            .is_some_and(|user| user != identity.user)
+        {
+            let message = "a refresh must be for the same user";
+            self.answer_error(&ErrorAnswer::to("auth", "unauthorized", message));
+            return Ok(());
+        }
+        if is_first {
+            let ip = self.connections[key as usize].ip;
+            self.shared.admission.give_back_handshake(ip);
+        }
+        self.accept_identity(key, &identity);
+        self.arm(key);
+        Ok(())
+    }
+
+    /// A token was accepted: it is in force from now on.
+    pub(super) fn accept_identity(&mut self, key: u32, identity: &Identity) {
+        let now_ms = wall_ms();
+        let connection = &mut self.connections[key as usize];
+        let left = identity.expires_at.saturating_sub(now_ms);
+        connection.expires_at = identity.expires_at;
+        connection.expiry_told = false;
+        connection.expiry_notice_at = identity
+            .expires_at
+            .saturating_sub(limits::EXPIRY_NOTICE_MS)
+            .max(now_ms + left / 2);
+        connection.stage_due = None;
+
+        let (old_role, old) = (self.directory.role(key), self.directory.subscribed(key));
+        let identified = self.directory.identify(key, identity);
+        let stats = &self.shared.stats.reactors[self.index];
+        stats.role(old_role).sub(1);
+        stats.role(identity.role).add(1);
+        stats.resubscribed(old, self.directory.subscribed(key));
+        self.answers.authenticated(identity, &mut self.out);
+        if !identified.dropped.is_empty() {
+            self.answers
+                .unsubscribed(self.directory.subscribed(key), &mut self.out);
+        }
+        self.tell_presence(identified.presence);
+    }
+
+    fn subscribe(&mut self, key: u32, request: &Subscribe) {
+        if let Err((code, message)) = self.may_subscribe_all(key, request.namespaces) {
+            return self.answer_error(&ErrorAnswer::to("subscribe", code, &message));
+        }
+        let old = self.directory.subscribed(key);
+        self.directory
+            .subscribe(key, request.namespaces, request.events);
+        let now = self.directory.subscribed(key);
+        self.shared.stats.reactors[self.index].resubscribed(old, now);
+        // Without a history nothing after an id can be sent again; the client must reload.
+        let recovered = request.since.then_some(false);
+        let online = request
+            .namespaces
+            .contains(Namespace::Customers)
+            .then_some(self.online);
+        let position = self.position_id();
+        self.answers
+            .subscribed(now, &position, recovered, online, &mut self.out);
+    }
+
+    fn may_subscribe_all(
+        &self,
+        key: u32,
+        namespaces: NamespaceMask,
+    ) -> Result<(), (&'static str, String)> {
+        let role = self.directory.role(key);
+        if role == Role::Public && self.shared.config.require_auth {
+            return Err(("unauthorized", "this server wants a token first".to_owned()));
+        }
+        for namespace in namespaces.iter() {
+            let name = namespace.name();
+            match may_subscribe(self.directory.access(), role, namespace) {
+                Ok(()) => {}
+                Err(Refused::Unauthorized) => {
+                    return Err(("unauthorized", format!("{name} needs a token")));
+                }
+                Err(Refused::Forbidden) => {
+                    let role = role.name();
+                    return Err(("forbidden", format!("the role {role} may not see {name}")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn unsubscribe(&mut self, key: u32, namespaces: NamespaceMask) {
+        let old = self.directory.subscribed(key);
+        self.directory.unsubscribe(key, namespaces);
+        let now = self.directory.subscribed(key);
+        self.shared.stats.reactors[self.index].resubscribed(old, now);
+        self.answers.unsubscribed(now, &mut self.out);
+    }
+
+    /// A customer's event about itself goes up to the router, to become an event like any other.
+    fn publish(&mut self, key: u32, kind: EventType, text: &str) {
+        let name = kind.name();
+        if !kind.is_publishable() {
+            let message = "clients may publish customer:activity, customer:viewing_product and \
+                           customer:added_to_cart only";
+            return self.answer_error(&ErrorAnswer::to(name, "forbidden", message));
+        }
+        let Some(user) = self.directory.user(key) else {
+            let message = "publishing needs a customer's token";
+            return self.answer_error(&ErrorAnswer::to(name, "unauthorized", message));
+        };
+        if self.directory.role(key) != Role::Customer {
+            let message = "only customers publish, each about itself";
+            return self.answer_error(&ErrorAnswer::to(name, "forbidden", message));
+        }
+        let mut line = Vec::with_capacity(text.len() + 128);
+        match self
+            .parser
+            .parse_published(text.as_bytes(), user, wall_ms(), &mut line)
+        {
+            Ok(()) => self.uplink.send(ToRouter::Published(line.into())),
+            Err(PublishError::Forbidden { message }) => {
+                self.answer_error(&ErrorAnswer::to(name, "forbidden", &message));
+            }
+            Err(PublishError::TooLarge { message }) => {
+                self.answer_error(&ErrorAnswer::to(name, "too_large", &message));
+            }
+            Err(PublishError::UnknownType { message }) => {
+                self.answer_error(&ErrorAnswer::to(name, "unknown_type", &message));
+            }
+            Err(PublishError::Invalid { field, message }) => {
+                let field = field.as_deref();
+                let answer = ErrorAnswer::to(name, "invalid_message", &message);
+                self.answer_error(&ErrorAnswer { field, ..answer });
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! One browser's connection: its socket and what the reactor has to remember of it.
+//!
+//! Owned by the reactor's slab; as small as it can be, because there are many and nearly all are
+//! idle. Rarely needed state is boxed and exists only while it is needed. What the connection is
+//! subscribed to stands in the directory, under the same key.
+
+use std::net::IpAddr;
+
+use mio::net::TcpStream;
+
+use super::outbox::Outbox;
+use super::ticks::Tick;
+use crate::rate::Bucket;
+use crate::wire::Assembler;
+
+/// A slot of the slab.
+pub struct Connection {
+    pub(super) stream: TcpStream,
+    /// Tells this connection from an earlier one in the same slot.
+    pub(super) generation: u32,
+    pub(super) stage: Stage,
+    /// Whether a frame came since the last ping.
+    pub(super) heard: bool,
+    /// A ping is out and its answer awaited.
+    pub(super) pinged: bool,
+    /// `token:expiring` was sent for the token in force.
+    pub(super) expiry_told: bool,
+    /// The poll said that the client has shut down its side, or that the socket failed.
+    pub(super) may_have_ended: bool,
+    /// Waits in the list of connections to be read.
+    pub(super) queued: bool,
+    /// Messages refused for their rate in the minute that began at `refusals_since`.
+    pub(super) refusals: u16,
+    pub(super) refusals_since: Tick,
+    /// The tick its live entry in the wheel stands at.
+    pub(super) due: Tick,
+    /// When the next ping is due, or the last one's answer.
+    pub(super) heartbeat: Tick,
+    /// What the stage waits for: the request head, authentication, the end of lingering.
+    pub(super) stage_due: Option<Tick>,
+    /// Bytes of a cut-off request head, or the PROXY header before it.
+    pub(super) head: Option<Box<[u8]>>,
+    pub(super) assembler: Assembler,
+    pub(super) outbox: Option<Box<Outbox>>,
+    pub(super) messages: Bucket,
+    pub(super) controls: Bucket,
+    /// When the token in force ends, and when to say that it will, in milliseconds of the wall
+    /// clock; 0 without a token.
+    pub(super) expires_at: u64,
+    pub(super) expiry_notice_at: u64,
+    /// The client's address: the peer's, or the one a trusted proxy tells.
+    pub(super) ip: IpAddr,
+}
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Nothing of the request was seen; a trusted proxy's PROXY header may come first.
+    Fresh,
+    /// The request head is awaited.
+    Head,
+    /// As `Head`, after at least one answer on this connection.
+    KeepAlive,
+    /// A WebSocket.
+    Open,
+    /// A WebSocket whose last frames still have to leave the outbox; then it lingers.
+    Leaving,
+    /// Our side is shut down; what the client still sends is thrown away: so many bytes more.
+    Lingering {
+        /// Bytes that will still be read.
+        left: u32,
+    },
+}
+
+impl Connection {
+    /// A connection just accepted from `ip`.
+    pub fn new(stream: TcpStream, generation: u32, ip: IpAddr, head_due: Tick) -> Self {
+        Self {
+            stream,
+            generation,
+            stage: Stage::Fresh,
+            heard: false,
+            pinged: false,
+            expiry_told: false,
+            may_have_ended: false,
+            queued: false,
+            refusals: 0,
+            refusals_since: Tick(0),
+            due: head_due,
+            heartbeat: Tick(0),
+            stage_due: Some(head_due),
+            head: None,
+            assembler: Assembler::default(),
+            outbox: None,
+            messages: Bucket::default(),
+            controls: Bucket::default(),
+            expires_at: 0,
+            expiry_notice_at: 0,
+            ip,
+        }
+    }
+
+    /// Whether it counts as a WebSocket and has a seat in the directory.
+    pub fn is_websocket(&self) -> bool {
+        matches!(self.stage, Stage::Open)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The sum in `limits.rs` counts on it.
+    #[test]
+    fn a_slot_is_small() {
+        let size = std::mem::size_of::<Connection>();
+        assert!(size <= 160, "{size}");
+    }
+}

@@ -1,0 +1,190 @@
+//! How a connection is written to outside the hot path, and how it ends.
+//!
+//! Part of the reactor. An orderly end is: close frame (or HTTP refusal), our side shut down, what
+//! the client still sends thrown away for a moment, then closed; else the kernel's reset would eat
+//! the answer. A socket that is full at that moment is cut at once.
+
+use std::net::Shutdown;
+
+use super::Reactor;
+use super::connection::Stage;
+use super::fanout::write;
+use super::outbox::{Outbox, left_of_frame};
+use super::timers::steps;
+use crate::access::NamespaceMask;
+use crate::limits;
+use crate::log_throttle::held_back;
+use crate::wire::{CloseReason, close};
+
+impl Reactor {
+    /// Writes what `out` holds to the connection, behind what already waits.
+    pub(super) fn send_out(&mut self, key: u32) {
+        let is_http = std::mem::take(&mut self.out_is_http);
+        if self.out.is_empty() {
+            return;
+        }
+        let Some(connection) = self.connections.get_mut(key as usize) else {
+            return self.out.clear();
+        };
+        if let Some(outbox) = &mut connection.outbox {
+            outbox.push_copy(&self.out);
+        } else {
+            match write(&mut connection.stream, &self.out) {
+                Ok(taken) if taken == self.out.len() => {}
+                Ok(taken) => {
+                    let mut outbox = Outbox::default();
+                    let rest = &self.out[taken..];
+                    // An HTTP answer counts as one frame: it has no boundaries inside.
+                    outbox.begin_inside_frame(if is_http {
+                        rest.len()
+                    } else {
+                        left_of_frame(&self.out, taken, 0)
+                    });
+                    outbox.push_copy(rest);
+                    connection.outbox = Some(Box::new(outbox));
+                }
+                Err(_) => {
+                    self.out.clear();
+                    return self.remove(key, CloseReason::Gone);
+                }
+            }
+        }
+        self.out.clear();
+    }
+
+    /// Sockets with room again take what waits for them.
+    pub(super) fn flush_writable(&mut self) {
+        for key in std::mem::take(&mut self.writable) {
+            let Some(connection) = self.connections.get_mut(key as usize) else {
+                continue;
+            };
+            let Some(outbox) = &mut connection.outbox else {
+                continue;
+            };
+            match outbox.flush(&mut connection.stream) {
+                Ok(false) => {}
+                Ok(true) => {
+                    connection.outbox = None;
+                    if connection.stage == Stage::Leaving {
+                        self.linger(key);
+                    }
+                }
+                Err(_) => self.remove(key, CloseReason::Gone),
+            }
+        }
+    }
+
+    /// Ends a connection for `reason`, with its close frame behind what `out` holds.
+    pub(super) fn close(&mut self, key: u32, reason: CloseReason) {
+        if !self
+            .connections
+            .get(key as usize)
+            .is_some_and(|each| each.stage == Stage::Open)
+        {
+            return;
+        }
+        match reason {
+            CloseReason::Gone => self.remove(key, reason),
+            _ => {
+                close::put_close_frame(reason, &mut self.out);
+                self.end(key, reason);
+            }
+        }
+    }
+
+    /// Sends `out`, whose last frame is a close, and parts; a full socket is cut.
+    pub(super) fn end(&mut self, key: u32, reason: CloseReason) {
+        self.leave(key, reason);
+        self.send_out(key);
+        let Some(connection) = self.connections.get_mut(key as usize) else {
+            return;
+        };
+        if connection.outbox.is_some() {
+            self.remove(key, reason);
+        } else {
+            self.linger(key);
+        }
+    }
+
+    /// As [`Reactor::close`] at drain: what waits in the outbox is sent before.
+    pub(super) fn say_goodbye(&mut self, key: u32) {
+        close::put_close_frame(CloseReason::Draining, &mut self.out);
+        self.leave(key, CloseReason::Draining);
+        self.send_out(key);
+        let Some(connection) = self.connections.get_mut(key as usize) else {
+            return;
+        };
+        if connection.outbox.is_none() {
+            return self.linger(key);
+        }
+        connection.stage = Stage::Leaving;
+        connection.stage_due = None;
+        self.parting += 1;
+    }
+
+    /// Shuts our side down and reads on for a moment.
+    pub(super) fn linger(&mut self, key: u32) {
+        let due = self.tick.plus(steps(limits::LINGER_TIME));
+        let Some(connection) = self.connections.get_mut(key as usize) else {
+            return;
+        };
+        if connection.stage == Stage::KeepAlive {
+            self.keep_alive -= 1;
+        }
+        if connection.stage != Stage::Leaving {
+            self.parting += 1;
+        }
+        connection.stage = Stage::Lingering {
+            left: limits::LINGER_BYTES as u32,
+        };
+        connection.stage_due = Some(due);
+        if connection.stream.shutdown(Shutdown::Write).is_err() {
+            return self.remove(key, CloseReason::Gone);
+        }
+        self.arm(key);
+    }
+
+    /// Closes the socket and forgets the connection.
+    pub(super) fn remove(&mut self, key: u32, reason: CloseReason) {
+        match self.connections[key as usize].stage {
+            Stage::Open => self.leave(key, reason),
+            Stage::KeepAlive => self.keep_alive -= 1,
+            Stage::Leaving | Stage::Lingering { .. } => self.parting -= 1,
+            Stage::Fresh | Stage::Head => {}
+        }
+        let mut connection = self.connections.remove(key as usize);
+        if let Err(error) = self.registry.deregister(&mut connection.stream) {
+            log::debug!("deregistering a connection failed: {error}");
+        }
+        self.shared.admission.leave_socket();
+    }
+
+    /// A WebSocket ends: it leaves the directory and the counters, and its end is logged.
+    fn leave(&mut self, key: u32, reason: CloseReason) {
+        let stats = &self.shared.stats.reactors[self.index];
+        let (role, subscribed) = (self.directory.role(key), self.directory.subscribed(key));
+        stats.connections.sub(1);
+        stats.role(role).sub(1);
+        stats.resubscribed(subscribed, NamespaceMask::default());
+        self.shared.admission.leave_websocket();
+        let connection = &self.connections[key as usize];
+        let id = self.id_of(key, connection);
+        if reason == CloseReason::SlowConsumer {
+            stats.slow_consumers.add(1);
+            if let Some(held) = self.slow.admit(self.now) {
+                log::warn!(
+                    "connection {id} reads too slowly and is closed{}",
+                    held_back(held)
+                );
+            }
+        } else {
+            log::debug!(
+                "connection {id} ends: {} ({})",
+                reason.name(),
+                reason.code()
+            );
+        }
+        let change = self.directory.leave(key);
+        self.tell_presence(change);
+    }
+}

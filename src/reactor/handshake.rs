@@ -1,0 +1,257 @@
+//! From a connection's first bytes to a WebSocket, a plain HTTP answer, or a refusal.
+//!
+//! Part of the reactor. What a request must look like is `wire`'s business, what the plain
+//! endpoints say is `http`'s; here stands the order in which a handshake is judged (CONTRACT
+//! section 5, "HTTP answers to a handshake").
+
+use super::Reactor;
+use super::connection::Stage;
+use super::timers::steps;
+use crate::auth::Identity;
+use crate::http::{self, Caller};
+use crate::limits;
+use crate::log_throttle::held_back;
+use crate::router::wall_ms;
+use crate::wire::handshake::{Upgrade, bearer, check_upgrade, unauthorized};
+use crate::wire::proxy_header::{self, ProxyHeader};
+use crate::wire::request::{Head, Request, malformed, parse};
+use crate::wire::response::put_switching_protocols;
+use crate::wire::{CloseReason, Refusal, client_address, origin};
+
+/// What became of a request.
+enum Outcome {
+    /// It is a WebSocket now.
+    Upgraded,
+    /// Answered; the next request may follow.
+    Answered,
+    /// Answered; the connection ends.
+    Ended,
+}
+
+impl Reactor {
+    /// Takes the requests in `input`, everything that has come since the last one.
+    pub(super) fn take_requests(&mut self, key: u32, input: &mut [u8]) {
+        let Some(mut at) = self.skip_proxy_header(key, input) else {
+            return;
+        };
+        while at < input.len() {
+            let outcome = match parse(&input[at..]) {
+                Head::Partial => return self.keep_head(key, &input[at..]),
+                Head::Refused(refusal) => return self.refuse(key, &refusal, false),
+                Head::Complete { length, request } => {
+                    at += length;
+                    self.answer(key, &request)
+                }
+            };
+            match outcome {
+                Outcome::Upgraded => return self.take_frames(key, &mut input[at..]),
+                Outcome::Answered => {}
+                Outcome::Ended => return,
+            }
+        }
+    }
+
+    /// Where the request begins: behind the PROXY header that a trusted proxy may have sent.
+    fn skip_proxy_header(&mut self, key: u32, input: &[u8]) -> Option<usize> {
+        let connection = &mut self.connections[key as usize];
+        if connection.stage != Stage::Fresh {
+            return Some(0);
+        }
+        let trusted = &self.shared.config.trusted_proxies;
+        if client_address::is_trusted(connection.ip, trusted) {
+            match proxy_header::parse(input) {
+                ProxyHeader::Partial => {
+                    self.keep_head(key, input);
+                    return None;
+                }
+                ProxyHeader::Broken => {
+                    self.refuse(key, &malformed("the PROXY header is broken"), false);
+                    return None;
+                }
+                ProxyHeader::NotProxy => {}
+                ProxyHeader::Complete { length, source } => {
+                    connection.ip = source.unwrap_or(connection.ip);
+                    connection.stage = Stage::Head;
+                    return Some(length);
+                }
+            }
+        }
+        connection.stage = Stage::Head;
+        Some(0)
+    }
+
+    fn keep_head(&mut self, key: u32, rest: &[u8]) {
+        let due = self.tick.plus(steps(limits::HEAD_TIMEOUT));
+        let connection = &mut self.connections[key as usize];
+        connection.head = Some(rest.into());
+        if connection.stage == Stage::KeepAlive {
+            // The next request has begun; from now on its own time counts.
+            self.keep_alive -= 1;
+            connection.stage = Stage::Head;
+            connection.stage_due = Some(due);
+            self.arm(key);
+        }
+    }
+
+    fn answer(&mut self, key: u32, request: &Request<'_>) -> Outcome {
+        let peer = self.connections[key as usize].ip;
+        let forwarded = request.values("x-forwarded-for");
+        let ip = client_address::client_ip(peer, &self.shared.config.trusted_proxies, forwarded);
+        if request.path() != http::WEBSOCKET_PATH {
+            return self.answer_http(key, request, peer);
+        }
+        self.connections[key as usize].ip = ip;
+        match self.judge(ip, request) {
+            Ok((upgrade, identity)) => {
+                self.upgrade(key, &upgrade, identity.as_ref());
+                Outcome::Upgraded
+            }
+            Err(refusal) => {
+                self.refuse(key, &refusal, request.method() == "HEAD");
+                Outcome::Ended
+            }
+        }
+    }
+
+    fn answer_http(&mut self, key: u32, request: &Request<'_>, peer: std::net::IpAddr) -> Outcome {
+        let has_room = self.connections[key as usize].stage == Stage::KeepAlive
+            || self.keep_alive < limits::KEEP_ALIVE_CONNECTIONS_MAX;
+        let keep_alive = has_room && request.keep_alive() && !request.has_body();
+        let caller = Caller {
+            ip: peer,
+            now: self.now,
+            now_ms: wall_ms(),
+        };
+        http::respond(&self.shared, request, &caller, keep_alive, &mut self.out);
+        self.out_is_http = true;
+        self.send_out(key);
+        let Some(connection) = self.connections.get_mut(key as usize) else {
+            return Outcome::Ended;
+        };
+        if !keep_alive || connection.outbox.is_some() {
+            self.part(key);
+            return Outcome::Ended;
+        }
+        if connection.stage != Stage::KeepAlive {
+            self.keep_alive += 1;
+        }
+        connection.stage = Stage::KeepAlive;
+        connection.stage_due = Some(self.tick.plus(steps(limits::KEEP_ALIVE_IDLE)));
+        Outcome::Answered
+    }
+
+    /// Everything a handshake has to pass, in the contract's order.
+    fn judge<'a>(
+        &mut self,
+        ip: std::net::IpAddr,
+        request: &Request<'a>,
+    ) -> Result<(Upgrade<'a>, Option<Identity>), Refusal> {
+        let upgrade = check_upgrade(request)?;
+        let shared = &self.shared;
+        let now_ns = self.now.saturating_duration_since(self.started).as_nanos();
+        let now_ns = u64::try_from(now_ns).unwrap_or(u64::MAX);
+        let within_rate = shared.admission.take_handshake(ip, now_ns);
+        if shared.admission.is_draining() {
+            let refusal = Refusal::new(503, "draining", "the server is going away, come back");
+            return Err(refusal.with_retry_after(1));
+        }
+        if shared.admission.is_full() {
+            return Err(full());
+        }
+        let bearer = bearer(request);
+        let token = match &bearer {
+            Ok(Some(token)) => Some(*token),
+            Ok(None) => upgrade.subprotocol_token,
+            Err(_) => None,
+        };
+        let identity = token.map(|token| shared.verifier.verify(token, wall_ms()));
+        if let Err(wait_ns) = within_rate
+            && !matches!(identity, Some(Ok(_)))
+        {
+            let refusal = Refusal::new(429, "rate_limited", "too many attempts from this address");
+            let seconds = u32::try_from(wait_ns.div_ceil(1_000_000_000)).unwrap_or(u32::MAX);
+            return Err(refusal.with_retry_after(seconds));
+        }
+        let origins = shared.config.allowed_origins.as_deref();
+        if !origin::allowed(origins, request.single("origin")?, request.host()) {
+            let message = "this origin is not among the allowed ones";
+            return Err(Refusal::new(403, "forbidden_origin", message));
+        }
+        bearer?;
+        let identity = identity.transpose().map_err(|error| {
+            let refusal = unauthorized(error.message().to_owned());
+            Refusal {
+                code: error.code(),
+                ..refusal
+            }
+        })?;
+        // Another reactor may have taken the last place meanwhile.
+        if !shared.admission.enter_websocket() {
+            return Err(full());
+        }
+        if identity.is_some() && within_rate.is_ok() {
+            shared.admission.give_back_handshake(ip);
+        }
+        Ok((upgrade, identity))
+    }
+
+    fn upgrade(&mut self, key: u32, upgrade: &Upgrade<'_>, identity: Option<&Identity>) {
+        put_switching_protocols(&mut self.out, upgrade.key, upgrade.protocol);
+        self.out_is_http = true;
+        let stats = &self.shared.stats.reactors[self.index];
+        stats.connections.add(1);
+        stats.role(crate::access::Role::Public).add(1);
+        self.directory.enter(key);
+        let heartbeat = self.first_heartbeat();
+        let auth_due = (self.shared.config.require_auth && identity.is_none())
+            .then(|| self.tick.plus(steps(limits::AUTH_TIMEOUT)));
+        let connection = &mut self.connections[key as usize];
+        if connection.stage == Stage::KeepAlive {
+            self.keep_alive -= 1;
+        }
+        connection.stage = Stage::Open;
+        connection.stage_due = auth_due;
+        connection.heartbeat = heartbeat;
+        let id = self.id_of(key, &self.connections[key as usize]);
+        log::debug!("connection {id} opens");
+        let interval = self.shared.config.ping_interval.as_millis();
+        let interval = u64::try_from(interval).unwrap_or(u64::MAX);
+        self.answers.welcome(&id, interval, &mut self.out);
+        if let Some(identity) = identity {
+            self.accept_identity(key, identity);
+        }
+        self.arm(key);
+    }
+
+    /// Answers with an HTTP refusal and ends the connection.
+    pub(super) fn refuse(&mut self, key: u32, refusal: &Refusal, head_only: bool) {
+        if let Some(held) = self.refusals.admit(self.now) {
+            let (status, code) = (refusal.status, refusal.code);
+            log::info!("refused a request with {status} {code}{}", held_back(held));
+        }
+        http::put_refusal(refusal, head_only, &mut self.out);
+        self.out_is_http = true;
+        self.part(key);
+    }
+
+    /// Sends what is in `out` and ends a connection that is no WebSocket.
+    fn part(&mut self, key: u32) {
+        self.send_out(key);
+        let Some(connection) = self.connections.get(key as usize) else {
+            return;
+        };
+        if connection.outbox.is_some() {
+            self.remove(key, CloseReason::Gone);
+        } else {
+            self.linger(key);
+        }
+    }
+}
+
+fn full() -> Refusal {
+    let message = "the server holds all the connections it may";
+    Refusal::new(503, "full", message).with_retry_after(FULL_RETRY_SECONDS)
+}
+
+/// When a client that found the server full does well to try again.
+const FULL_RETRY_SECONDS: u32 = 5;

@@ -1,0 +1,312 @@
+//! What a client says: a text message to a [`Request`] (CONTRACT section 5, "From the client").
+//!
+//! Pure; called by the reactor for every text message within the rate. Messages are tiny and may
+//! be hostile: strings are borrowed where they can be, and nothing is kept.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use crate::access::{Namespace, NamespaceMask, TypeMask};
+use crate::event::EventType;
+use crate::limits;
+
+/// A message that makes sense.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Request<'a> {
+    /// Shows a token.
+    Auth(Cow<'a, str>),
+    /// Asks for namespaces.
+    Subscribe(Subscribe),
+    /// No longer wants these.
+    Unsubscribe(NamespaceMask),
+    /// Wants a `pong`.
+    Ping,
+    /// Carries an event; its payload is checked by [`crate::event::Parser`].
+    Publish(EventType),
+}
+
+/// A `subscribe`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Subscribe {
+    /// The namespaces asked for, at least one.
+    pub namespaces: NamespaceMask,
+    /// The types named by `events`, all within the namespaces.
+    pub events: TypeMask,
+    /// Whether the client wants the events after an id.
+    pub since: bool,
+}
+
+/// Why a message makes no sense.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// `invalid_message` or `unknown_type`.
+    pub code: &'static str,
+    /// What is wrong and what is allowed.
+    pub message: String,
+    /// The message's type, where it could be read.
+    pub request: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct AuthData<'a> {
+    #[serde(borrow)]
+    token: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct SubscribeData<'a> {
+    #[serde(borrow, default, deserialize_with = "present")]
+    namespaces: Option<Vec<Cow<'a, str>>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    namespace: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    events: Option<Vec<Cow<'a, str>>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    since: Option<Cow<'a, str>>,
+    #[serde(default, deserialize_with = "present")]
+    last: Option<u64>,
+}
+
+/// A field that is there must have its type: `null` is not absent.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
+}
+
+/// Longest type that an error repeats.
+const ECHO_MAX: usize = 40;
+
+/// Reads one text message.
+pub fn parse(text: &str) -> Result<Request<'_>, Fault> {
+    let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|error| {
+        unreadable(if error.is_data() {
+            "a message must be a JSON object with one string \"type\""
+        } else {
+            "the message is not valid JSON"
+        })
+    })?;
+    let kind = envelope.kind.as_ref();
+    match kind {
+        "ping" => Ok(Request::Ping),
+        "auth" => {
+            let data: AuthData<'_> = parse_data(
+                kind,
+                envelope.data,
+                "data.token must be the token, a string",
+            )?;
+            Ok(Request::Auth(data.token))
+        }
+        "subscribe" => subscribe(kind, envelope.data).map(Request::Subscribe),
+        "unsubscribe" => {
+            let data: SubscribeData<'_> = parse_data(kind, envelope.data, SHAPE_OF_UNSUBSCRIBE)?;
+            namespaces(kind, &data).map(Request::Unsubscribe)
+        }
+        _ => match EventType::from_name(kind) {
+            Some(event) => Ok(Request::Publish(event)),
+            None => Err(Fault {
+                code: "unknown_type",
+                message: "the type is unknown; there are auth, subscribe, unsubscribe, ping and \
+                          the customer events that a customer may publish"
+                    .to_owned(),
+                request: (kind.len() <= ECHO_MAX).then(|| kind.to_owned()),
+            }),
+        },
+    }
+}
+
+const SHAPE_OF_SUBSCRIBE: &str = "data must be an object with namespaces (a list of names) or \
+     namespace (one name), and if wanted events (a list of event types) and either since (an id) \
+     or last (a whole number)";
+const SHAPE_OF_UNSUBSCRIBE: &str =
+    "data must be an object with namespaces (a list of names) or namespace (one name)";
+
+fn subscribe(kind: &str, data: Option<&RawValue>) -> Result<Subscribe, Fault> {
+    let data: SubscribeData<'_> = parse_data(kind, data, SHAPE_OF_SUBSCRIBE)?;
+    let namespaces = namespaces(kind, &data)?;
+    let mut events = TypeMask::default();
+    for name in data.events.iter().flatten() {
+        let event = EventType::from_name(name)
+            .ok_or_else(|| invalid(kind, "events names a type that does not exist".to_owned()))?;
+        if !namespaces.contains(event.namespace()) {
+            let message = format!(
+                "events names {}, which is in none of the namespaces",
+                event.name()
+            );
+            return Err(invalid(kind, message));
+        }
+        events.insert(event);
+    }
+    if data.since.is_some() && data.last.is_some() {
+        return Err(invalid(
+            kind,
+            "since and last exclude each other".to_owned(),
+        ));
+    }
+    if data
+        .last
+        .is_some_and(|last| !(1..=limits::LAST_MAX).contains(&last))
+    {
+        return Err(invalid(
+            kind,
+            format!("last must be from 1 to {}", limits::LAST_MAX),
+        ));
+    }
+    Ok(Subscribe {
+        namespaces,
+        events,
+        since: data.since.is_some(),
+    })
+}
+
+fn namespaces(kind: &str, data: &SubscribeData<'_>) -> Result<NamespaceMask, Fault> {
+    let mut mask = NamespaceMask::default();
+    for name in data.namespaces.iter().flatten().chain(&data.namespace) {
+        let namespace = Namespace::parse(name).ok_or_else(|| {
+            let known = Namespace::ALL.map(Namespace::name).join(", ");
+            invalid(kind, format!("a namespace is unknown; there are {known}"))
+        })?;
+        mask.insert(namespace);
+    }
+    if mask.is_empty() {
+        return Err(invalid(
+            kind,
+            "at least one namespace must be named".to_owned(),
+        ));
+    }
+    Ok(mask)
+}
+
+fn parse_data<'a, T: Deserialize<'a>>(
+    kind: &str,
+    data: Option<&'a RawValue>,
+    shape: &str,
+) -> Result<T, Fault> {
+    let data = data.filter(|raw| raw.get().starts_with('{'));
+    data.and_then(|raw| serde_json::from_str(raw.get()).ok())
+        .ok_or_else(|| invalid(kind, shape.to_owned()))
+}
+
+fn invalid(kind: &str, message: String) -> Fault {
+    Fault {
+        code: "invalid_message",
+        message,
+        request: Some(kind.to_owned()),
+    }
+}
+
+fn unreadable(message: &str) -> Fault {
+    Fault {
+        code: "invalid_message",
+        message: message.to_owned(),
+        request: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mask(namespaces: &[Namespace]) -> NamespaceMask {
+        let mut mask = NamespaceMask::default();
+        namespaces.iter().for_each(|&each| mask.insert(each));
+        mask
+    }
+
+    #[test]
+    fn every_request_is_read() {
+        let token = r#"{"type":"auth","data":{"token":"a\u002eb"}}"#;
+        assert_eq!(parse(token), Ok(Request::Auth("a.b".into())));
+        assert_eq!(parse(r#" {"x":[1],"type":"ping"} "#), Ok(Request::Ping));
+        let one = r#"{"type":"unsubscribe","data":{"namespace":"orders"}}"#;
+        assert_eq!(
+            parse(one),
+            Ok(Request::Unsubscribe(mask(&[Namespace::Orders])))
+        );
+        let event = r#"{"type":"customer:activity","data":{}}"#;
+        assert_eq!(
+            parse(event),
+            Ok(Request::Publish(EventType::CustomerActivity))
+        );
+        let subscribe = r#"{"type":"subscribe","data":{"namespaces":["orders","products"],
+            "namespace":"system","events":["order:created"],"since":"a-1"}}"#;
+        let mut events = TypeMask::default();
+        events.insert(EventType::OrderCreated);
+        let all = mask(&[Namespace::Orders, Namespace::Products, Namespace::System]);
+        let expected = Subscribe {
+            namespaces: all,
+            events,
+            since: true,
+        };
+        assert_eq!(parse(subscribe), Ok(Request::Subscribe(expected)));
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_so_without_naming_a_request() {
+        for text in [
+            "",
+            "x",
+            "[]",
+            "7",
+            "{}",
+            r#"{"type":7}"#,
+            r#"{"type":"a","type":"b"}"#,
+        ] {
+            let fault = parse(text).unwrap_err();
+            assert_eq!(
+                (fault.code, fault.request),
+                ("invalid_message", None),
+                "{text}"
+            );
+        }
+        let deep = "[".repeat(100_000);
+        assert!(parse(&format!("{{\"type\":\"ping\",\"data\":{deep}")).is_err());
+    }
+
+    #[test]
+    fn a_wrong_shape_names_the_request() {
+        for data in [
+            r#"null"#,
+            r#"[]"#,
+            r#"{}"#,
+            r#"{"namespaces":[]}"#,
+            r#"{"namespaces":"orders"}"#,
+            r#"{"namespaces":null,"namespace":"orders"}"#,
+            r#"{"namespaces":["Orders"]}"#,
+            r#"{"namespace":"orders","events":null}"#,
+            r#"{"namespace":"orders","events":["product:created"]}"#,
+            r#"{"namespace":"orders","events":["order:lost"]}"#,
+            r#"{"namespace":"orders","since":7}"#,
+            r#"{"namespace":"orders","last":0}"#,
+            r#"{"namespace":"orders","last":1001}"#,
+            r#"{"namespace":"orders","last":1.5}"#,
+            r#"{"namespace":"orders","last":1,"since":"a-1"}"#,
+        ] {
+            let text = format!(r#"{{"type":"subscribe","data":{data}}}"#);
+            let fault = parse(&text).unwrap_err();
+            assert_eq!(fault.code, "invalid_message", "{data}");
+            assert_eq!(fault.request.as_deref(), Some("subscribe"), "{data}");
+        }
+        let fault = parse(r#"{"type":"auth"}"#).unwrap_err();
+        assert_eq!(fault.request.as_deref(), Some("auth"));
+    }
+
+    #[test]
+    fn an_unknown_type_is_told_and_not_repeated_at_length() {
+        let fault = parse(r#"{"type":"shout"}"#).unwrap_err();
+        assert_eq!(
+            (fault.code, fault.request.as_deref()),
+            ("unknown_type", Some("shout"))
+        );
+        let long = format!(r#"{{"type":"{}"}}"#, "x".repeat(1000));
+        assert_eq!(parse(&long).unwrap_err().request, None);
+    }
+}

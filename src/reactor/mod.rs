@@ -1,0 +1,346 @@
+//! A core's loop: owns its connections, and sends each exactly what it may see.
+//!
+//! [`crate::engine`] drives it: events of the poll, then one `turn`. A turn drains the ring first,
+//! sends what was drained ([`fanout`]), and only then reads sockets ([`read`]): a subscription made
+//! in a turn sees the frames drained in later turns, so its `position` is exact. Timers come last.
+//! No other thread touches what is here; the rings carry messages in and out.
+//!
+//! | file | what it answers |
+//! |---|---|
+//! | `connection` | what is remembered of one connection |
+//! | `directory` | who gets which frame |
+//! | `fanout`, `outbox` | how frames reach sockets |
+//! | `read`, `handshake` | from bytes to requests and messages |
+//! | `message`, `client`, `answers` | what a client may say, what happens then, what it hears |
+//! | `timers`, `ticks` | heartbeat, token end, time limits |
+//! | `ending` | how a connection ends |
+
+mod answers;
+mod client;
+mod connection;
+mod directory;
+mod ending;
+mod fanout;
+mod handshake;
+mod message;
+mod outbox;
+mod read;
+mod ticks;
+mod timers;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use slab::Slab;
+
+use crate::event::{Parser, Rules, format_id};
+use crate::limits;
+use crate::log_throttle::LogThrottle;
+use crate::rate::Rate;
+use crate::ring::{Receiver, Selector, Sender, ToReactor, ToRouter};
+use crate::shared::Shared;
+use crate::wire::CloseReason;
+use answers::Answers;
+use connection::{Connection, Stage};
+use directory::{Directory, Plan, PresenceChange};
+use ticks::{Entry, Tick, Wheel};
+
+/// One reactor.
+pub struct Reactor {
+    shared: Arc<Shared>,
+    index: usize,
+    registry: Registry,
+    ring: Receiver<ToReactor>,
+    uplink: Sender<ToRouter>,
+    connections: Slab<Connection>,
+    generation: u32,
+    directory: Directory,
+    plan: Plan,
+    scratch: fanout::Scratch,
+    /// The number of the last event drained: what a subscription made now begins behind.
+    position: u64,
+    /// Customers online as of that event.
+    online: u32,
+    answers: Answers,
+    /// Checks client-published events.
+    parser: Parser,
+    read_buffer: Vec<u8>,
+    /// What the connection now being served will be sent, all in one write.
+    out: Vec<u8>,
+    /// `out` begins with an HTTP answer, not with a frame.
+    out_is_http: bool,
+    /// Connections whose socket may have bytes for us.
+    readable: Vec<u32>,
+    /// Connections with an outbox whose socket has room again.
+    writable: Vec<u32>,
+    wheel: Wheel,
+    due: Vec<(Tick, Entry)>,
+    started: Instant,
+    now: Instant,
+    tick: Tick,
+    outbox_limit: usize,
+    message_rate: Rate,
+    control_rate: Rate,
+    refusals_max: u32,
+    /// Connections in `Stage::KeepAlive`.
+    keep_alive: usize,
+    /// Connections in `Stage::Leaving` or `Stage::Lingering`.
+    parting: usize,
+    drain: Drain,
+    refusals: LogThrottle,
+    slow: LogThrottle,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Drain {
+    No,
+    /// Goodbyes are said; connections are still parting.
+    Parting,
+    /// The router was told that all have parted.
+    Told,
+    /// The router wants us to end.
+    Stopped,
+}
+
+impl Reactor {
+    /// A reactor without connections, on the poll behind `registry`.
+    pub fn new(
+        shared: Arc<Shared>,
+        index: usize,
+        registry: Registry,
+        ring: Receiver<ToReactor>,
+        uplink: Sender<ToRouter>,
+        now: Instant,
+    ) -> Self {
+        let config = &shared.config;
+        let rules = Rules {
+            order_statuses: config.order_statuses.clone(),
+            max_message: config.max_message,
+        };
+        let control_rate = config
+            .message_rate
+            .saturating_mul(limits::CONTROL_RATE_FACTOR);
+        Self {
+            index,
+            registry,
+            ring,
+            uplink,
+            connections: Slab::new(),
+            generation: 0,
+            directory: Directory::new(config.access.clone(), shared.hasher.clone()),
+            plan: Plan::default(),
+            scratch: fanout::Scratch::default(),
+            position: 0,
+            online: 0,
+            answers: Answers::default(),
+            parser: Parser::new(rules),
+            read_buffer: vec![0; limits::READ_BUFFER],
+            out: Vec::new(),
+            out_is_http: false,
+            readable: Vec::new(),
+            writable: Vec::new(),
+            wheel: Wheel::new(),
+            due: Vec::new(),
+            started: now,
+            now,
+            tick: Tick(0),
+            outbox_limit: config.outbox_limit,
+            message_rate: Rate::per_minute(config.message_rate),
+            control_rate: Rate::per_minute(control_rate),
+            refusals_max: config.message_rate.max(limits::REFUSALS_MIN),
+            keep_alive: 0,
+            parting: 0,
+            drain: Drain::No,
+            refusals: LogThrottle::default(),
+            slow: LogThrottle::default(),
+            shared,
+        }
+    }
+
+    /// Takes note of an event of the poll.
+    pub fn on_event(&mut self, event: &mio::event::Event) {
+        let Token(token) = event.token();
+        let (key, generation) = ((token & 0xFFFF_FFFF) as u32, token >> 32);
+        let Some(connection) = self.connections.get_mut(key as usize) else {
+            return;
+        };
+        if connection.generation as usize != generation {
+            return;
+        }
+        if event.is_writable() && connection.outbox.is_some() {
+            self.writable.push(key);
+        }
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            connection.may_have_ended |= event.is_read_closed() || event.is_error();
+            self.queue(key);
+        }
+    }
+
+    /// One pass: drain, send, read, time.
+    pub fn turn(&mut self, now: Instant) {
+        self.now = now;
+        self.tick = self.tick_of(now);
+        self.drain_ring();
+        self.fan_out();
+        self.flush_writable();
+        self.read_sockets();
+        self.run_timers();
+        self.advance_drain();
+        self.uplink.notify();
+    }
+
+    /// Whether there is work that no event of the poll will tell of.
+    pub fn has_work(&self) -> bool {
+        self.ring.has_messages() || (!self.readable.is_empty() && !self.is_clogged())
+    }
+
+    /// When the reactor has to turn again although nothing happens.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.wheel.next().map(|tick| {
+            let steps = tick.0.wrapping_sub(self.tick.0);
+            // The tick of now began up to one step ago; rounding up is never early.
+            self.now + limits::TICK * steps
+        })
+    }
+
+    /// Whether the router wants the process to end.
+    pub fn is_done(&self) -> bool {
+        self.drain == Drain::Stopped
+    }
+
+    fn tick_of(&self, at: Instant) -> Tick {
+        let since = at.saturating_duration_since(self.started).as_millis();
+        // Truncation is the wrap-around that ticks are compared with.
+        Tick((since / limits::TICK.as_millis()) as u32)
+    }
+
+    /// Whether the router cannot take what our clients cause, so that we stop reading them.
+    fn is_clogged(&self) -> bool {
+        self.uplink.waiting() > limits::UP_BACKLOG_MAX
+    }
+
+    fn drain_ring(&mut self) {
+        for _ in 0..limits::BLOCKS_PER_TURN {
+            match self.ring.take() {
+                None => return,
+                Some(ToReactor::Block(block)) => self.collect(block),
+                Some(ToReactor::Socket(stream, ip)) => self.adopt(stream, ip),
+                Some(ToReactor::Disconnect(selector)) => {
+                    self.fan_out();
+                    self.disconnect(&selector);
+                }
+                Some(ToReactor::Drain) => {
+                    self.fan_out();
+                    self.begin_drain();
+                }
+                Some(ToReactor::Stop) => self.drain = Drain::Stopped,
+            }
+        }
+    }
+
+    /// Takes a connection that the router has just accepted.
+    fn adopt(&mut self, mut stream: TcpStream, ip: IpAddr) {
+        self.generation = self.generation.wrapping_add(1);
+        let entry = self.connections.vacant_entry();
+        let key = entry.key() as u32;
+        let token = Token((self.generation as usize) << 32 | key as usize);
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self.registry.register(&mut stream, token, interest) {
+            log::warn!("registering a connection failed: {error}");
+            return self.shared.admission.leave_socket();
+        }
+        let due = self.tick.plus(timers::steps(limits::HEAD_TIMEOUT));
+        let at = self.wheel.insert(
+            Entry {
+                key,
+                generation: self.generation,
+            },
+            due,
+        );
+        let mut connection = Connection::new(stream, self.generation, ip.to_canonical(), due);
+        connection.due = at;
+        entry.insert(connection);
+        // Data that came before the registration makes no event of its own on every kernel path.
+        self.queue(key);
+    }
+
+    fn queue(&mut self, key: u32) {
+        let connection = &mut self.connections[key as usize];
+        if !connection.queued {
+            connection.queued = true;
+            self.readable.push(key);
+        }
+    }
+
+    fn tell_presence(&mut self, change: Option<PresenceChange>) {
+        match change {
+            None => {}
+            Some(PresenceChange::Arrived(user)) => {
+                self.uplink.send(ToRouter::CustomerArrived(user))
+            }
+            Some(PresenceChange::Left(user)) => self.uplink.send(ToRouter::CustomerLeft(user)),
+        }
+    }
+
+    /// `ctl disconnect`: closes those whom the selector names, and tells how many they were.
+    fn disconnect(&mut self, selector: &Selector) {
+        let keys: Vec<u32> = match selector {
+            Selector::User(user) => self.directory.of_user(user).to_vec(),
+            Selector::Session(session) => self.directory.of_session(session).to_vec(),
+            Selector::Connection(id) => self
+                .connections
+                .iter()
+                .filter(|(key, connection)| {
+                    connection.is_websocket() && self.id_of(*key as u32, connection) == *id
+                })
+                .map(|(key, _)| key as u32)
+                .collect(),
+        };
+        for &key in &keys {
+            self.close(key, CloseReason::Disconnected);
+        }
+        self.uplink.send(ToRouter::Disconnected(keys.len()));
+    }
+
+    /// The `connectionId` that `welcome` told: unique in this run of the server.
+    fn id_of(&self, key: u32, connection: &Connection) -> String {
+        format!("{:x}-{:x}-{:x}", self.index, key, connection.generation)
+    }
+
+    fn position_id(&self) -> String {
+        format_id(self.shared.epoch, self.position)
+    }
+
+    fn begin_drain(&mut self) {
+        if self.drain != Drain::No {
+            return;
+        }
+        self.drain = Drain::Parting;
+        let clients = self.shared.admission.websockets() as u64;
+        let spread = (clients * limits::RECONNECT_MS_PER_CLIENT).clamp(
+            limits::RECONNECT_SPREAD_MIN_MS,
+            limits::RECONNECT_SPREAD_MAX_MS,
+        );
+        let open: Vec<u32> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| connection.stage == Stage::Open)
+            .map(|(key, _)| key as u32)
+            .collect();
+        for key in open {
+            self.answers
+                .reconnect(fastrand::u64(0..=spread), &mut self.out);
+            self.say_goodbye(key);
+        }
+    }
+
+    fn advance_drain(&mut self) {
+        if self.drain == Drain::Parting && self.parting == 0 {
+            self.drain = Drain::Told;
+            self.uplink.send(ToRouter::Drained);
+        }
+    }
+}

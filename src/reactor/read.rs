@@ -1,0 +1,162 @@
+//! From readable sockets to messages.
+//!
+//! Part of the reactor. All connections are read into one buffer and parsed there; only what is
+//! cut off is kept, by the connection. A read is bounded, so that one busy client does not hold up
+//! the others: what is left stays queued for the next turn.
+
+use std::io::{self, Read};
+
+use super::Reactor;
+use super::connection::Stage;
+use crate::access::Role;
+use crate::limits;
+use crate::wire::frame::put_frame;
+use crate::wire::{CloseReason, Incoming, Limits, Opcode, close};
+
+impl Reactor {
+    /// Reads every connection that may have something, unless the router cannot follow.
+    pub(super) fn read_sockets(&mut self) {
+        if self.is_clogged() {
+            return;
+        }
+        for key in std::mem::take(&mut self.readable) {
+            if self.connections.contains(key as usize) {
+                self.connections[key as usize].queued = false;
+                let mut buffer = std::mem::take(&mut self.read_buffer);
+                self.read_socket(key, &mut buffer);
+                self.read_buffer = buffer;
+            }
+        }
+    }
+
+    fn read_socket(&mut self, key: u32, buffer: &mut [u8]) {
+        let generation = self.connections[key as usize].generation;
+        let mut budget = limits::READ_BUDGET;
+        loop {
+            let Some(connection) = self.connections.get_mut(key as usize) else {
+                return;
+            };
+            if connection.generation != generation {
+                return;
+            }
+            if budget == 0 {
+                return self.queue(key);
+            }
+            match connection.stream.read(buffer) {
+                Ok(0) => return self.remove(key, CloseReason::Gone),
+                Ok(count) => {
+                    budget = budget.saturating_sub(count);
+                    // A read that does not fill the buffer has emptied the socket (epoll(7)), and
+                    // what comes later makes a new event; only an end of stream must be looked for.
+                    let emptied = count < buffer.len() && !connection.may_have_ended;
+                    self.take_input(key, &mut buffer[..count]);
+                    self.send_out(key);
+                    if emptied {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return self.remove(key, CloseReason::Gone),
+            }
+        }
+    }
+
+    fn take_input(&mut self, key: u32, bytes: &mut [u8]) {
+        let connection = &mut self.connections[key as usize];
+        match connection.stage {
+            Stage::Fresh | Stage::Head | Stage::KeepAlive => match connection.head.take() {
+                None => self.take_requests(key, bytes),
+                Some(head) => self.take_requests(key, &mut [&head, &*bytes].concat()),
+            },
+            Stage::Open => self.take_frames(key, bytes),
+            Stage::Leaving => {}
+            Stage::Lingering { left } => {
+                let left = left.saturating_sub(bytes.len() as u32);
+                connection.stage = Stage::Lingering { left };
+                if left == 0 {
+                    self.remove(key, CloseReason::Gone);
+                }
+            }
+        }
+    }
+
+    /// Takes the whole messages that `bytes` complete.
+    pub(super) fn take_frames(&mut self, key: u32, bytes: &mut [u8]) {
+        let mut assembler = std::mem::take(&mut self.connections[key as usize].assembler);
+        let mut at = 0;
+        let ending = loop {
+            let limits = Limits {
+                message: self.message_limit(key),
+            };
+            match assembler.next(bytes, &mut at, limits) {
+                Ok(None) => break None,
+                Ok(Some(incoming)) => {
+                    self.connections[key as usize].heard = true;
+                    if let Err(ending) = self.take_message(key, incoming) {
+                        break Some(ending);
+                    }
+                }
+                Err(reason) => break Some(Ending::Close(reason)),
+            }
+        };
+        match ending {
+            None => self.connections[key as usize].assembler = assembler,
+            Some(Ending::Close(reason)) => self.close(key, reason),
+            Some(Ending::Reply(code)) => {
+                close::put_close_reply(code, &mut self.out);
+                self.end(key, CloseReason::Normal);
+            }
+        }
+    }
+
+    /// What one message may make the server hold: little before authentication.
+    fn message_limit(&self, key: u32) -> usize {
+        if self.directory.role(key) == Role::Public {
+            limits::PUBLIC_MESSAGE_MAX.min(self.shared.config.max_message)
+        } else {
+            self.shared.config.max_message
+        }
+    }
+
+    fn take_message(&mut self, key: u32, incoming: Incoming<'_>) -> Result<(), Ending> {
+        let taken = match incoming {
+            Incoming::Text(text) => self.on_text(key, text),
+            Incoming::Ping(payload) => self.take_control(key).map(|admitted| {
+                if admitted {
+                    put_frame(Opcode::Pong, payload, &mut self.out);
+                }
+            }),
+            Incoming::Pong(_) => self.take_control(key).map(|_| ()),
+            Incoming::Close(code, _) => return Err(Ending::Reply(code)),
+        };
+        taken.map_err(Ending::Close)?;
+        self.check_answers(key).map_err(Ending::Close)
+    }
+
+    /// A public client that does not read its answers may not make the server keep many.
+    fn check_answers(&mut self, key: u32) -> Result<(), CloseReason> {
+        let waiting = self.connections[key as usize]
+            .outbox
+            .as_ref()
+            .map_or(0, |outbox| outbox.len());
+        let is_public = self.directory.role(key) == Role::Public;
+        let most = if is_public {
+            limits::PUBLIC_ANSWERS_MAX
+        } else {
+            self.outbox_limit.max(limits::READ_BUFFER)
+        };
+        if waiting > 0 && waiting + self.out.len() > most {
+            return Err(CloseReason::SlowConsumer);
+        }
+        Ok(())
+    }
+}
+
+/// How a message ends the connection.
+enum Ending {
+    /// By a close of ours.
+    Close(CloseReason),
+    /// By answering the client's close.
+    Reply(Option<u16>),
+}

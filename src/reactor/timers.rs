@@ -1,0 +1,153 @@
+//! What happens by time: heartbeat, the end of tokens, the limits of every stage.
+//!
+//! Part of the reactor. A connection has one live entry in the wheel, at the earliest of its
+//! deadlines; what is due is decided when it comes up.
+
+use std::time::Duration;
+
+use super::Reactor;
+use super::connection::{Connection, Stage};
+use super::ticks::{Entry, Tick};
+use crate::limits;
+use crate::router::wall_ms;
+use crate::wire::frame::put_frame;
+use crate::wire::{CloseReason, Opcode, Refusal};
+
+/// So many steps of the wheel; at least one, and never early.
+pub fn steps(duration: Duration) -> u32 {
+    let steps = duration.as_nanos().div_ceil(limits::TICK.as_nanos());
+    // Half the range of ticks, about 248 days, is the furthest that can be compared.
+    u32::try_from(steps)
+        .unwrap_or(u32::MAX)
+        .clamp(1, i32::MAX as u32)
+}
+
+impl Reactor {
+    /// Serves every connection that is due.
+    pub(super) fn run_timers(&mut self) {
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel.advance(self.tick, &mut due);
+        for (tick, entry) in due.drain(..) {
+            let is_live = self
+                .connections
+                .get(entry.key as usize)
+                .is_some_and(|connection| {
+                    connection.generation == entry.generation && connection.due == tick
+                });
+            if is_live {
+                self.on_due(entry.key);
+            }
+        }
+        self.due = due;
+    }
+
+    fn on_due(&mut self, key: u32) {
+        let connection = &self.connections[key as usize];
+        let stage_over = connection
+            .stage_due
+            .is_some_and(|due| !due.is_after(self.tick));
+        match connection.stage {
+            Stage::Fresh | Stage::Head if stage_over => {
+                let message = "the request's head was not complete in 5 s";
+                self.refuse(key, &Refusal::new(408, "request_timeout", message), false);
+            }
+            Stage::KeepAlive | Stage::Lingering { .. } if stage_over => {
+                self.remove(key, CloseReason::Gone);
+            }
+            Stage::Open if stage_over => self.close(key, CloseReason::AuthTimeout),
+            Stage::Open => {
+                self.check_token(key);
+                self.beat(key);
+            }
+            _ => {}
+        }
+        self.send_out(key);
+        if self.connections.contains(key as usize) {
+            self.insert(key);
+        }
+    }
+
+    fn check_token(&mut self, key: u32) {
+        let connection = &mut self.connections[key as usize];
+        if connection.expires_at == 0 {
+            return;
+        }
+        let now = wall_ms();
+        if now >= self.shared.token_end(connection.expires_at) {
+            self.close(key, CloseReason::TokenEnded);
+        } else if !connection.expiry_told && now >= connection.expiry_notice_at {
+            connection.expiry_told = true;
+            self.answers
+                .token_expiring(connection.expires_at, &mut self.out);
+        }
+    }
+
+    /// Sends the ping that is due, or looks whether the last one was answered.
+    fn beat(&mut self, key: u32) {
+        let config = &self.shared.config;
+        let connection = &mut self.connections[key as usize];
+        if connection.stage != Stage::Open || connection.heartbeat.is_after(self.tick) {
+            return;
+        }
+        if !connection.pinged {
+            (connection.pinged, connection.heard) = (true, false);
+            connection.heartbeat = self.tick.plus(steps(config.pong_timeout));
+            put_frame(Opcode::Ping, b"", &mut self.out);
+        } else if connection.heard {
+            connection.pinged = false;
+            let rest = config.ping_interval.saturating_sub(config.pong_timeout);
+            connection.heartbeat = self.tick.plus(steps(rest));
+        } else {
+            self.close(key, CloseReason::NoSignOfLife);
+        }
+    }
+
+    /// When the first ping of a new WebSocket is due: anywhere within the interval, so that the
+    /// pings of connections that came together do not go out together.
+    pub(super) fn first_heartbeat(&self) -> Tick {
+        self.tick
+            .plus(fastrand::u32(1..=steps(self.shared.config.ping_interval)))
+    }
+
+    /// Makes sure that the connection comes up at its earliest deadline.
+    pub(super) fn arm(&mut self, key: u32) {
+        let connection = &self.connections[key as usize];
+        if connection.due.is_after(self.next_due(connection)) {
+            self.insert(key);
+        }
+    }
+
+    fn insert(&mut self, key: u32) {
+        let connection = &self.connections[key as usize];
+        let entry = Entry {
+            key,
+            generation: connection.generation,
+        };
+        let at = self.wheel.insert(entry, self.next_due(connection));
+        self.connections[key as usize].due = at;
+    }
+
+    fn next_due(&self, connection: &Connection) -> Tick {
+        // Nothing due: look again when the wheel comes round.
+        let mut next = self.tick.plus(limits::WHEEL_SLOTS as u32);
+        let mut consider = |tick: Tick| {
+            if next.is_after(tick) {
+                next = tick;
+            }
+        };
+        connection.stage_due.into_iter().for_each(&mut consider);
+        if connection.stage == Stage::Open {
+            consider(connection.heartbeat);
+            if connection.expires_at > 0 {
+                let now = wall_ms();
+                let mut at = self.shared.token_end(connection.expires_at);
+                if !connection.expiry_told {
+                    at = at.min(connection.expiry_notice_at);
+                }
+                let left = Duration::from_millis(at.saturating_sub(now));
+                consider(self.tick.plus(steps(left)));
+            }
+        }
+        next
+    }
+}

@@ -1,0 +1,124 @@
+//! Takes connections off the port and hashes each to a reactor.
+//!
+//! Owned by the router. A connection is refused here only when the server is so full of sockets
+//! that it could not even answer; every other refusal is an HTTP answer from a reactor.
+
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use mio::net::TcpListener;
+
+use super::Lane;
+use crate::limits;
+use crate::log_throttle::{LogThrottle, held_back};
+use crate::ring::ToReactor;
+use crate::shared::Shared;
+
+/// How long to leave the listener alone when the process has no file descriptor left.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// The listener's state between turns.
+#[derive(Default)]
+pub struct Accepting {
+    ready: bool,
+    /// The last accept failed for want of resources: try again then.
+    retry_at: Option<Instant>,
+    hasher: hashbrown::DefaultHashBuilder,
+    failures: LogThrottle,
+    refusals: LogThrottle,
+}
+
+impl Accepting {
+    /// The poll says that somebody is waiting.
+    pub fn ready(&mut self) {
+        self.ready = true;
+    }
+
+    /// Whether to turn again at once.
+    pub fn is_ready(&self) -> bool {
+        self.ready && self.retry_at.is_none()
+    }
+
+    /// When to try again after a failure.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// Takes a bounded number of connections and gives each to its reactor.
+    pub fn accept(
+        &mut self,
+        listener: &TcpListener,
+        shared: &Shared,
+        now: Instant,
+        lanes: &mut [Lane],
+    ) {
+        if self.retry_at.is_some_and(|at| now >= at) {
+            self.retry_at = None;
+        }
+        if !self.is_ready() {
+            return;
+        }
+        for _ in 0..limits::ACCEPTS_PER_TURN {
+            match listener.accept() {
+                Ok((stream, address)) => {
+                    if shared.admission.enter_socket() {
+                        let lane = self.lane(address, lanes.len());
+                        lanes[lane]
+                            .down
+                            .send(ToReactor::Socket(stream, address.ip()));
+                    } else if let Some(held) = self.refusals.admit(now) {
+                        log::warn!(
+                            "closed a new connection: too many sockets{}",
+                            held_back(held)
+                        );
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.ready = false;
+                    return;
+                }
+                Err(error) if is_resource_shortage(&error) => {
+                    if let Some(held) = self.failures.admit(now) {
+                        let held = held_back(held);
+                        log::error!("accepting failed and is tried again soon: {error}{held}");
+                    }
+                    self.retry_at = Some(now + RETRY);
+                    return;
+                }
+                // The client went away between its handshake and our accept.
+                Err(error) => log::debug!("accepting a connection failed: {error}"),
+            }
+        }
+    }
+
+    fn lane(&self, address: SocketAddr, lanes: usize) -> usize {
+        if lanes == 1 {
+            return 0;
+        }
+        let mut hasher = self.hasher.build_hasher();
+        address.hash(&mut hasher);
+        (hasher.finish() % lanes as u64) as usize
+    }
+}
+
+fn is_resource_shortage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    error
+        .raw_os_error()
+        .is_some_and(|code| shortages.iter().any(|e| e.raw_os_error() == code))
+}
+
+/// Whether the peer of a Unix socket is the server's own user or root (SO_PEERCRED, unix(7)).
+pub fn peer_is_operator(stream: BorrowedFd<'_>) -> bool {
+    match rustix::net::sockopt::socket_peercred(stream) {
+        Ok(peer) => peer.uid.is_root() || peer.uid == rustix::process::geteuid(),
+        Err(error) => {
+            log::warn!("reading an emitter's credentials failed: {error}");
+            false
+        }
+    }
+}

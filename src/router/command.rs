@@ -1,0 +1,96 @@
+//! `ctl`'s lines on the ingest socket (CONTRACT section 4, last paragraph): bytes to a command.
+//!
+//! Pure. The router carries commands out.
+
+use serde_json::{Map, Value};
+
+use crate::ring::Selector;
+
+/// What an operator asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Command {
+    /// The counters of this process.
+    Stats,
+    /// Say goodbye to everybody and end.
+    Drain,
+    /// Close the connections that the selector names.
+    Disconnect(Selector),
+}
+
+/// The field at fault and a sentence.
+pub type Fault = (&'static str, String);
+
+/// Reads a command line, a JSON object that has the member `command`.
+pub fn parse(line: &[u8]) -> Result<Command, Fault> {
+    let object: Map<String, Value> = serde_json::from_slice(line)
+        .map_err(|_| ("command", "the line is not a JSON object".to_owned()))?;
+    let name = object
+        .get("command")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    match name {
+        "stats" => Ok(Command::Stats),
+        "drain" => Ok(Command::Drain),
+        "disconnect" => selector(&object).map(Command::Disconnect),
+        "reload" => Err((
+            "command",
+            "this server cannot reload its configuration while it runs; restart it".to_owned(),
+        )),
+        _ => Err((
+            "command",
+            "the command is unknown; there are stats, drain, reload and disconnect".to_owned(),
+        )),
+    }
+}
+
+fn selector(object: &Map<String, Value>) -> Result<Selector, Fault> {
+    const ALLOWED: &str = "disconnect takes exactly one of user, session and connection, a string";
+    let kinds: [(&str, fn(String) -> Selector); 3] = [
+        ("user", Selector::User),
+        ("session", Selector::Session),
+        ("connection", Selector::Connection),
+    ];
+    let mut found = None;
+    for (field, make) in kinds {
+        match object.get(field) {
+            None => {}
+            Some(Value::String(text)) if found.is_none() => found = Some(make(text.clone())),
+            Some(_) => return Err((field, ALLOWED.to_owned())),
+        }
+    }
+    found.ok_or_else(|| ("command", ALLOWED.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_commands_are_read() {
+        assert_eq!(parse(br#"{"command":"stats"}"#), Ok(Command::Stats));
+        assert_eq!(parse(br#"{"command":"drain"}"#), Ok(Command::Drain));
+        assert_eq!(
+            parse(br#"{"command":"disconnect","user":"u1"}"#),
+            Ok(Command::Disconnect(Selector::User("u1".into())))
+        );
+    }
+
+    #[test]
+    fn anything_else_names_the_field_and_what_is_allowed() {
+        for (line, field, word) in [
+            (r#"{"command":"explode"}"#, "command", "stats"),
+            (r#"{"command":7}"#, "command", "stats"),
+            (r#"{"command":"disconnect"}"#, "command", "exactly one"),
+            (r#"{"command":"disconnect","user":7}"#, "user", "a string"),
+            (
+                r#"{"command":"disconnect","user":"a","session":"b"}"#,
+                "session",
+                "exactly one",
+            ),
+        ] {
+            let (at, message) = parse(line.as_bytes()).unwrap_err();
+            assert_eq!(at, field, "{line}");
+            assert!(message.contains(word), "{line}: {message}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The `key`s of accepted events (CONTRACT section 4): the same key again within ten minutes is
+//! answered with the first event's id and not sent again.
+//!
+//! Owned by the sequencer. Pure: time comes in as milliseconds of a monotonic clock. A key is kept
+//! as its 128-bit keyed hash, so that a million of them cost about 70 MB whatever their length, and
+//! nobody without the hash's secret can make two collide.
+
+use std::collections::VecDeque;
+use std::hash::Hasher;
+
+use hashbrown::HashMap;
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+/// The window of remembered keys.
+pub struct Keys {
+    secret: (u64, u64),
+    window_ms: u64,
+    most: usize,
+    ids: HashMap<u128, u64>,
+    /// In the order of acceptance: when a key is forgotten.
+    forget: VecDeque<(u64, u128)>,
+}
+
+/// A key's place in the window.
+#[derive(Clone, Copy)]
+pub struct KeyHash(u128);
+
+impl Keys {
+    /// An empty window of `window_ms` and at most `most` keys; `secret` is random for this run.
+    pub fn new(window_ms: u64, most: usize, secret: (u64, u64)) -> Self {
+        let (ids, forget) = (HashMap::new(), VecDeque::new());
+        Self {
+            secret,
+            window_ms,
+            most,
+            ids,
+            forget,
+        }
+    }
+
+    /// The hash under which `key` is looked up and remembered.
+    pub fn hash(&self, key: &str) -> KeyHash {
+        let mut hasher = SipHasher13::new_with_keys(self.secret.0, self.secret.1);
+        hasher.write(key.as_bytes());
+        KeyHash(hasher.finish128().as_u128())
+    }
+
+    /// The id of the event that used the key within the window.
+    pub fn find(&mut self, key: KeyHash, now_ms: u64) -> Option<u64> {
+        self.forget_old(now_ms);
+        self.ids.get(&key.0).copied()
+    }
+
+    /// Remembers a key that [`Keys::find`] did not know, for the event just accepted.
+    pub fn remember(&mut self, key: KeyHash, id: u64, now_ms: u64) {
+        if self.forget.len() >= self.most
+            && let Some((_, oldest)) = self.forget.pop_front()
+        {
+            self.ids.remove(&oldest);
+        }
+        self.ids.insert(key.0, id);
+        self.forget.push_back((now_ms + self.window_ms, key.0));
+    }
+
+    fn forget_old(&mut self, now_ms: u64) {
+        while let Some(&(at, key)) = self.forget.front() {
+            if at > now_ms {
+                break;
+            }
+            self.forget.pop_front();
+            self.ids.remove(&key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_known_for_its_window_and_new_after_it() {
+        let mut keys = Keys::new(600_000, 10, (1, 2));
+        let key = keys.hash("ord-1-created");
+        assert_eq!(keys.find(key, 0), None);
+        keys.remember(key, 7, 0);
+        assert_eq!(keys.find(key, 599_999), Some(7));
+        assert_eq!(keys.find(keys.hash("ord-1-created "), 599_999), None);
+        assert_eq!(keys.find(key, 600_000), None);
+        keys.remember(key, 9, 600_000);
+        assert_eq!(keys.find(key, 600_001), Some(9));
+    }
+
+    #[test]
+    fn the_oldest_gives_way_when_the_window_is_full() {
+        let mut keys = Keys::new(600_000, 3, (1, 2));
+        for id in 0..4 {
+            keys.remember(keys.hash(&id.to_string()), id, id);
+        }
+        assert_eq!(keys.find(keys.hash("0"), 5), None);
+        for id in 1..4 {
+            assert_eq!(keys.find(keys.hash(&id.to_string()), 5), Some(id));
+        }
+    }
+}

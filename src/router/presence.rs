@@ -1,0 +1,124 @@
+//! Which customers are online (CONTRACT section 5, "Presence").
+//!
+//! Owned by the router. Pure: arrivals, departures and `now` in, announcements out. A reactor
+//! reports a customer's first and last connection on it; a customer is online while any reactor
+//! has one, and for a grace time after, so that a page reload is no absence.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use hashbrown::HashMap;
+
+use crate::limits::PRESENCE_GRACE;
+
+/// All customers that are online or were a moment ago.
+#[derive(Default)]
+pub struct Presence {
+    customers: HashMap<Box<str>, Customer>,
+    /// Who may have to be announced as gone, and when, in the order of time.
+    leaving: VecDeque<(Instant, Box<str>)>,
+}
+
+struct Customer {
+    /// Reactors that have a connection of this customer.
+    reactors: u32,
+    /// When the grace ends, while no reactor has one.
+    gone_at: Option<Instant>,
+}
+
+impl Presence {
+    /// A reactor has the customer's first connection. True: announce `customer:online`.
+    pub fn arrived(&mut self, user: &str) -> bool {
+        if let Some(customer) = self.customers.get_mut(user) {
+            customer.reactors += 1;
+            customer.gone_at = None;
+            return false;
+        }
+        self.customers.insert(
+            user.into(),
+            Customer {
+                reactors: 1,
+                gone_at: None,
+            },
+        );
+        true
+    }
+
+    /// A reactor's last connection of the customer has closed.
+    pub fn left(&mut self, user: Box<str>, now: Instant) {
+        let Some(customer) = self.customers.get_mut(&user) else {
+            return;
+        };
+        customer.reactors = customer.reactors.saturating_sub(1);
+        if customer.reactors == 0 {
+            let gone_at = now + PRESENCE_GRACE;
+            customer.gone_at = Some(gone_at);
+            self.leaving.push_back((gone_at, user));
+        }
+    }
+
+    /// The next customer to announce as `customer:offline`, if one's grace has ended.
+    pub fn next_gone(&mut self, now: Instant) -> Option<Box<str>> {
+        while self.leaving.front().is_some_and(|(at, _)| *at <= now) {
+            let (at, user) = self.leaving.pop_front()?;
+            // Someone who came back, or came back and left again, has another end of grace.
+            if self
+                .customers
+                .get(&user)
+                .is_some_and(|customer| customer.gone_at == Some(at))
+            {
+                self.customers.remove(&user);
+                return Some(user);
+            }
+        }
+        None
+    }
+
+    /// When [`Presence::next_gone`] has to be asked again.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.leaving.front().map(|(at, _)| *at)
+    }
+
+    /// Customers whose last announcement was `customer:online`.
+    pub fn online(&self) -> u32 {
+        u32::try_from(self.customers.len()).unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_customer_is_announced_once_over_all_reactors() {
+        let mut presence = Presence::default();
+        assert!(presence.arrived("c1"));
+        assert!(!presence.arrived("c1"));
+        assert_eq!(presence.online(), 1);
+        let now = Instant::now();
+        presence.left("c1".into(), now);
+        assert_eq!(presence.next_gone(now + Duration::from_secs(60)), None);
+        presence.left("c1".into(), now);
+        assert_eq!(presence.next_gone(now + PRESENCE_GRACE), Some("c1".into()));
+        assert_eq!(presence.online(), 0);
+        assert!(presence.arrived("c1"));
+    }
+
+    #[test]
+    fn a_reload_within_the_grace_is_no_absence() {
+        let mut presence = Presence::default();
+        let start = Instant::now();
+        assert!(presence.arrived("c1"));
+        presence.left("c1".into(), start);
+        assert!(!presence.arrived("c1"));
+        assert_eq!(presence.next_gone(start + PRESENCE_GRACE), None);
+        // It leaves again: its grace counts from then on.
+        presence.left("c1".into(), start + Duration::from_secs(3));
+        assert_eq!(presence.next_gone(start + PRESENCE_GRACE), None);
+        let end = start + Duration::from_secs(3) + PRESENCE_GRACE;
+        assert_eq!(presence.deadline(), Some(end));
+        assert_eq!(presence.next_gone(end), Some("c1".into()));
+        assert_eq!(presence.deadline(), None);
+    }
+}

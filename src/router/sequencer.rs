@@ -1,0 +1,210 @@
+//! Gives every accepted event its place: checks the line, drops repeats by `key`, numbers the
+//! event and lays its frame into the block under construction.
+//!
+//! Owned by the router, the only thread that numbers events; that is what makes one order of all.
+//! Pure: lines and `now` in, blocks out.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::keys::Keys;
+use crate::event::{Block, BlockBuilder, EventType, Line, Parser, Refusal};
+use crate::limits;
+
+/// One reading of both clocks for a whole turn.
+#[derive(Clone, Copy)]
+pub struct Now {
+    /// Monotonic.
+    pub instant: Instant,
+    /// Milliseconds since the Unix epoch.
+    pub wall_ms: u64,
+}
+
+impl Now {
+    /// Reads both clocks.
+    pub fn read() -> Self {
+        Self {
+            instant: Instant::now(),
+            wall_ms: wall_ms(),
+        }
+    }
+}
+
+/// Milliseconds since the Unix epoch; 0 before it.
+pub fn wall_ms() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| {
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        })
+}
+
+/// What became of a line that was not refused.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// White space only.
+    Blank,
+    /// A `ctl` command: the caller's business.
+    Command,
+    /// Accepted under this number.
+    Accepted(u64),
+    /// Its key was used before, by the event with this number.
+    Repeated(u64),
+}
+
+/// The one place where events get their order.
+pub struct Sequencer {
+    parser: Parser,
+    keys: Keys,
+    builder: BlockBuilder,
+    last_id: u64,
+    started: Instant,
+    /// When the first event of the block under construction was read.
+    received: Option<Instant>,
+    /// Customers online after the events accepted so far.
+    online: u32,
+    finished: Vec<Arc<Block>>,
+}
+
+impl Sequencer {
+    /// A sequencer whose first event gets the number 1.
+    pub fn new(parser: Parser, builder: BlockBuilder, started: Instant) -> Self {
+        let secret = (fastrand::u64(..), fastrand::u64(..));
+        let window_ms = u64::try_from(limits::KEY_WINDOW.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            parser,
+            keys: Keys::new(window_ms, limits::KEYS_MAX, secret),
+            builder,
+            last_id: 0,
+            started,
+            received: None,
+            online: 0,
+            finished: Vec::new(),
+        }
+    }
+
+    /// Room for the frames of so many bytes of lines, before the first of them.
+    pub fn reserve(&mut self, bytes: usize) {
+        if self.builder.is_empty() {
+            self.builder.reserve(bytes.min(limits::BLOCK_BYTES));
+        }
+    }
+
+    /// Settles one line (without its newline).
+    pub fn line(&mut self, line: &[u8], now: Now) -> Result<Settled, Refusal> {
+        let event = match self.parser.parse(line)? {
+            Line::Blank => return Ok(Settled::Blank),
+            Line::Command => return Ok(Settled::Command),
+            Line::Event(event) => event,
+        };
+        let monotonic = now.instant.saturating_duration_since(self.started);
+        let monotonic_ms = u64::try_from(monotonic.as_millis()).unwrap_or(u64::MAX);
+        let key = event.key.map(|key| self.keys.hash(key));
+        if let Some(key) = key
+            && let Some(first) = self.keys.find(key, monotonic_ms)
+        {
+            return Ok(Settled::Repeated(first));
+        }
+        let id = self.last_id + 1;
+        self.builder.push(&event, id, now.wall_ms)?;
+        self.last_id = id;
+        if let Some(key) = key {
+            self.keys.remember(key, id, monotonic_ms);
+        }
+        self.received.get_or_insert(now.instant);
+        if self.builder.len_bytes() >= limits::BLOCK_BYTES {
+            self.finish();
+        }
+        Ok(Settled::Accepted(id))
+    }
+
+    /// The server's own word that a customer came or went; `online` customers are there now.
+    pub fn announce(&mut self, kind: EventType, customer: &str, online: u32, now: Now) {
+        let line = serde_json::json!({
+            "type": kind.name(),
+            "data": {
+                "customerId": customer,
+                "isOnline": kind == EventType::CustomerOnline,
+                "lastSeen": now.wall_ms,
+            },
+        })
+        .to_string();
+        // A block tells how many are online after all of its events, this one included.
+        self.online = online;
+        if let Err(refusal) = self.line(line.as_bytes(), now) {
+            log::error!(
+                "an announcement of presence was refused: {}",
+                refusal.message
+            );
+        }
+    }
+
+    /// Closes the block under construction and hands over all finished ones, oldest first.
+    pub fn take_blocks(&mut self) -> std::vec::Drain<'_, Arc<Block>> {
+        self.finish();
+        self.finished.drain(..)
+    }
+
+    fn finish(&mut self) {
+        if let Some(received) = self.received.take() {
+            self.finished
+                .push(self.builder.finish(received, self.online));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Epoch, NameHasher, Rules};
+
+    fn sequencer() -> Sequencer {
+        let rules = Rules {
+            order_statuses: Vec::new(),
+            max_message: 1 << 20,
+        };
+        let builder = BlockBuilder::new(Epoch::new(1, 2), NameHasher::default(), 1 << 20);
+        Sequencer::new(Parser::new(rules), builder, Instant::now())
+    }
+
+    const DELETED: &[u8] = br#"{"type":"product:deleted","data":{"productId":"p1"},"key":"k"}"#;
+
+    #[test]
+    fn numbers_follow_acceptance_and_a_refused_line_uses_none() {
+        let (mut sequencer, now) = (sequencer(), Now::read());
+        let plain = br#"{"type":"product:deleted","data":{"productId":"p1"}}"#;
+        assert_eq!(sequencer.line(plain, now).unwrap(), Settled::Accepted(1));
+        assert!(sequencer.line(b"{}", now).is_err());
+        assert_eq!(sequencer.line(b"  \r", now).unwrap(), Settled::Blank);
+        assert_eq!(sequencer.line(plain, now).unwrap(), Settled::Accepted(2));
+        let blocks: Vec<_> = sequencer.take_blocks().collect();
+        assert_eq!(blocks.len(), 1);
+        assert_eq!(blocks[0].frames.len(), 2);
+        assert_eq!(sequencer.take_blocks().count(), 0, "no empty blocks");
+    }
+
+    #[test]
+    fn a_repeated_key_makes_no_second_event_and_a_refused_one_is_not_used_up() {
+        let (mut sequencer, now) = (sequencer(), Now::read());
+        let refused = br#"{"type":"product:deleted","data":{},"key":"k"}"#;
+        assert!(sequencer.line(refused, now).is_err());
+        assert_eq!(sequencer.line(DELETED, now).unwrap(), Settled::Accepted(1));
+        assert_eq!(sequencer.line(DELETED, now).unwrap(), Settled::Repeated(1));
+        assert_eq!(
+            sequencer
+                .take_blocks()
+                .map(|block| block.frames.len())
+                .sum::<usize>(),
+            1
+        );
+    }
+
+    #[test]
+    fn an_announcement_is_an_event_like_any_other() {
+        let (mut sequencer, now) = (sequencer(), Now::read());
+        sequencer.announce(EventType::CustomerOnline, "c\"1", 1, now);
+        let blocks: Vec<_> = sequencer.take_blocks().collect();
+        assert_eq!(blocks[0].online, 1);
+        assert_eq!(blocks[0].frames[0].kind, EventType::CustomerOnline);
+    }
+}

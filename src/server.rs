@@ -1,0 +1,189 @@
+//! Assembles the server: sockets, rings, router and reactors, each moved into its thread.
+//!
+//! Construction has two phases: first every loop gets its poll and doorbell, then rings are laid
+//! between the loops and each part is built around its ends. Called by `cli::serve`; returns when
+//! the server has drained.
+
+mod listen;
+mod signals;
+
+use std::io;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use mio::Poll;
+
+use crate::config::Config;
+use crate::engine::{DOORBELL, Engine};
+use crate::event::{BlockBuilder, Parser, Rules};
+use crate::limits;
+use crate::reactor::Reactor;
+use crate::ring::{self, Doorbell, Receiver, Sender, ToReactor, ToRouter};
+use crate::router::{Lane, Router, Sequencer};
+use crate::shared::Shared;
+
+/// A server whose sockets are open, and that has not begun to serve.
+pub struct Server {
+    engines: Vec<Engine>,
+    router_doorbell: Arc<Doorbell>,
+    drain: Arc<AtomicBool>,
+    ready: String,
+    port: u16,
+}
+
+/// A loop that is being built.
+struct Loop {
+    poll: Poll,
+    doorbell: Arc<Doorbell>,
+}
+
+impl Loop {
+    fn new() -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let doorbell = Doorbell::new(poll.registry(), DOORBELL)?;
+        Ok(Self { poll, doorbell })
+    }
+}
+
+impl Server {
+    /// Opens the sockets and builds everything.
+    ///
+    /// # Errors
+    /// A sentence that says what only running shows: a port in use, a socket path that is taken.
+    pub fn open(config: Config) -> Result<Self, String> {
+        listen::raise_file_limit(config.max_connections);
+        let listener = listen::websockets(&config)?;
+        let address = listener
+            .local_addr()
+            .map_err(|error| format!("could not tell the port that was opened: {error}"))?;
+        let ingest = listen::ingest(&config)?;
+        let started = Instant::now();
+        let shared = Arc::new(Shared::new(config, started)?);
+        let host = listen::reachable_host(address);
+        let (workers, path) = (shared.config.workers, shared.config.socket.display());
+        let ready = format!("shopwire ready ws=ws://{host}/api/ws ingest={path} workers={workers}");
+        let port = address.port();
+
+        let assemble = || -> io::Result<(Vec<Engine>, Arc<Doorbell>, Arc<AtomicBool>)> {
+            let drain = Arc::new(AtomicBool::new(false));
+            let mut loops = (0..workers)
+                .map(|_| Loop::new())
+                .collect::<io::Result<Vec<_>>>()?;
+            // One worker shares its loop with the router; several leave it one of its own.
+            let router_loop = if workers == 1 {
+                None
+            } else {
+                Some(Loop::new()?)
+            };
+            let router_doorbell = Arc::clone(&router_loop.as_ref().unwrap_or(&loops[0]).doorbell);
+            let mut lanes = Vec::new();
+            let mut engines = Vec::new();
+            for (index, each) in loops.drain(..).enumerate() {
+                let (down, ring): (Sender<ToReactor>, Receiver<ToReactor>) =
+                    ring::channel(limits::DOWN_RING, &router_doorbell, &each.doorbell);
+                let (uplink, up): (Sender<ToRouter>, Receiver<ToRouter>) =
+                    ring::channel(limits::UP_RING, &each.doorbell, &router_doorbell);
+                lanes.push(Lane { down, up });
+                let registry = each.poll.registry().try_clone()?;
+                let reactor =
+                    Reactor::new(Arc::clone(&shared), index, registry, ring, uplink, started);
+                engines.push(Engine {
+                    poll: each.poll,
+                    doorbell: each.doorbell,
+                    router: None,
+                    reactor: Some(reactor),
+                    drain: Arc::new(AtomicBool::new(false)),
+                });
+            }
+            if let Some(own) = router_loop {
+                engines.push(Engine {
+                    poll: own.poll,
+                    doorbell: own.doorbell,
+                    router: None,
+                    reactor: None,
+                    drain: Arc::new(AtomicBool::new(false)),
+                });
+            }
+            let engine = engines
+                .last_mut()
+                .expect("there is at least one worker, config checks");
+            let registry = engine.poll.registry().try_clone()?;
+            engine.drain = Arc::clone(&drain);
+            engine.router = Some(Router::new(
+                Arc::clone(&shared),
+                registry,
+                listener,
+                ingest,
+                shared.config.socket.clone(),
+                sequencer(&shared, started),
+                lanes,
+            )?);
+            Ok((engines, router_doorbell, drain))
+        };
+        let (engines, router_doorbell, drain) =
+            assemble().map_err(|error| format!("could not set the event loops up: {error}"))?;
+        Ok(Self {
+            engines,
+            router_doorbell,
+            drain,
+            ready,
+            port,
+        })
+    }
+
+    /// The port that was opened, also where any free one was asked for.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Serves until a signal or `ctl drain` ends it.
+    ///
+    /// # Errors
+    /// A sentence, if a thread could not be started or a loop failed.
+    pub fn run(self) -> Result<(), String> {
+        signals::watch(Arc::clone(&self.router_doorbell), Arc::clone(&self.drain))?;
+        let mut threads: Vec<JoinHandle<io::Result<()>>> = Vec::new();
+        for (index, engine) in self.engines.into_iter().enumerate() {
+            let name = match (&engine.router, &engine.reactor) {
+                (Some(_), None) => "router".to_owned(),
+                _ => format!("reactor-{index}"),
+            };
+            let thread = std::thread::Builder::new()
+                .name(name)
+                .spawn(move || engine.run())
+                .map_err(|error| format!("could not start a thread: {error}"))?;
+            threads.push(thread);
+        }
+        announce(&self.ready)?;
+        for thread in threads {
+            match thread.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return Err(format!("an event loop failed: {error}")),
+                Err(_) => return Err("a thread ended by a defect; see the log".to_owned()),
+            }
+        }
+        log::info!("drained");
+        Ok(())
+    }
+}
+
+fn sequencer(shared: &Shared, started: Instant) -> Sequencer {
+    let max_message = shared.config.max_message;
+    let rules = Rules {
+        order_statuses: shared.config.order_statuses.clone(),
+        max_message,
+    };
+    let builder = BlockBuilder::new(shared.epoch, shared.hasher.clone(), max_message);
+    Sequencer::new(Parser::new(rules), builder, started)
+}
+
+/// The one line that `serve` ever prints on stdout.
+fn announce(ready: &str) -> Result<(), String> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{ready}")
+        .and_then(|()| stdout.flush())
+        .map_err(|error| format!("could not print the ready line: {error}"))
+}

@@ -1,0 +1,33 @@
+//! SIGTERM and SIGINT: the first drains, the second ends at once.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::ring::Doorbell;
+
+/// Watches for signals on a thread of its own; the first sets `drain` and wakes the router.
+pub fn watch(router: Arc<Doorbell>, drain: Arc<AtomicBool>) -> Result<(), String> {
+    let start = || -> io::Result<()> {
+        let mut signals = Signals::new([SIGTERM, SIGINT])?;
+        std::thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || {
+                let mut asked = false;
+                for signal in signals.forever() {
+                    if std::mem::replace(&mut asked, true) {
+                        log::warn!("a second signal: ending at once");
+                        // 128 + signal is how shells tell an end by a signal.
+                        std::process::exit(128 + signal);
+                    }
+                    drain.store(true, Ordering::Relaxed);
+                    router.ring();
+                }
+            })?;
+        Ok(())
+    };
+    start().map_err(|error| format!("could not watch for signals: {error}"))
+}
