@@ -91,3 +91,75 @@ impl Answers {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::io::Write;
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn answers_to(bytes: &[u8]) -> (Answers, UnixStream) {
+        let (mut server, client) = UnixStream::pair().unwrap();
+        client
+            .set_read_timeout(Some(Duration::from_millis(10)))
+            .unwrap();
+        server.write_all(bytes).unwrap();
+        (Answers::new(client), server)
+    }
+
+    #[test]
+    fn every_kind_of_line_is_told_apart() {
+        let lines = "{\"ack\":3,\"id\":\"a-1\"}\n{\"ack\":4}\n{\"result\":{\"x\":1}}\n\
+            {\"error\":{\"line\":2,\"code\":\"invalid_payload\",\"field\":\"data.total\",\"message\":\"too small\"}}\n";
+        let (mut answers, server) = answers_to(lines.as_bytes());
+        drop(server);
+        let mut next = || match answers.next().unwrap() {
+            Next::Answer(answer) => Some(answer),
+            _ => None,
+        };
+        assert_eq!(
+            next(),
+            Some(Answer::Ack {
+                ack: 3,
+                id: Some("a-1".into())
+            })
+        );
+        assert_eq!(next(), Some(Answer::Ack { ack: 4, id: None }));
+        assert_eq!(
+            next(),
+            Some(Answer::Result {
+                result: json!({"x": 1})
+            })
+        );
+        let Some(Answer::Error { error }) = next() else {
+            panic!("no error")
+        };
+        assert_eq!(
+            (error.line, error.to_string().as_str()),
+            (2, "invalid_payload data.total: too small")
+        );
+        assert_eq!(next(), None);
+    }
+
+    #[test]
+    fn a_line_in_two_pieces_is_one_answer() {
+        let (mut answers, mut server) = answers_to(b"{\"ack\"");
+        assert!(matches!(answers.next().unwrap(), Next::Nothing));
+        server.write_all(b":1}\n").unwrap();
+        assert!(matches!(
+            answers.next().unwrap(),
+            Next::Answer(Answer::Ack { ack: 1, .. })
+        ));
+    }
+
+    #[test]
+    fn a_peer_of_another_kind_is_an_error() {
+        let (mut answers, _server) = answers_to(b"220 mail.example ESMTP\r\n");
+        assert!(answers.next().is_err());
+    }
+}

@@ -195,3 +195,101 @@ fn word(value: &Value) -> String {
         other => other.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::io::{BufRead, BufReader};
+    use std::thread;
+
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Ctl {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn request_of(words: &[&str]) -> Result<Value, clap::Error> {
+        Ctl::try_parse_from(["ctl"].iter().chain(words)).map(|ctl| request(&ctl.arguments.command))
+    }
+
+    /// What `ask` makes of a server's words.
+    fn asked(answer: &'static str) -> Result<Value, String> {
+        let (server, client) = UnixStream::pair().unwrap();
+        let server = thread::spawn(move || {
+            let mut line = String::new();
+            BufReader::new(&server).read_line(&mut line).unwrap();
+            (&server).write_all(answer.as_bytes()).unwrap();
+            line
+        });
+        let result = ask(client, &json!({"command": "stats"}), Duration::from_secs(5));
+        assert_eq!(server.join().unwrap(), "{\"command\":\"stats\"}\n");
+        result
+    }
+
+    #[test]
+    fn commands_are_those_of_the_protocol() {
+        for word in ["stats", "drain", "reload"] {
+            assert_eq!(request_of(&[word]).unwrap(), json!({"command": word}));
+        }
+        for whom in ["user", "session", "connection"] {
+            let request = request_of(&["disconnect", &format!("--{whom}"), "x"]).unwrap();
+            assert_eq!(request, json!({"command": "disconnect", whom: "x"}));
+        }
+        assert!(request_of(&["disconnect"]).is_err());
+        assert!(request_of(&["disconnect", "--user", "x", "--session", "y"]).is_err());
+    }
+
+    #[test]
+    fn the_answer_may_come_before_or_after_an_ack() {
+        assert_eq!(
+            asked("{\"result\":{\"a\":1}}\n{\"ack\":1}\n"),
+            Ok(json!({"a": 1}))
+        );
+        assert_eq!(
+            asked("{\"ack\":1}\n{\"result\":{\"a\":1}}\n"),
+            Ok(json!({"a": 1}))
+        );
+    }
+
+    #[test]
+    fn a_refusal_and_a_silent_end_are_told() {
+        let refused =
+            asked("{\"error\":{\"line\":1,\"code\":\"forbidden\",\"message\":\"not you\"}}\n");
+        assert_eq!(refused, Err("forbidden: not you".into()));
+        assert!(asked("").unwrap_err().contains("closed the connection"));
+    }
+
+    #[test]
+    fn a_server_that_says_nothing_is_given_up() {
+        let (_server, client) = UnixStream::pair().unwrap();
+        let result = ask(client, &json!({}), Duration::from_millis(20));
+        assert!(result.unwrap_err().contains("did not answer"));
+    }
+
+    #[test]
+    fn statistics_are_readable_and_unknown_ones_left_out() {
+        let text = stats(
+            &json!({"totalConnections": 3, "connectionsByRole": {"admin": 1, "staff": 2},
+            "connectionsByNamespace": {}, "uptimeSeconds": 3_725, "latencyMs": {"p50": 0.2, "p99": null},
+            "workers": [{"connections": 3}]}),
+        );
+        assert_eq!(
+            text,
+            "uptime          1h 2m 5s\nconnections     3\n  by role       admin 1, staff 2\n\
+             \x20 by namespace  none\nlatency (ms)    p50 0.2, p99 -\nworker 0        connections 3\n"
+        );
+        assert_eq!(stats(&Value::Null), "");
+    }
+
+    #[test]
+    fn other_answers_are_a_field_a_line() {
+        assert_eq!(plain(&json!({"disconnected": 2})), "disconnected: 2\n");
+        assert_eq!(plain(&json!("draining")), "draining\n");
+        assert_eq!(plain(&json!({})), "done\n");
+    }
+}

@@ -62,3 +62,43 @@ fn quoted(path: &str) -> String {
         format!("'{}'", path.replace('\'', r"'\''"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::auth::Verifier;
+    use crate::config::Flags;
+
+    #[test]
+    fn the_printed_tokens_are_good_and_the_secret_is_not_printed() {
+        let flags = Flags {
+            dev: true,
+            ..Flags::default()
+        };
+        let secret = "0123456789abcdef0123456789abcdef";
+        let env = |name: &str| (name == "WS_JWT_SECRET").then(|| secret.to_owned());
+        let config = Config::resolve(&flags, &env, None).unwrap();
+        let text = dev_hints(&config, 4711, 1_000).unwrap();
+        assert!(text.contains("ws://127.0.0.1:4711/api/ws") && !text.contains(secret));
+        let verifier = Verifier::new(&config.jwt).unwrap();
+        for (user, role) in [
+            ("dev-admin:", Role::Admin),
+            ("dev-customer:", Role::Customer),
+        ] {
+            let line = text.lines().find(|line| line.contains(user)).unwrap();
+            let token = line.rsplit(' ').next().unwrap();
+            assert_eq!(verifier.verify(token, 2_000).unwrap().role, role);
+        }
+    }
+
+    #[test]
+    fn a_path_stays_one_word() {
+        assert_eq!(
+            quoted("/run/shopwire/shopwire.sock"),
+            "/run/shopwire/shopwire.sock"
+        );
+        assert_eq!(quoted("/tmp/a b'c"), r"'/tmp/a b'\''c'");
+    }
+}

@@ -323,3 +323,226 @@ impl LineState {
         self.has_text = self.has_text || rest.iter().any(is_text);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::io::{BufRead, BufReader};
+    use std::thread::JoinHandle;
+
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Emit {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn line_of(arguments: &[&str]) -> Result<Option<String>, String> {
+        let words = ["emit"].iter().chain(arguments);
+        let line = line(
+            &Emit::try_parse_from(words)
+                .map_err(|e| e.to_string())?
+                .arguments,
+        )?;
+        Ok(line.map(|line| String::from_utf8(line).unwrap()))
+    }
+
+    /// A server that answers each line by `answer`, and stops reading for good where that is `None`.
+    fn server(
+        answer: impl Fn(u64, &str) -> Option<String> + Send + 'static,
+    ) -> (UnixStream, JoinHandle<Vec<String>>) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let thread = thread::spawn(move || {
+            let mut lines = Vec::new();
+            for line in BufReader::new(ours.try_clone().unwrap()).lines() {
+                lines.push(line.unwrap());
+                match answer(lines.len() as u64, &lines[lines.len() - 1]) {
+                    Some(text) => (&ours).write_all(text.as_bytes()).unwrap(),
+                    None => break,
+                }
+            }
+            lines
+        });
+        (theirs, thread)
+    }
+
+    fn ack(line: u64, _: &str) -> Option<String> {
+        Some(format!("{{\"ack\":{line},\"id\":\"e-{line}\"}}\n"))
+    }
+
+    fn exchanged(input: &str, socket: UnixStream) -> (Outcome, Vec<(u64, String)>) {
+        let mut refusals = Vec::new();
+        let input = Cursor::new(input.to_owned().into_bytes());
+        let outcome = exchange(input, socket, |line, why| {
+            refusals.push((line, why.to_string()))
+        });
+        (outcome.unwrap(), refusals)
+    }
+
+    #[test]
+    fn flags_become_one_line() {
+        let line = line_of(&[
+            "a:b",
+            "--data",
+            "{\"n\":1e2,\n\"m\":12345678901234567890123}",
+        ])
+        .unwrap();
+        assert_eq!(
+            line.unwrap(),
+            r#"{"type":"a:b","data":{"n":1e2, "m":12345678901234567890123}}"#
+        );
+        let line = line_of(&[
+            "a:b",
+            "--to-roles",
+            "admin,staff",
+            "--to-users",
+            "u",
+            "--to-owners",
+            "o",
+            "--exclude-users",
+            "x,y",
+            "--exclude-session",
+            "s",
+            "--key",
+            "k\"",
+        ]);
+        let value: Value = serde_json::from_str(&line.unwrap().unwrap()).unwrap();
+        let to = serde_json::json!({"roles": ["admin", "staff"], "userIds": ["u"], "owners": ["o"],
+            "excludeUserIds": ["x", "y"], "excludeSessionId": "s"});
+        assert_eq!(
+            value,
+            serde_json::json!({"type": "a:b", "data": {}, "to": to, "key": "k\""})
+        );
+    }
+
+    #[test]
+    fn an_empty_list_stays_a_list_that_the_server_refuses() {
+        let line = line_of(&["a:b", "--to-users", ""]).unwrap().unwrap();
+        assert!(
+            line.contains("userIds"),
+            "a typo must not become a broadcast: {line}"
+        );
+    }
+
+    #[test]
+    fn wrong_usage_is_told() {
+        assert!(
+            line_of(&["a:b", "--data", "{"])
+                .unwrap_err()
+                .contains("--data")
+        );
+        assert!(
+            line_of(&["-", "--key", "k"])
+                .unwrap_err()
+                .contains("leave those flags out")
+        );
+        assert!(line_of(&[]).unwrap_err().contains("TYPE"));
+        assert_eq!(line_of(&["-"]).unwrap(), None);
+    }
+
+    #[test]
+    fn all_lines_are_settled_and_a_last_newline_is_added() {
+        let (socket, server) = server(ack);
+        let (outcome, refusals) = exchanged("{\"a\":1}\n \r\n{\"b\":2}", socket);
+        assert_eq!(
+            (outcome.sent, outcome.settled, outcome.accepted()),
+            (3, 3, 2)
+        );
+        assert_eq!(outcome.newest_id.as_deref(), Some("e-3"));
+        assert!(!outcome.broken && refusals.is_empty());
+        assert_eq!(server.join().unwrap(), ["{\"a\":1}", " ", "{\"b\":2}"]);
+    }
+
+    #[test]
+    fn an_empty_input_is_settled_at_once() {
+        let (socket, _server) = server(ack);
+        let (outcome, _) = exchanged("", socket);
+        assert_eq!(
+            (outcome.sent, outcome.accepted(), outcome.broken),
+            (0, 0, false)
+        );
+    }
+
+    #[test]
+    fn refusals_are_told_by_line() {
+        let (socket, _server) = server(|line, text| {
+            let error = format!(
+                "{{\"error\":{{\"line\":{line},\"code\":\"unknown_type\",\"message\":\"no\"}}}}\n"
+            );
+            let error = if text == "bad" { error } else { String::new() };
+            Some(error + &ack(line, text)?)
+        });
+        let (outcome, refusals) = exchanged("good\nbad\ngood\n", socket);
+        assert_eq!(refusals, [(2, "unknown_type: no".to_owned())]);
+        assert_eq!(
+            (outcome.accepted(), outcome.refused, outcome.broken),
+            (2, 1, false)
+        );
+    }
+
+    #[test]
+    fn a_server_that_goes_away_leaves_lines_unsettled() {
+        let (socket, _server) = server(|line, text| if line < 3 { ack(line, text) } else { None });
+        let (outcome, _) = exchanged("1\n2\n3\n4\n", socket);
+        assert!(outcome.broken);
+        assert_eq!((outcome.sent, outcome.settled), (4, 2));
+    }
+
+    #[test]
+    fn a_server_that_goes_away_ends_the_wait_for_input() {
+        struct Never;
+        impl Read for Never {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                loop {
+                    thread::park();
+                }
+            }
+        }
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        drop(ours);
+        let outcome = exchange(Never, theirs, |_, _| {}).unwrap();
+        assert!(outcome.broken);
+    }
+
+    #[test]
+    fn a_server_that_answers_late_and_much_never_deadlocks() {
+        const LINES: usize = 50_000;
+        let (socket, _server) = server(|line, text| {
+            let error = format!(
+                "{{\"error\":{{\"line\":{line},\"code\":\"x\",\"message\":\"{text}\"}}}}\n"
+            );
+            Some(error + &ack(line, text)?)
+        });
+        let (outcome, refusals) = exchanged(&format!("{}\n", "x".repeat(99)).repeat(LINES), socket);
+        assert_eq!((outcome.settled, refusals.len()), (LINES as u64, LINES));
+    }
+
+    #[test]
+    fn input_that_breaks_off_is_told() {
+        struct Broken(bool);
+        impl Read for Broken {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                if std::mem::replace(&mut self.0, true) {
+                    return Err(io::Error::other("gone"));
+                }
+                buffer[..6].copy_from_slice(b"a\nhalf");
+                Ok(6)
+            }
+        }
+        let (socket, server) = server(|line, text| {
+            if text == "a" {
+                ack(line, text)
+            } else {
+                Some(String::new())
+            }
+        });
+        let outcome = exchange(Broken(false), socket, |_, _| {}).unwrap();
+        assert!(outcome.input_error.is_some());
+        assert_eq!((outcome.sent, outcome.settled), (1, 1));
+        assert_eq!(server.join().unwrap(), ["a", "half"]);
+    }
+}

@@ -108,3 +108,44 @@ fn read(matches: &ArgMatches, settings: &[&'static Setting]) -> Flags {
         values: settings.iter().filter_map(value).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Serve {
+        #[command(flatten)]
+        flags: ServerFlags,
+    }
+
+    fn flags(words: &[&str]) -> Flags {
+        Serve::try_parse_from(["serve"].iter().chain(words))
+            .unwrap()
+            .flags
+            .0
+    }
+
+    #[test]
+    fn every_setting_is_a_flag_and_its_help_names_the_variable() {
+        let mut command = <ServerFlags as Args>::augment_args(Command::new("serve"));
+        let help = command.render_long_help().to_string();
+        for setting in settings::ALL {
+            let given = flags(&[&format!("--{}=x", setting.name)]);
+            assert_eq!(given.values[0].0.name, setting.name);
+            assert!(help.contains(setting.env) && help.contains(setting.name));
+        }
+    }
+
+    #[test]
+    fn a_switch_may_stand_alone() {
+        let given = flags(&["--require-auth", "--dev", "--config", "c.toml"]);
+        assert_eq!(given.values[0].1, "true");
+        assert!(given.dev);
+        assert_eq!(given.config.unwrap().to_str(), Some("c.toml"));
+    }
+}

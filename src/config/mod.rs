@@ -212,3 +212,6 @@ fn cores() -> usize {
 fn process_environment(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
+
+#[cfg(test)]
+mod tests;

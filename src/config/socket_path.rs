@@ -86,3 +86,86 @@ fn choose(
         SocketFolder::Own,
     )
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn chosen(env: &[(&str, &str)], user: u32, folders: &[&str]) -> (String, SocketFolder) {
+        let env = |name: &str| {
+            env.iter()
+                .find(|(one, _)| *one == name)
+                .map(|(_, value)| (*value).to_owned())
+        };
+        let (path, folder) = choose(&env, user, &|path| {
+            folders.iter().any(|one| path == Path::new(one))
+        });
+        (path.display().to_string(), folder)
+    }
+
+    #[test]
+    fn the_first_folder_that_is_there_is_chosen() {
+        use SocketFolder::{Given, Own};
+        let runtime = [("XDG_RUNTIME_DIR", "/run/user/7")];
+        let all = ["/run/user/7", "/run/shopwire", "/run"];
+        assert_eq!(
+            chosen(&runtime, 7, &all),
+            ("/run/user/7/shopwire.sock".into(), Given)
+        );
+        assert_eq!(
+            chosen(&runtime, 7, &all[1..]),
+            ("/run/shopwire/shopwire.sock".into(), Given)
+        );
+        assert_eq!(
+            chosen(&[], 7, &all),
+            ("/run/shopwire/shopwire.sock".into(), Given)
+        );
+        assert_eq!(
+            chosen(&[], 0, &["/run"]),
+            ("/run/shopwire/shopwire.sock".into(), Own)
+        );
+        assert_eq!(
+            chosen(&[], 7, &["/run"]),
+            ("/tmp/shopwire-7/shopwire.sock".into(), Own)
+        );
+        assert_eq!(
+            chosen(&[("TMPDIR", "/t")], 7, &[]),
+            ("/t/shopwire-7/shopwire.sock".into(), Own)
+        );
+        assert_eq!(
+            chosen(&[("XDG_RUNTIME_DIR", "x")], 7, &["x"]).1,
+            Own,
+            "relative"
+        );
+    }
+
+    #[test]
+    fn the_private_folder_is_made_for_its_owner_alone() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = temp.path().join("shopwire-7");
+        prepare_folder(&folder.join("s"), SocketFolder::Given).unwrap();
+        assert!(!folder.exists());
+        prepare_folder(&folder.join("s"), SocketFolder::Own).unwrap();
+        assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o777, 0o700);
+        prepare_folder(&folder.join("s"), SocketFolder::Own).unwrap();
+    }
+
+    #[test]
+    fn a_folder_others_could_have_prepared_is_refused() {
+        let temp = tempfile::tempdir().unwrap();
+        let open = temp.path().join("open");
+        fs::create_dir(&open).unwrap();
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+        prepare_folder(&open.join("s"), SocketFolder::Own).unwrap_err();
+        let link = temp.path().join("link");
+        symlink(temp.path(), &link).unwrap();
+        prepare_folder(&link.join("s"), SocketFolder::Own).unwrap_err();
+        let file = temp.path().join("file");
+        fs::write(&file, "").unwrap();
+        prepare_folder(&file.join("s"), SocketFolder::Own).unwrap_err();
+    }
+}

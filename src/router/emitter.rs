@@ -110,7 +110,7 @@ impl Emitter {
             self.searched = self.searched.saturating_sub(unread.start);
             self.unread = 0..unread.len();
         }
-        if self.unread.end * 2 > self.input.len() {
+        if self.unread.end * 2 >= self.input.len() {
             self.input
                 .resize((self.input.len() * 2).max(limits::INGEST_READ), 0);
         }

@@ -334,3 +334,6 @@ fn event_type(name: &str) -> Result<String, String> {
         None => Err("must be an event type like order:created".into()),
     }
 }
+
+#[cfg(test)]
+mod tests;

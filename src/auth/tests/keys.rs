@@ -1,0 +1,266 @@
+//! Which key may check which token, and the known ways to cheat that choice.
+
+use super::*;
+
+#[test]
+fn a_good_token_becomes_an_identity() {
+    let expected = Identity {
+        user: "u-1".into(),
+        role: Role::Customer,
+        session: Some("s-1".into()),
+        expires_at: NOW + 60_000,
+    };
+    assert_eq!(judge(claims()), Ok(expected.clone()));
+    let other_names =
+        json!({"userId": "u-1", "role": "customer", "sessionId": "s-1", "exp": NOW / 1000 + 60});
+    assert_eq!(judge(other_names), Ok(expected));
+}
+
+#[test]
+fn every_algorithm_works_with_its_own_key_and_no_other() {
+    use Algorithm::*;
+    let all = [
+        HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA,
+    ];
+    let configured: [(KeySettings, &[Algorithm]); 5] = [
+        (secret_keys(), &[HS256, HS384, HS512]),
+        (
+            pem_keys(RSA_PUBLIC),
+            &[RS256, RS384, RS512, PS256, PS384, PS512],
+        ),
+        (pem_keys(EC_PUBLIC), &[ES256]),
+        (pem_keys(EC384_PUBLIC), &[ES384]),
+        (pem_keys(ED_PUBLIC), &[EdDSA]),
+    ];
+    for (keys, own) in &configured {
+        for algorithm in all {
+            let result = verify(keys, &token_with(algorithm, None, &claims()));
+            assert_eq!(
+                result.is_ok(),
+                own.contains(&algorithm),
+                "{algorithm:?} with {own:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn several_kinds_of_keys_stand_side_by_side() {
+    let keys = KeySettings {
+        public_key_pem: pem_keys(RSA_PUBLIC).public_key_pem,
+        ..secret_keys()
+    };
+    assert!(verify(&keys, &token_with(Algorithm::HS256, None, &claims())).is_ok());
+    assert!(verify(&keys, &token_with(Algorithm::RS256, None, &claims())).is_ok());
+    refusal(verify(
+        &keys,
+        &token_with(Algorithm::ES256, None, &claims()),
+    ));
+}
+
+#[test]
+fn none_is_refused_however_it_is_written() {
+    for name in ["none", "None", "NONE", "nOnE", ""] {
+        let header = base64url(json!({"alg": name, "typ": "JWT"}).to_string().as_bytes());
+        let payload = base64url(claims().to_string().as_bytes());
+        for token in [
+            format!("{header}.{payload}."),
+            format!("{header}.{payload}.AAAA"),
+            format!("{header}.{payload}"),
+        ] {
+            refusal(verify(&secret_keys(), &token));
+            refusal(verify(&pem_keys(RSA_PUBLIC), &token));
+        }
+    }
+}
+
+#[test]
+fn a_public_key_is_no_hmac_secret() {
+    let as_secret = EncodingKey::from_secret(RSA_PUBLIC);
+    let token = signed(
+        r#"{"alg":"HS256"}"#,
+        &claims().to_string(),
+        Algorithm::HS256,
+        &as_secret,
+    );
+    refusal(verify(&pem_keys(RSA_PUBLIC), &token));
+    let both = KeySettings {
+        public_key_pem: pem_keys(RSA_PUBLIC).public_key_pem,
+        ..secret_keys()
+    };
+    refusal(verify(&both, &token));
+    let set = jwks_keys(&[jwk(DecodingKey::from_rsa_pem(RSA_PUBLIC).unwrap(), None)]);
+    refusal(verify(&set, &token));
+}
+
+#[test]
+fn another_secret_a_changed_payload_and_a_cut_signature_are_refused() {
+    let other = EncodingKey::from_secret(b"another secret of thirty-two bytes");
+    let token = signed(
+        r#"{"alg":"HS256"}"#,
+        &claims().to_string(),
+        Algorithm::HS256,
+        &other,
+    );
+    refusal(verify(&secret_keys(), &token));
+
+    let good = token_with(Algorithm::HS256, None, &claims());
+    let parts: Vec<&str> = good.split('.').collect();
+    let admin = base64url(claims_but(json!({"role": "admin"})).to_string().as_bytes());
+    refusal(verify(
+        &secret_keys(),
+        &format!("{}.{admin}.{}", parts[0], parts[2]),
+    ));
+    refusal(verify(
+        &secret_keys(),
+        &format!("{}.{}.", parts[0], parts[1]),
+    ));
+    refusal(verify(
+        &secret_keys(),
+        &format!("{}.{}.{}", parts[0], parts[1], &parts[2][..20]),
+    ));
+    refusal(verify(&secret_keys(), &format!("{good}.x")));
+}
+
+#[test]
+fn a_key_in_the_header_is_not_believed() {
+    let own = jwk(
+        DecodingKey::from_secret(b"the attacker's own secret, 32 bytes!"),
+        None,
+    );
+    let header = json!({"alg": "HS256", "jwk": own, "jku": "https://evil.example/keys"});
+    let key = EncodingKey::from_secret(b"the attacker's own secret, 32 bytes!");
+    let token = signed(
+        &header.to_string(),
+        &claims().to_string(),
+        Algorithm::HS256,
+        &key,
+    );
+    refusal(verify(&secret_keys(), &token));
+}
+
+#[test]
+fn an_extension_in_the_header_is_refused() {
+    let token = signed(
+        r#"{"alg":"HS256","crit":["b64"],"b64":false}"#,
+        &claims().to_string(),
+        Algorithm::HS256,
+        &private(Algorithm::HS256),
+    );
+    assert!(refusal(verify(&secret_keys(), &token)).contains("crit"));
+}
+
+#[test]
+fn a_set_is_searched_by_kid() {
+    let ec = || jwk(DecodingKey::from_ec_pem(EC_PUBLIC).unwrap(), Some("ec"));
+    let rsa = || jwk(DecodingKey::from_rsa_pem(RSA_PUBLIC).unwrap(), Some("rsa"));
+    let two = jwks_keys(&[ec(), rsa()]);
+    assert!(verify(&two, &token_with(Algorithm::ES256, Some("ec"), &claims())).is_ok());
+    assert!(verify(&two, &token_with(Algorithm::RS256, Some("rsa"), &claims())).is_ok());
+    refusal(verify(
+        &two,
+        &token_with(Algorithm::ES256, Some("rsa"), &claims()),
+    ));
+    refusal(verify(
+        &two,
+        &token_with(Algorithm::ES256, Some("other"), &claims()),
+    ));
+    refusal(verify(&two, &token_with(Algorithm::ES256, None, &claims())));
+
+    let one = jwks_keys(&[ec()]);
+    assert!(verify(&one, &token_with(Algorithm::ES256, None, &claims())).is_ok());
+    refusal(verify(
+        &one,
+        &token_with(Algorithm::ES256, Some("other"), &claims()),
+    ));
+}
+
+#[test]
+fn a_key_of_a_set_keeps_to_its_own_algorithm() {
+    let mut rsa = jwk(DecodingKey::from_rsa_pem(RSA_PUBLIC).unwrap(), None);
+    rsa["alg"] = "RS512".into();
+    let keys = jwks_keys(&[rsa]);
+    assert!(verify(&keys, &token_with(Algorithm::RS512, None, &claims())).is_ok());
+    refusal(verify(
+        &keys,
+        &token_with(Algorithm::RS256, None, &claims()),
+    ));
+}
+
+#[test]
+fn a_set_may_have_keys_that_are_not_ours_but_not_only_those() {
+    let mut for_encryption = jwk(DecodingKey::from_rsa_pem(RSA_PUBLIC).unwrap(), Some("enc"));
+    for_encryption["use"] = "enc".into();
+    let unknown = json!({"kty": "AKP", "kid": "x", "alg": "ML-DSA-44", "pub": "AAAA"});
+    let curve = json!({"kty": "EC", "crv": "secp256k1", "x": "AA", "y": "AA"});
+    let ec = jwk(DecodingKey::from_ec_pem(EC_PUBLIC).unwrap(), Some("ec"));
+    let mixed = [for_encryption.clone(), unknown.clone(), curve.clone(), ec];
+    assert!(
+        verify(
+            &jwks_keys(&mixed),
+            &token_with(Algorithm::ES256, Some("ec"), &claims())
+        )
+        .is_ok()
+    );
+    refusal(verify(
+        &jwks_keys(&mixed),
+        &token_with(Algorithm::RS256, Some("enc"), &claims()),
+    ));
+
+    assert!(Verifier::new(&jwks_keys(&mixed[..3])).is_err());
+    assert!(Verifier::new(&jwks_keys(&[])).is_err());
+    let short = jwk(DecodingKey::from_secret(b"short"), None);
+    assert!(
+        Verifier::new(&jwks_keys(&[short]))
+            .err()
+            .unwrap()
+            .contains("32 bytes")
+    );
+    for text in ["", "{}", "[]", "{\"keys\":1}", "\u{feff}{\"keys\":[]}"] {
+        assert!(check_jwks(text.as_bytes()).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn a_pem_file_must_hold_a_public_key_that_is_strong_enough() {
+    let cases: [(&[u8], &str); 6] = [
+        (include_bytes!("../fixtures/rsa.pem"), "private"),
+        (include_bytes!("../fixtures/ed.pem"), "private"),
+        (include_bytes!("../fixtures/rsa1024.pub.pem"), "2048"),
+        (
+            include_bytes!("../fixtures/ec-P-521.pub.pem"),
+            "not supported",
+        ),
+        (
+            b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+            "certificate",
+        ),
+        (b"hello", "not a PEM"),
+    ];
+    for (pem, word) in cases {
+        let sentence = check_public_key(pem).unwrap_err();
+        assert!(sentence.contains(word), "{sentence}");
+    }
+    check_public_key(b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n").unwrap_err();
+    check_public_key(b"").unwrap_err();
+    check_public_key(b"\xff\xfe").unwrap_err();
+}
+
+#[test]
+fn a_secret_has_32_bytes_and_is_never_shown() {
+    assert!(Secret::new(vec![b'x'; 31]).unwrap_err().contains("32"));
+    let secret = Secret::new(vec![b'x'; 32]).unwrap();
+    assert!(!format!("{secret:?} {:?}", secret_keys()).contains("xx"));
+    assert!(!format!("{:?}", secret_keys()).contains("secret of"));
+    assert_ne!(Secret::random().unwrap(), Secret::random().unwrap());
+}
+
+#[test]
+fn without_keys_every_token_is_refused() {
+    let keys = KeySettings::default();
+    assert!(keys.is_empty());
+    refusal(verify(
+        &keys,
+        &token_with(Algorithm::HS256, None, &claims()),
+    ));
+}
