@@ -38,16 +38,7 @@ fn readers(server: &Server, count: usize, lines: usize) -> Vec<thread::JoinHandl
 #[test]
 fn a_stalled_server_takes_no_more_and_then_loses_nothing() {
     for workers in ["1", "2"] {
-        let server = Server::with(&[
-            "--workers",
-            workers,
-            "--outbox-limit",
-            "256MiB",
-            "--ping-interval",
-            "60s",
-            "--pong-timeout",
-            "30s",
-        ]);
+        let server = Server::with(&["--workers", workers, "--outbox-limit", "256MiB"]);
         let readers = readers(&server, 4, LINES);
         let mut emitter = server.emitter();
         let mut writer = emitter.writer();
@@ -93,16 +84,7 @@ fn a_stalled_server_takes_no_more_and_then_loses_nothing() {
 #[test]
 fn a_flood_is_slowed_down_and_memory_stays_bounded() {
     const LINES: usize = 8_000;
-    let server = Server::with(&[
-        "--workers",
-        "2",
-        "--outbox-limit",
-        "64MiB",
-        "--ping-interval",
-        "60s",
-        "--pong-timeout",
-        "30s",
-    ]);
+    let server = Server::with(&["--workers", "2", "--outbox-limit", "64MiB"]);
     let readers = readers(&server, 60, LINES);
     let mut emitter = server.emitter();
     let mut writer = emitter.writer();

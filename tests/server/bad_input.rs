@@ -254,7 +254,9 @@ fn flag_over_environment_over_file_over_default() {
 
 #[test]
 fn durations_and_sizes_may_have_units_everywhere() {
-    let server = Setup::new(&["--ping-interval", "45s"]).file("max-message = \"64KiB\"\nallowed-origins = [\"https://a.example\", \"https://b.example\"]\n").env("WS_PONG_TIMEOUT", "2500").start();
+    let server = Setup::new(&["--ping-interval", "45s"])
+        .without("--pong-timeout")
+        .file("max-message = \"64KiB\"\nallowed-origins = [\"https://a.example\", \"https://b.example\"]\n").env("WS_PONG_TIMEOUT", "2500").start();
     assert_eq!(server.public().welcome["data"]["pingInterval"], 45_000);
     assert_eq!(
         server.get("/api/ws/info").json()["features"]["limits"]["maxMessage"],

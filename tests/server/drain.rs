@@ -98,8 +98,7 @@ fn an_idle_server_ends_at_once() {
 
 /// A client that reads nothing holds the drain open: megabytes are waiting for it.
 fn held_open(args: &[&str]) -> (Server, Client, usize) {
-    let server =
-        Server::with(&[&["--outbox-limit", "64MiB", "--ping-interval", "60s"], args].concat());
+    let server = Server::with(&[&["--outbox-limit", "64MiB"], args].concat());
     let mut slow = Client::connect(&server, Opening::new().receive_buffer(4096));
     slow.subscribe(&["products"]);
     let mut emitter = server.emitter();

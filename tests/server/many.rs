@@ -16,7 +16,7 @@ const OPENERS: usize = 8;
 #[test]
 fn two_thousand_connections_get_their_own_and_what_is_for_all() {
     allow_files(4096);
-    let server = Server::with(&["--ping-interval", "60s", "--pong-timeout", "30s"]);
+    let server = Server::start();
     let (sender, receiver) = mpsc::channel();
     thread::scope(|scope| {
         for opener in 0..OPENERS {

@@ -41,6 +41,9 @@ impl Setup {
             ("--jwt-secret-file", secret.display().to_string()),
             ("--connect-rate", "0".to_owned()),
             ("--workers", "2".to_owned()),
+            // A client that a test leaves alone for a while answers no pings meanwhile.
+            ("--ping-interval", "60s".to_owned()),
+            ("--pong-timeout", "30s".to_owned()),
         ];
         Self {
             dir,
