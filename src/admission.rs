@@ -162,7 +162,8 @@ mod tests {
     fn the_table_of_addresses_is_bounded() {
         let gate = Admission::new(2, 10);
         for number in 0..(limits::RATED_ADDRESSES_MAX as u32 + 200_000) {
-            let _ = gate.take_handshake(IpAddr::V4(Ipv4Addr::from(number)), 0);
+            gate.take_handshake(IpAddr::V4(Ipv4Addr::from(number)), 0)
+                .unwrap();
         }
         let held: usize = gate
             .addresses

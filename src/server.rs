@@ -117,7 +117,6 @@ impl Server {
                 registry,
                 listener,
                 ingest,
-                shared.config.socket.clone(),
                 sequencer(&shared, started),
                 lanes,
             )?);
@@ -145,28 +144,38 @@ impl Server {
     /// A sentence, if a thread could not be started or a loop failed.
     pub fn run(self) -> Result<(), String> {
         signals::watch(Arc::clone(&self.router_doorbell), Arc::clone(&self.drain))?;
-        let mut threads: Vec<JoinHandle<io::Result<()>>> = Vec::new();
+        let mut router: Option<JoinHandle<()>> = None;
         for (index, engine) in self.engines.into_iter().enumerate() {
-            let name = match (&engine.router, &engine.reactor) {
-                (Some(_), None) => "router".to_owned(),
-                _ => format!("reactor-{index}"),
+            let has_router = engine.router.is_some();
+            let name = if engine.reactor.is_some() {
+                format!("reactor-{index}")
+            } else {
+                "router".to_owned()
             };
             let thread = std::thread::Builder::new()
                 .name(name)
-                .spawn(move || engine.run())
+                .spawn(move || drive(engine))
                 .map_err(|error| format!("could not start a thread: {error}"))?;
-            threads.push(thread);
+            if has_router {
+                router = Some(thread);
+            }
         }
         announce(&self.ready)?;
-        for thread in threads {
-            match thread.join() {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return Err(format!("an event loop failed: {error}")),
-                Err(_) => return Err("a thread ended by a defect; see the log".to_owned()),
-            }
+        // The router ends last, or when the drain timeout is over: whatever a reactor has not
+        // done by then dies with the process.
+        if router.is_some_and(|router| router.join().is_err()) {
+            return Err("the router ended by a defect; see the log".to_owned());
         }
         log::info!("drained");
         Ok(())
+    }
+}
+
+/// Half a server is no server: a loop that fails takes the process with it.
+fn drive(engine: Engine) {
+    if let Err(error) = engine.run() {
+        log::error!("an event loop failed: {error}");
+        std::process::exit(1);
     }
 }
 

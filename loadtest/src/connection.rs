@@ -21,6 +21,11 @@ use crate::server_process::Target;
 /// number of ports that the kernel hands out for an address.
 const CONNECTIONS_PER_ADDRESS: u32 = 4000;
 
+/// Key and answer of the example in RFC 6455 section 1.3: every connection can use the same.
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+/// What a server must answer to [`KEY`].
+pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
 /// Most bytes of the answer to a handshake.
 const HEAD_MAX: usize = 16 * 1024;
 
@@ -70,7 +75,7 @@ impl Connection {
         let stream = connect(target.address, index).map_err(describe)?;
         let request = format!(
             "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: c2hvcHdpcmUtbG9hZHRlc3Q=\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\
              Sec-WebSocket-Protocol: shopwire.v1, token.{token}\r\n\r\n",
             target.path, target.host
         );
@@ -162,7 +167,9 @@ impl Connection {
                 };
             };
             let head = std::mem::take(&mut self.head);
-            if !head.starts_with(b"HTTP/1.1 101 ") {
+            if !head.starts_with(b"HTTP/1.1 101 ")
+                || memmem::find(&head[..end], ACCEPT.as_bytes()).is_none()
+            {
                 return Err(format!(
                     "handshake refused: {}",
                     String::from_utf8_lossy(&head).trim()

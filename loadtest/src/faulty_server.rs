@@ -12,6 +12,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::accounting::Faults;
+use crate::connection::ACCEPT;
 use crate::frames::{self, put_server_frame};
 use crate::report::{self, Outcome};
 use crate::seed::{Plan, run};
@@ -79,7 +80,7 @@ fn welcome(mut client: TcpStream) -> TcpStream {
             .unwrap()
             .contains("shopwire.v1, token.ey")
     );
-    let mut out = b"HTTP/1.1 101 Switching Protocols\r\n\r\n".to_vec();
+    let mut out = format!("HTTP/1.1 101 Go\r\nSec-WebSocket-Accept: {ACCEPT}\r\n\r\n").into_bytes();
     put_server_frame(frames::TEXT, br#"{"type":"welcome","data":{}}"#, &mut out);
     client.write_all(&out).unwrap();
     let mut head = [0; 6];

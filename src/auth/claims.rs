@@ -8,9 +8,7 @@ use serde_json::Value;
 
 use super::{Identity, TokenError};
 use crate::access::Role;
-
-/// The most Unicode scalar values of an id.
-const ID_MAX_CHARS: usize = 128;
+use crate::event::is_id;
 
 /// The latest time a claim may name, in seconds: 2^53 - 1 ms, beyond which JSON numbers lose whole ms.
 const TIME_MAX_SECONDS: f64 = 9_007_199_254_740.0;
@@ -101,14 +99,10 @@ impl Claims {
 
 /// Why `id` cannot be a user's or a session's id, or `Ok`.
 pub(super) fn check_id(id: &str) -> Result<(), String> {
-    let chars = id.chars().count();
-    if chars == 0 || chars > ID_MAX_CHARS {
-        return Err(format!("must have 1 to {ID_MAX_CHARS} characters"));
+    if is_id(id) {
+        return Ok(());
     }
-    if id.chars().any(char::is_control) {
-        return Err("must not have control characters".into());
-    }
-    Ok(())
+    Err("must have 1 to 128 characters, none of them a control character".into())
 }
 
 fn refused(sentence: &str) -> TokenError {

@@ -39,7 +39,12 @@ pub(super) struct Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.code)?;
-        if let Some(field) = &self.field {
+        // Most messages begin with the field themselves.
+        if let Some(field) = self
+            .field
+            .as_deref()
+            .filter(|field| !self.message.contains(field))
+        {
             write!(f, " {field}")?;
         }
         write!(f, ": {}", self.message)

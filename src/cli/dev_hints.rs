@@ -80,7 +80,7 @@ mod tests {
         let secret = "0123456789abcdef0123456789abcdef";
         let env = |name: &str| (name == "WS_JWT_SECRET").then(|| secret.to_owned());
         let config = Config::resolve(&flags, &env, None).unwrap();
-        let text = dev_hints(&config, 4711, 1_000).unwrap();
+        let text = dev_hints(&config, 4711, "shopwire", 1_000).unwrap();
         assert!(text.contains("ws://127.0.0.1:4711/api/ws") && !text.contains(secret));
         let verifier = Verifier::new(&config.jwt).unwrap();
         for (user, role) in [

@@ -294,6 +294,8 @@ fn send(mut input: impl Read, mut socket: UnixStream, sent: &Sent) -> Result<(),
             return Err(SendError::Socket);
         }
     }
+    // Known before the server can see the end and close: the reader must not take that for a break.
+    sent.ended.store(true, Ordering::Release);
     // The server may be gone already; the reader sees that.
     socket.shutdown(Shutdown::Write).ok();
     result

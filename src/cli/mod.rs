@@ -16,7 +16,6 @@ mod token;
 use std::fmt::Display;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Parser, Subcommand};
 
@@ -82,12 +81,4 @@ fn unreachable_socket(path: &Path, error: &std::io::Error) -> String {
         }
         _ => format!("{path} cannot be connected to: {error}"),
     }
-}
-
-/// Now, in ms since the epoch.
-fn now_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

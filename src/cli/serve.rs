@@ -47,7 +47,7 @@ fn serve(config: Config) -> Result<ExitCode, String> {
     if let Some(config) = hinted {
         let hints = dev_hints(&config, server.port(), &program(), wall_ms())?;
         // Whoever closed stderr does not want to read it.
-        let _ = std::io::stderr().write_all(hints.as_bytes());
+        std::io::stderr().write_all(hints.as_bytes()).ok();
     }
     server.run()?;
     Ok(ExitCode::SUCCESS)

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::server_flags::KeyFlags;
-use super::{FAILED, WRONG_USAGE, fail, now_ms};
+use super::{FAILED, WRONG_USAGE, fail};
 use crate::access::Role;
 use crate::auth::{KeySettings, Subject, mint};
 use crate::config;
+use crate::router::wall_ms;
 
 /// Make a token (JWT, HS256) with the configured secret
 #[derive(clap::Args)]
@@ -52,7 +53,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         role: *role,
         session: session.as_deref(),
     };
-    match mint(&keys, subject, *ttl, now_ms()) {
+    match mint(&keys, subject, *ttl, wall_ms()) {
         Ok(token) => match writeln!(std::io::stdout(), "{token}") {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(FAILED, format!("stdout: {error}")),

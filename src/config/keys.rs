@@ -52,10 +52,15 @@ fn secret(sources: &Sources<'_>) -> Result<Option<Secret>, ConfigError> {
     let (source, bytes) = match (value, given) {
         (Some(value), _) if !from_flag => (Source::Environment(SECRET_ENV), value.into_bytes()),
         (_, Some(Given { source, texts })) => {
-            // The path is not shown: it may be a secret that was put into the wrong variable.
-            let mut bytes = std::fs::read(texts.concat()).map_err(|error| {
-                let reason = format!("the file it names cannot be read: {error}");
-                ConfigError::hidden(setting, source.clone(), reason)
+            let path = texts.concat();
+            let mut bytes = std::fs::read(&path).map_err(|error| {
+                let reason = format!("the file cannot be read: {error}");
+                // What has no slash may be a secret that was put into the wrong variable.
+                if path.contains('/') {
+                    ConfigError::value(setting, source.clone(), &path, reason)
+                } else {
+                    ConfigError::hidden(setting, source.clone(), reason)
+                }
             })?;
             cut_newline(&mut bytes);
             (source, bytes)

@@ -52,7 +52,8 @@ impl File {
                 Some("none" | "–" | "-") => Access::None,
                 _ => {
                     let place = format!("{place}.{name}");
-                    return Err(self.wrong(&place, "must be \"all\", \"own\" or \"none\""));
+                    let reason = "must be \"all\", \"own\" or \"none\"";
+                    return Err(self.wrong_value(&place, &access.to_string(), reason));
                 }
             };
             cells.push((role, access));
@@ -88,6 +89,15 @@ impl File {
                     format!("must be an array of strings of 1 to {STATUS_MAX_BYTES} bytes");
                 self.wrong(&format!("{ORDERS}.{STATUSES}"), &reason)
             })
+    }
+
+    fn wrong_value(&self, place: &str, value: &str, reason: &str) -> ConfigError {
+        ConfigError::Value {
+            setting: place.into(),
+            source: Source::File(self.path.clone()),
+            value: Some(value.into()),
+            reason: reason.into(),
+        }
     }
 
     fn wrong(&self, place: &str, reason: &str) -> ConfigError {

@@ -26,7 +26,7 @@ impl Reactor {
             self.answer_error(&ErrorAnswer {
                 code: "rate_limited",
                 message: "too many messages",
-                request: None,
+                request: message::type_of(text).as_deref(),
                 field: None,
                 retry_after_ms: Some(wait_ns.div_ceil(1_000_000)),
             });

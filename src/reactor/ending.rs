@@ -27,7 +27,7 @@ impl Reactor {
             return self.out.clear();
         };
         if let Some(outbox) = &mut connection.outbox {
-            outbox.push_copy(&self.out);
+            outbox.push_answer(&self.out);
         } else {
             match write(&mut connection.stream, &self.out) {
                 Ok(taken) if taken == self.out.len() => {}
@@ -40,7 +40,7 @@ impl Reactor {
                     } else {
                         left_of_frame(&self.out, taken, 0)
                     });
-                    outbox.push_copy(rest);
+                    outbox.push_answer(rest);
                     connection.outbox = Some(Box::new(outbox));
                 }
                 Err(_) => {
@@ -115,11 +115,8 @@ impl Reactor {
             return;
         };
         if connection.outbox.is_none() {
-            return self.linger(key);
+            self.linger(key);
         }
-        connection.stage = Stage::Leaving;
-        connection.stage_due = None;
-        self.parting += 1;
     }
 
     /// Shuts our side down and reads on for a moment.
@@ -147,7 +144,10 @@ impl Reactor {
     /// Closes the socket and forgets the connection.
     pub(super) fn remove(&mut self, key: u32, reason: CloseReason) {
         match self.connections[key as usize].stage {
-            Stage::Open => self.leave(key, reason),
+            Stage::Open => {
+                self.leave(key, reason);
+                self.parting -= 1;
+            }
             Stage::KeepAlive => self.keep_alive -= 1,
             Stage::Leaving | Stage::Lingering { .. } => self.parting -= 1,
             Stage::Fresh | Stage::Head => {}
@@ -159,8 +159,12 @@ impl Reactor {
         self.shared.admission.leave_socket();
     }
 
-    /// A WebSocket ends: it leaves the directory and the counters, and its end is logged.
+    /// A WebSocket begins to end: it leaves the directory and the counters, and its end is logged.
     fn leave(&mut self, key: u32, reason: CloseReason) {
+        let connection = &mut self.connections[key as usize];
+        connection.stage = Stage::Leaving;
+        connection.stage_due = None;
+        self.parting += 1;
         let stats = &self.shared.stats.reactors[self.index];
         let (role, subscribed) = (self.directory.role(key), self.directory.subscribed(key));
         stats.connections.sub(1);

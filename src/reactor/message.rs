@@ -85,6 +85,12 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Op
 /// Longest type that an error repeats.
 const ECHO_MAX: usize = 40;
 
+/// The type of a message that is not carried out, if it can be read and is not too long to repeat.
+pub fn type_of(text: &str) -> Option<String> {
+    let envelope: Envelope<'_> = serde_json::from_str(text).ok()?;
+    (envelope.kind.len() <= ECHO_MAX).then(|| envelope.kind.into_owned())
+}
+
 /// Reads one text message.
 pub fn parse(text: &str) -> Result<Request<'_>, Fault> {
     let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|error| {

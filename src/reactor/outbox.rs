@@ -21,6 +21,8 @@ pub struct Outbox {
     written: usize,
     /// All bytes that wait.
     length: usize,
+    /// Those of them that are the server's own frames.
+    answers: usize,
     /// What is left of a frame that is partly written; 0 between frames.
     frame_left: usize,
 }
@@ -28,13 +30,15 @@ pub struct Outbox {
 enum Piece {
     Shared(Bytes),
     Own(Vec<u8>),
+    /// What the server says on its own account, which nobody else will be sent.
+    Answer(Vec<u8>),
 }
 
 impl Piece {
     fn bytes(&self) -> &[u8] {
         match self {
             Self::Shared(bytes) => bytes,
-            Self::Own(bytes) => bytes,
+            Self::Own(bytes) | Self::Answer(bytes) => bytes,
         }
     }
 }
@@ -49,28 +53,34 @@ impl Outbox {
             self.length += range.len();
             self.pieces.push_back(Piece::Shared(source.slice(range)));
         } else {
-            self.push_copy(&source[range]);
+            self.length += range.len();
+            if let Some(Piece::Own(last)) = self.pieces.back_mut() {
+                last.extend_from_slice(&source[range]);
+            } else {
+                self.pieces.push_back(Piece::Own(source[range].to_vec()));
+            }
         }
     }
 
-    /// Adds a copy of `bytes`.
-    pub fn push_copy(&mut self, bytes: &[u8]) {
+    /// Adds a copy of the server's own frames.
+    pub fn push_answer(&mut self, bytes: &[u8]) {
         self.length += bytes.len();
-        if let Some(Piece::Own(last)) = self.pieces.back_mut() {
+        self.answers += bytes.len();
+        if let Some(Piece::Answer(last)) = self.pieces.back_mut() {
             last.extend_from_slice(bytes);
         } else {
-            self.pieces.push_back(Piece::Own(bytes.to_vec()));
+            self.pieces.push_back(Piece::Answer(bytes.to_vec()));
         }
+    }
+
+    /// How much of what waits are the server's own frames, in bytes.
+    pub fn answers(&self) -> usize {
+        self.answers
     }
 
     /// Tells that a first frame is partly written already: `left` bytes of it are still to come.
     pub fn begin_inside_frame(&mut self, left: usize) {
         self.frame_left = left;
-    }
-
-    /// All bytes that wait.
-    pub fn len(&self) -> usize {
-        self.length
     }
 
     /// The bytes behind the frame being written, which the outbox limit counts.
@@ -118,6 +128,9 @@ impl Outbox {
             let bytes = &piece.bytes()[self.written..];
             let step = taken.min(bytes.len());
             self.frame_left = left_of_frame(bytes, step, self.frame_left);
+            if let Piece::Answer(_) = piece {
+                self.answers -= step;
+            }
             taken -= step;
             self.written += step;
             if step == bytes.len() {
@@ -197,7 +210,7 @@ mod tests {
                 if index % 2 == 0 {
                     outbox.push(&Bytes::from(bytes.clone()), 0..bytes.len());
                 } else {
-                    outbox.push_copy(bytes);
+                    outbox.push_answer(bytes);
                 }
             }
             let mut socket = Socket {
@@ -205,7 +218,7 @@ mod tests {
                 got: Vec::new(),
             };
             while !outbox.flush(&mut socket).unwrap() {
-                assert_eq!(outbox.len(), whole.len() - socket.got.len());
+                assert_eq!(outbox.length, whole.len() - socket.got.len());
                 socket.room = room;
             }
             assert!(socket.got == whole, "{room}");
@@ -215,9 +228,9 @@ mod tests {
     #[test]
     fn only_what_is_behind_the_frame_being_written_counts() {
         let mut outbox = Outbox::default();
-        outbox.push_copy(&frame(70_000));
+        outbox.push_answer(&frame(70_000));
         assert_eq!(outbox.waiting(), 0, "one single frame never counts");
-        outbox.push_copy(&frame(100));
+        outbox.push_answer(&frame(100));
         assert_eq!(outbox.waiting(), 102);
         let mut socket = Socket {
             room: 50_000,
@@ -232,7 +245,7 @@ mod tests {
         socket.room = 20_010 + 1;
         outbox.flush(&mut socket).unwrap();
         assert_eq!(
-            (outbox.len(), outbox.waiting()),
+            (outbox.length, outbox.waiting()),
             (101, 0),
             "now the small one is"
         );

@@ -134,22 +134,22 @@ impl Reactor {
         self.check_answers(key).map_err(Ending::Close)
     }
 
-    /// A public client that does not read its answers may not make the server keep many.
+    /// A client that does not read its answers may not make the server keep many of them: a public
+    /// one least.
     fn check_answers(&mut self, key: u32) -> Result<(), CloseReason> {
-        let waiting = self.connections[key as usize]
-            .outbox
-            .as_ref()
-            .map_or(0, |outbox| outbox.len());
-        let is_public = self.directory.role(key) == Role::Public;
-        let most = if is_public {
-            limits::PUBLIC_ANSWERS_MAX
-        } else {
-            self.outbox_limit.max(limits::READ_BUFFER)
+        let Some(outbox) = &self.connections[key as usize].outbox else {
+            return Ok(());
         };
-        if waiting > 0 && waiting + self.out.len() > most {
-            return Err(CloseReason::SlowConsumer);
+        let (waiting, most) = if self.directory.role(key) == Role::Public {
+            (outbox.answers(), limits::PUBLIC_ANSWERS_MAX)
+        } else {
+            (outbox.waiting(), self.outbox_limit)
+        };
+        if waiting + self.out.len() > most {
+            Err(CloseReason::SlowConsumer)
+        } else {
+            Ok(())
         }
-        Ok(())
     }
 }
 

@@ -85,7 +85,10 @@ impl Reactor {
     /// Sends the ping that is due, or looks whether the last one was answered.
     fn beat(&mut self, key: u32) {
         let config = &self.shared.config;
-        let connection = &mut self.connections[key as usize];
+        // The end of its token may just have removed it.
+        let Some(connection) = self.connections.get_mut(key as usize) else {
+            return;
+        };
         if connection.stage != Stage::Open || connection.heartbeat.is_after(self.tick) {
             return;
         }

@@ -3,7 +3,7 @@
 //! Owned by the router. A connection is refused here only when the server is so full of sockets
 //! that it could not even answer; every other refusal is an HTTP answer from a reactor.
 
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
@@ -20,26 +20,25 @@ use crate::shared::Shared;
 /// How long to leave the listener alone when the process has no file descriptor left.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// The listener's state between turns.
+/// A listener's readiness between turns. The poll tells once that somebody waits; from then on it
+/// is for us to remember, also over a moment without file descriptors.
 #[derive(Default)]
-pub struct Accepting {
-    ready: bool,
+pub struct Waiting {
+    somebody: bool,
     /// The last accept failed for want of resources: try again then.
     retry_at: Option<Instant>,
-    hasher: hashbrown::DefaultHashBuilder,
     failures: LogThrottle,
-    refusals: LogThrottle,
 }
 
-impl Accepting {
+impl Waiting {
     /// The poll says that somebody is waiting.
     pub fn ready(&mut self) {
-        self.ready = true;
+        self.somebody = true;
     }
 
     /// Whether to turn again at once.
     pub fn is_ready(&self) -> bool {
-        self.ready && self.retry_at.is_none()
+        self.somebody && self.retry_at.is_none()
     }
 
     /// When to try again after a failure.
@@ -47,6 +46,43 @@ impl Accepting {
         self.retry_at
     }
 
+    /// Whether to accept in this turn.
+    pub fn begin(&mut self, now: Instant) -> bool {
+        if self.retry_at.is_some_and(|at| now >= at) {
+            self.retry_at = None;
+        }
+        self.is_ready()
+    }
+
+    /// Takes note of a failed accept. True: the next one may be tried at once.
+    pub fn failed(&mut self, error: &io::Error, now: Instant) -> bool {
+        if error.kind() == io::ErrorKind::WouldBlock {
+            self.somebody = false;
+            return false;
+        }
+        if is_resource_shortage(error) {
+            if let Some(held) = self.failures.admit(now) {
+                let held = held_back(held);
+                log::error!("accepting failed and is tried again soon: {error}{held}");
+            }
+            self.retry_at = Some(now + RETRY);
+            return false;
+        }
+        // The client went away between its handshake and our accept.
+        log::debug!("accepting a connection failed: {error}");
+        true
+    }
+}
+
+/// Takes browsers' connections.
+#[derive(Default)]
+pub struct Accepting {
+    pub(super) waiting: Waiting,
+    hasher: hashbrown::DefaultHashBuilder,
+    refusals: LogThrottle,
+}
+
+impl Accepting {
     /// Takes a bounded number of connections and gives each to its reactor.
     pub fn accept(
         &mut self,
@@ -55,10 +91,7 @@ impl Accepting {
         now: Instant,
         lanes: &mut [Lane],
     ) {
-        if self.retry_at.is_some_and(|at| now >= at) {
-            self.retry_at = None;
-        }
-        if !self.is_ready() {
+        if !self.waiting.begin(now) {
             return;
         }
         for _ in 0..limits::ACCEPTS_PER_TURN {
@@ -76,20 +109,11 @@ impl Accepting {
                         );
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.ready = false;
-                    return;
-                }
-                Err(error) if is_resource_shortage(&error) => {
-                    if let Some(held) = self.failures.admit(now) {
-                        let held = held_back(held);
-                        log::error!("accepting failed and is tried again soon: {error}{held}");
+                Err(error) => {
+                    if !self.waiting.failed(&error, now) {
+                        return;
                     }
-                    self.retry_at = Some(now + RETRY);
-                    return;
                 }
-                // The client went away between its handshake and our accept.
-                Err(error) => log::debug!("accepting a connection failed: {error}"),
             }
         }
     }
@@ -98,9 +122,7 @@ impl Accepting {
         if lanes == 1 {
             return 0;
         }
-        let mut hasher = self.hasher.build_hasher();
-        address.hash(&mut hasher);
-        (hasher.finish() % lanes as u64) as usize
+        (self.hasher.hash_one(address) % lanes as u64) as usize
     }
 }
 

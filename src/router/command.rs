@@ -43,9 +43,11 @@ pub fn parse(line: &[u8]) -> Result<Command, Fault> {
     }
 }
 
+type Make = fn(String) -> Selector;
+
 fn selector(object: &Map<String, Value>) -> Result<Selector, Fault> {
     const ALLOWED: &str = "disconnect takes exactly one of user, session and connection, a string";
-    let kinds: [(&str, fn(String) -> Selector); 3] = [
+    let kinds: [(&str, Make); 3] = [
         ("user", Selector::User),
         ("session", Selector::Session),
         ("connection", Selector::Connection),

@@ -118,24 +118,22 @@ impl Emitter {
 
     /// The next whole line; counts it.
     pub fn next_line(&mut self) -> Next {
-        loop {
-            let from = self.searched.max(self.unread.start);
-            let Some(found) = memchr::memchr(b'\n', &self.input[from..self.unread.end]) else {
-                self.searched = self.unread.end;
-                if self.unread.len() > self.line_max {
-                    self.skipping = true;
-                    self.unread.start = self.unread.end;
-                }
-                return Next::None;
-            };
-            let line = self.unread.start..from + found;
-            self.unread.start = line.end + 1;
-            self.lines += 1;
-            if std::mem::take(&mut self.skipping) || line.len() > self.line_max {
-                return Next::TooLong;
+        let from = self.searched.max(self.unread.start);
+        let Some(found) = memchr::memchr(b'\n', &self.input[from..self.unread.end]) else {
+            self.searched = self.unread.end;
+            if self.unread.len() > self.line_max {
+                self.skipping = true;
+                self.unread.start = self.unread.end;
             }
-            return Next::Line(line);
+            return Next::None;
+        };
+        let line = self.unread.start..from + found;
+        self.unread.start = line.end + 1;
+        self.lines += 1;
+        if std::mem::take(&mut self.skipping) || line.len() > self.line_max {
+            return Next::TooLong;
         }
+        Next::Line(line)
     }
 
     /// What is left when the stream has ended without a newline; counts it as a line.

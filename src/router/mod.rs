@@ -13,6 +13,7 @@ mod sequencer;
 
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -45,6 +46,7 @@ pub struct Router {
     registry: Registry,
     listener: TcpListener,
     accepting: accept::Accepting,
+    emitters_waiting: accept::Waiting,
     ingest: Option<Ingest>,
     emitters: Slab<Emitter>,
     generation: u32,
@@ -64,9 +66,14 @@ pub struct Router {
     refusals: LogThrottle,
 }
 
-struct Ingest {
-    listener: UnixListener,
-    path: PathBuf,
+/// The ingest socket, with its file.
+pub struct Ingest {
+    /// Where emitters come in.
+    pub listener: UnixListener,
+    /// The socket file, removed at a clean exit ...
+    pub path: PathBuf,
+    /// ... if it is still this one (device and inode): another server may have taken the path.
+    pub file: (u64, u64),
 }
 
 struct PendingDisconnect {
@@ -101,23 +108,20 @@ impl Router {
         shared: Arc<Shared>,
         registry: Registry,
         mut listener: TcpListener,
-        mut ingest: UnixListener,
-        ingest_path: PathBuf,
+        mut ingest: Ingest,
         sequencer: Sequencer,
         lanes: Vec<Lane>,
     ) -> io::Result<Self> {
         registry.register(&mut listener, LISTENER, Interest::READABLE)?;
-        registry.register(&mut ingest, INGEST, Interest::READABLE)?;
+        registry.register(&mut ingest.listener, INGEST, Interest::READABLE)?;
         let epoch = shared.epoch;
         Ok(Self {
             shared,
             registry,
             listener,
             accepting: accept::Accepting::default(),
-            ingest: Some(Ingest {
-                listener: ingest,
-                path: ingest_path,
-            }),
+            emitters_waiting: accept::Waiting::default(),
+            ingest: Some(ingest),
             emitters: Slab::new(),
             generation: 0,
             ready: Vec::new(),
@@ -141,8 +145,8 @@ impl Router {
     /// Takes note of an event of the poll.
     pub fn on_event(&mut self, event: &mio::event::Event) {
         match event.token() {
-            LISTENER => self.accepting.ready(),
-            INGEST => self.accept_emitters(),
+            LISTENER => self.accepting.waiting.ready(),
+            INGEST => self.emitters_waiting.ready(),
             Token(token) => {
                 let (key, generation) = (token & 0xFFFF_FFFF, (token & !ROUTER) >> 32);
                 if let Some(emitter) = self.emitters.get_mut(key)
@@ -160,6 +164,7 @@ impl Router {
         self.take_from_reactors(now);
         self.announce_gone(now);
         self.dispatch();
+        self.accept_emitters(now.instant);
         self.read_emitters(now);
         self.accept_sockets(now.instant);
         self.advance_drain(now.instant);
@@ -171,7 +176,8 @@ impl Router {
     /// Whether there is work that no event of the poll will tell of.
     pub fn has_work(&self) -> bool {
         self.lanes.iter().any(|lane| lane.up.has_messages())
-            || self.accepting.is_ready()
+            || self.accepting.waiting.is_ready()
+            || self.emitters_waiting.is_ready()
             || (!self.is_clogged() && !self.ready.is_empty())
     }
 
@@ -181,8 +187,13 @@ impl Router {
             Drain::Emitters { until } | Drain::Reactors { until, .. } => Some(until),
             Drain::No | Drain::Done => None,
         };
-        [self.presence.deadline(), self.accepting.deadline(), drain]
+        let accepting = [
+            self.accepting.waiting.deadline(),
+            self.emitters_waiting.deadline(),
+        ];
+        [self.presence.deadline(), drain]
             .into_iter()
+            .chain(accepting)
             .flatten()
             .min()
     }
@@ -215,16 +226,12 @@ impl Router {
     }
 
     fn remove_ingest_socket(&mut self) {
+        self.emitters_waiting = accept::Waiting::default();
         if let Some(mut ingest) = self.ingest.take() {
             if let Err(error) = self.registry.deregister(&mut ingest.listener) {
                 log::debug!("deregistering the ingest socket failed: {error}");
             }
-            if let Err(error) = std::fs::remove_file(&ingest.path) {
-                log::warn!(
-                    "could not remove the socket file {}: {error}",
-                    ingest.path.display()
-                );
-            }
+            ingest.remove_file();
         }
     }
 
@@ -294,14 +301,15 @@ impl Router {
         self.lanes.iter().any(|lane| lane.down.waiting() > 0)
     }
 
-    fn accept_emitters(&mut self) {
-        loop {
+    fn accept_emitters(&mut self, now: Instant) {
+        while self.emitters_waiting.begin(now) {
             let Some(ingest) = &self.ingest else { return };
             let mut stream = match ingest.listener.accept() {
                 Ok((stream, _)) => stream,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return log::warn!("accepting an emitter failed: {error}"),
+                Err(error) => {
+                    self.emitters_waiting.failed(&error, now);
+                    continue;
+                }
             };
             if self.emitters.len() == limits::EMITTERS_MAX {
                 log::warn!(
@@ -566,6 +574,19 @@ impl Router {
                     self.drain = Drain::Done;
                 }
             }
+        }
+    }
+}
+
+impl Ingest {
+    fn remove_file(&self) {
+        let is_ours = std::fs::symlink_metadata(&self.path)
+            .is_ok_and(|found| (found.dev(), found.ino()) == self.file);
+        if is_ours && let Err(error) = std::fs::remove_file(&self.path) {
+            log::warn!(
+                "could not remove the socket file {}: {error}",
+                self.path.display()
+            );
         }
     }
 }

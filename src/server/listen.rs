@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -13,6 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::{Config, prepare_folder};
 use crate::limits;
+use crate::router::Ingest;
 
 /// The socket file's mode: the server's user and group may emit, nobody else.
 const SOCKET_MODE: u32 = 0o660;
@@ -45,7 +46,7 @@ pub fn websockets(config: &Config) -> Result<TcpListener, String> {
 
 /// Opens the ingest socket. A file left behind by a dead server is replaced; a live server's, or a
 /// file of another kind, is left alone.
-pub fn ingest(config: &Config) -> Result<UnixListener, String> {
+pub fn ingest(config: &Config) -> Result<Ingest, String> {
     let path = &config.socket;
     let shown = path.display();
     prepare_folder(path, config.socket_folder)
@@ -55,7 +56,13 @@ pub fn ingest(config: &Config) -> Result<UnixListener, String> {
         .map_err(|error| format!("could not open the ingest socket {shown}: {error}"))?;
     fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE))
         .map_err(|error| format!("could not set the mode of the ingest socket {shown}: {error}"))?;
-    Ok(listener)
+    let found = fs::symlink_metadata(path)
+        .map_err(|error| format!("could not look at the ingest socket {shown}: {error}"))?;
+    Ok(Ingest {
+        listener,
+        path: path.clone(),
+        file: (found.dev(), found.ino()),
+    })
 }
 
 fn remove_stale(path: &Path) -> Result<(), String> {
