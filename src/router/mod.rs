@@ -596,3 +596,6 @@ impl Drop for Router {
         self.remove_ingest_socket();
     }
 }
+
+#[cfg(test)]
+mod tests;

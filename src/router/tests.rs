@@ -1,0 +1,219 @@
+//! The router alone, with reactors that are only the far ends of their rings.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use mio::{Events, Poll};
+
+use super::*;
+use crate::config::{Config, Flags, settings};
+use crate::engine::DOORBELL;
+use crate::event::{BlockBuilder, Line, Parser, Rules};
+use crate::ring::{self, Doorbell};
+
+/// A router on sockets of its own, turned by hand.
+struct Bench {
+    router: Router,
+    poll: Poll,
+    reactors: Vec<Far>,
+    socket: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+/// A reactor's ends of the rings.
+struct Far {
+    down: Receiver<ToReactor>,
+    up: Sender<ToRouter>,
+    /// Keeps the doorbell's poll open.
+    _poll: Poll,
+}
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Bench {
+    fn new(reactors: usize, ring: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ingest.sock");
+        let flags = Flags {
+            dev: true,
+            config: None,
+            values: vec![(&settings::SOCKET, path.display().to_string())],
+        };
+        let config = Config::resolve(&flags, &|_| None, None).unwrap();
+        let started = Instant::now();
+        let shared = Arc::new(Shared::new(config, started).unwrap());
+        let poll = Poll::new().unwrap();
+        let doorbell = Doorbell::new(poll.registry(), DOORBELL).unwrap();
+        let (mut lanes, mut far) = (Vec::new(), Vec::new());
+        for _ in 0..reactors {
+            let theirs = Poll::new().unwrap();
+            let bell = Doorbell::new(theirs.registry(), DOORBELL).unwrap();
+            let (down, to_reactor) = ring::channel(ring, &doorbell, &bell);
+            let (to_router, up) = ring::channel(ring, &bell, &doorbell);
+            lanes.push(Lane { down, up });
+            far.push(Far {
+                down: to_reactor,
+                up: to_router,
+                _poll: theirs,
+            });
+        }
+        let rules = Rules {
+            order_statuses: Vec::new(),
+            max_message: 1 << 20,
+        };
+        let builder = BlockBuilder::new(shared.epoch, shared.hasher.clone(), 1 << 20);
+        let ingest = UnixListener::bind(&path).unwrap();
+        let found = std::fs::symlink_metadata(&path).unwrap();
+        let ingest = Ingest {
+            listener: ingest,
+            path: path.clone(),
+            file: (found.dev(), found.ino()),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let router = Router::new(
+            shared,
+            poll.registry().try_clone().unwrap(),
+            listener,
+            ingest,
+            Sequencer::new(Parser::new(rules), builder, started),
+            lanes,
+        )
+        .unwrap();
+        Self {
+            router,
+            poll,
+            reactors: far,
+            socket: path,
+            _folder: folder,
+        }
+    }
+
+    fn turn(&mut self) {
+        let mut events = Events::with_capacity(64);
+        let wait = if self.router.has_work() { 0 } else { 10 };
+        self.poll
+            .poll(&mut events, Some(Duration::from_millis(wait)))
+            .unwrap();
+        for event in events.iter().filter(|event| Router::owns(event.token())) {
+            self.router.on_event(event);
+        }
+        self.router.turn(Now::read());
+    }
+
+    /// Turns until `done`, or fails after a generous time.
+    fn turn_until(&mut self, mut done: impl FnMut(&mut Self) -> bool) {
+        let begun = Instant::now();
+        while !done(self) {
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "nothing happened in {PATIENCE:?}"
+            );
+            self.turn();
+        }
+    }
+
+    fn take_ids(&mut self, reactor: usize, ids: &mut Vec<u64>) {
+        while let Some(message) = self.reactors[reactor].down.take() {
+            if let ToReactor::Block(block) = message {
+                ids.extend(block.frames.iter().map(|frame| frame.id));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stalled_reactor_holds_the_emitters_back_and_loses_nothing() {
+    const LINES: u64 = 200_000;
+    let mut bench = Bench::new(2, 4);
+    let socket = UnixStream::connect(&bench.socket).unwrap();
+    let mut acks = socket.try_clone().unwrap();
+    acks.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+    let emitter = std::thread::spawn(move || {
+        let mut socket = socket;
+        let line = b"{\"type\":\"product:deleted\",\"data\":{\"productId\":\"p-1\"}}\n";
+        for _ in 0..LINES / 1000 {
+            socket.write_all(&line.repeat(1000)).unwrap();
+        }
+        socket.shutdown(std::net::Shutdown::Write).unwrap();
+    });
+
+    // Reactor 0 takes everything; reactor 1 stalls, until the router stops reading for its sake.
+    let mut first = Vec::new();
+    bench.turn_until(|bench| {
+        bench.take_ids(0, &mut first);
+        bench.router.is_clogged()
+    });
+    for _ in 0..100 {
+        bench.turn();
+        bench.take_ids(0, &mut first);
+    }
+    assert!(bench.router.is_clogged());
+    assert!((first.len() as u64) < LINES, "the emitter was held back");
+    assert!(
+        !bench.router.has_work(),
+        "and the router does not spin meanwhile"
+    );
+    let mut heard = Vec::new();
+    assert!(
+        acks.read_to_end(&mut heard).is_err(),
+        "it would block: the stream is open"
+    );
+    let acked_while_stalled = last_ack(&heard);
+
+    // It goes on: both get every event, in order, and the emitter its last ack.
+    let mut second = Vec::new();
+    bench.turn_until(|bench| {
+        bench.take_ids(0, &mut first);
+        bench.take_ids(1, &mut second);
+        second.len() as u64 == LINES && first.len() as u64 == LINES
+    });
+    assert!(acked_while_stalled < LINES);
+    let expected: Vec<u64> = (1..=LINES).collect();
+    assert!(
+        first == expected && second == expected,
+        "each once, in order"
+    );
+    emitter.join().unwrap();
+    bench.turn_until(|_| acks.read_to_end(&mut heard).is_ok());
+    assert_eq!(last_ack(&heard), LINES);
+}
+
+fn last_ack(answers: &[u8]) -> u64 {
+    let text = String::from_utf8_lossy(answers);
+    text.lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()?["ack"].as_u64())
+        .next_back()
+        .unwrap_or(0)
+}
+
+#[test]
+fn what_reactors_send_up_becomes_events_for_all_of_them() {
+    let mut bench = Bench::new(2, 8);
+    let published =
+        br#"{"type":"customer:added_to_cart","data":{"customerId":"c","productId":"p","productName":"n","quantity":1}}"#;
+    assert!(matches!(
+        Parser::new(Rules {
+            order_statuses: Vec::new(),
+            max_message: 1 << 20
+        })
+        .parse(published),
+        Ok(Line::Event(_))
+    ));
+    let up = &mut bench.reactors[1].up;
+    up.send(ToRouter::CustomerArrived("c".into()));
+    up.send(ToRouter::Published(published.as_slice().into()));
+    up.notify();
+    bench.turn();
+    for reactor in &mut bench.reactors {
+        let Some(ToReactor::Block(block)) = reactor.down.take() else {
+            panic!("no block")
+        };
+        let kinds: Vec<_> = block.frames.iter().map(|frame| frame.kind).collect();
+        assert_eq!(
+            kinds,
+            [EventType::CustomerOnline, EventType::CustomerAddedToCart]
+        );
+        assert_eq!(block.online, 1);
+    }
+}
