@@ -1,0 +1,153 @@
+//! The operator's commands over the ingest socket.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+use crate::examples::event;
+use crate::harness::server::{BINARY, plain_command};
+use crate::harness::{Client, Opening, Server, tokens};
+
+fn ctl(server: &Server, args: &[&str]) -> Output {
+    plain_command()
+        .arg("ctl")
+        .args(args)
+        .arg("--socket")
+        .arg(&server.socket)
+        .output()
+        .unwrap()
+}
+
+fn text(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+#[test]
+fn stats_are_those_of_http() {
+    let server = Server::start();
+    let _admin = server.user("root", "admin");
+    let result = server.emitter().command(&json!({"command": "stats"}));
+    let over_http = server.stats();
+    let names = |stats: &Value| {
+        stats
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names(&result), names(&over_http));
+    assert_eq!(result["totalConnections"], 1);
+    let output = ctl(&server, &["stats", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(printed["connectionsByRole"]["admin"], 1);
+    let output = ctl(&server, &["stats"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+}
+
+#[test]
+fn commands_are_counted_as_lines() {
+    let server = Server::start();
+    let mut emitter = server.emitter();
+    let id = emitter.emit(&event("product:created"));
+    emitter.command(&json!({"command": "stats"}));
+    assert_eq!(emitter.settled(), 2);
+    for bad in [
+        r#"{"command":"dance"}"#,
+        r#"{"command":7}"#,
+        r#"{"command":"disconnect"}"#,
+        r#"{"command":"disconnect","user":7}"#,
+    ] {
+        let refused = emitter.try_emit(bad.as_bytes()).unwrap_err();
+        assert!(refused.line > 2, "{refused:?}");
+    }
+    assert_eq!(emitter.settled(), 6);
+    assert_eq!(emitter.last_id(), Some(id.as_str()));
+}
+
+#[test]
+fn disconnect_closes_those_who_are_named_with_4403() {
+    let server = Server::with(&["--workers", "3"]);
+    let ann = || {
+        Client::connect(
+            &server,
+            Opening::new().bearer(&tokens::with_session("ann", "customer", "s-ann")),
+        )
+    };
+    let bob = || {
+        Client::connect(
+            &server,
+            Opening::new().bearer(&tokens::with_session("bob", "customer", "s-bob")),
+        )
+    };
+    let (mut ann_1, mut ann_2, mut bob_1, mut bob_2, mut public) =
+        (ann(), ann(), bob(), bob(), server.public());
+    let mut emitter = server.emitter();
+    emitter.command(&json!({"command": "disconnect", "user": "ann"}));
+    ann_1.expect_close(4403);
+    ann_2.expect_close(4403);
+    let connection = bob_1.connection_id();
+    emitter.command(&json!({"command": "disconnect", "connection": connection}));
+    bob_1.expect_close(4403);
+    bob_2.ping();
+    let output = ctl(&server, &["disconnect", "--session", "s-bob"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    bob_2.expect_close(4403);
+    public.ping();
+    emitter.command(&json!({"command": "disconnect", "user": "nobody"}));
+    public.ping();
+}
+
+/// Needs root, to become somebody else who may still open the socket.
+#[test]
+fn others_may_emit_but_not_command() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("not run: only root can become another user");
+        return;
+    }
+    let server = Server::start();
+    // A folder and a copy of the binary that another user can reach.
+    let open = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap()
+    };
+    open(server.dir(), 0o755);
+    open(&server.socket, 0o666);
+    let binary = server.dir().join("shopwire");
+    std::fs::copy(BINARY, &binary).unwrap();
+    open(&binary, 0o755);
+    let as_nobody = |args: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
+            .arg(&binary)
+            .args(args);
+        command
+            .arg("--socket")
+            .arg(&server.socket)
+            .output()
+            .unwrap()
+    };
+    let output = as_nobody(&["emit", "product:deleted", "--data", r#"{"productId":"p"}"#]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    for args in [
+        &["ctl", "stats"][..],
+        &["ctl", "drain"],
+        &["ctl", "reload"],
+        &["ctl", "disconnect", "--user", "ann"],
+    ] {
+        let output = as_nobody(args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {}", text(&output));
+        assert!(
+            text(&output).to_lowercase().contains("user"),
+            "who may do it: {}",
+            text(&output)
+        );
+    }
+    assert_eq!(server.get("/readyz").status, 200, "nothing of it was done");
+}

@@ -1,0 +1,36 @@
+//! What the tests drive the server with: the process itself, browsers, emitters, plain HTTP, tokens, and the reference
+//! model of who may see what.
+//!
+//! Every wait has a generous deadline and ends as soon as what it waits for is there. That something does *not* arrive is
+//! proven by a later event that does: see `Fence`.
+
+pub mod client;
+pub mod emitter;
+pub mod fence;
+pub mod head;
+pub mod http;
+pub mod model;
+pub mod server;
+pub mod tokens;
+
+use std::time::{Duration, Instant};
+
+pub use client::{Client, Ending, Opening};
+pub use emitter::Emitter;
+pub use fence::Fence;
+pub use server::{Server, Setup};
+
+/// The longest any test waits for something that should come at once.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Asks `condition` until it holds; panics with `what` when it does not within the deadline.
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(
+            started.elapsed() < DEADLINE,
+            "not within {DEADLINE:?}: {what}"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

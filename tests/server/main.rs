@@ -1,0 +1,35 @@
+//! The black-box tests: they start the real `shopwire` binary, speak to it as emitters and browsers do, and hold what it
+//! does against the contract. Nothing here is imported from the crate, so a rule that is wrong in the code stays wrong
+//! here too until a test says so.
+//!
+//! One binary, so that it links once. `harness` starts servers and clients; every other module tests one subject.
+
+#![allow(clippy::unwrap_used)]
+
+mod harness;
+
+mod access;
+mod auth;
+mod backpressure;
+mod bad_input;
+mod catalogue;
+mod cli;
+mod ctl;
+mod drain;
+mod examples;
+mod frames;
+mod handshake;
+mod heartbeat;
+mod http;
+mod ingest;
+mod interop;
+mod limits;
+mod lines;
+mod many;
+mod origin;
+mod presence;
+mod publish;
+mod slow_consumer;
+mod startup;
+mod subscribe;
+mod targets;
