@@ -132,7 +132,7 @@ fn only_the_configured_key_and_its_algorithms_count() {
     }
     let good = signed(&claims);
     let parts: Vec<&str> = good.split('.').collect();
-    let base64 = |text: &str| base64url(text.as_bytes());
+    let base64 = |text: &str| crate::keys::base64url_of(text.as_bytes());
     let none = format!("{}.{}.", base64(r#"{"alg":"none","typ":"JWT"}"#), parts[1]);
     let none_signed = format!("{}.{}.{}", base64(r#"{"alg":"none"}"#), parts[1], parts[2]);
     let rs_claimed = format!("{}.{}.{}", base64(r#"{"alg":"RS256"}"#), parts[1], parts[2]);
@@ -441,18 +441,4 @@ fn tokens_are_never_logged() {
         let signature = token.rsplit('.').next().unwrap();
         assert!(!log.contains(signature), "a token in the log:\n{log}");
     }
-}
-
-fn base64url(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let word = chunk.iter().enumerate().fold(0u32, |word, (at, byte)| {
-            word | u32::from(*byte) << (16 - 8 * at)
-        });
-        for digit in 0..=chunk.len() {
-            text.push(DIGITS[(word >> (18 - 6 * digit)) as usize & 63] as char);
-        }
-    }
-    text
 }

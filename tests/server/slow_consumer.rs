@@ -134,15 +134,6 @@ fn a_client_that_asks_and_never_reads_is_no_burden() {
     }
     let mut other = server.public();
     other.ping();
-    let memory = resident_kib(&server);
+    let memory = server.resident_kib();
     assert!(memory < 200_000, "{memory} KiB resident");
-}
-
-fn resident_kib(server: &Server) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.process_id())).unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }

@@ -51,7 +51,13 @@ fn run(workers: &str) {
     let mut emitter = server.emitter();
     let mut number = 0;
     for round in 0..ROUNDS {
+        if round > 0 {
+            come_and_go(&server, &mut pairs, &mut rng);
+        }
         for pair in &mut pairs {
+            if round > 0 && rng.u8(..100) < 15 {
+                refresh(pair, &mut rng);
+            }
             if round == 0 || rng.u8(..100) < 30 {
                 resubscribe(pair, &mut rng);
             }
@@ -119,6 +125,48 @@ fn connect(server: &Server, rng: &mut Rng) -> Pair {
             session,
             subscriptions,
         },
+    }
+}
+
+/// A few connections leave, some of them without a word, and as many come.
+fn come_and_go(server: &Server, pairs: &mut Vec<Pair>, rng: &mut Rng) {
+    for _ in 0..4 {
+        let mut leaving = pairs.swap_remove(rng.usize(..pairs.len()));
+        if rng.bool() {
+            leaving.client.socket.close(None).unwrap();
+        }
+        drop(leaving);
+        let mut coming = connect(server, rng);
+        resubscribe(&mut coming, rng);
+        pairs.push(coming);
+    }
+}
+
+/// A token of the same user with another role and session: what is no longer allowed is dropped, the rest stays.
+fn refresh(pair: &mut Pair, rng: &mut Rng) {
+    let Some(user) = pair.viewer.user.clone() else {
+        return;
+    };
+    let role = ROLES[rng.usize(..5)];
+    let session = SESSIONS[rng.usize(..SESSIONS.len())];
+    let answer = pair
+        .client
+        .auth(&tokens::with_session(&user, role, session));
+    assert_eq!(answer["type"], "authenticated");
+    pair.viewer.role = role;
+    pair.viewer.session = Some(session.to_owned());
+    let open = open_to(role);
+    let before = pair.viewer.subscriptions.len();
+    pair.viewer
+        .subscriptions
+        .retain(|name, _| open.contains(&name.as_str()));
+    if pair.viewer.subscriptions.len() < before {
+        let answer = pair.client.answer();
+        assert_eq!(answer["type"], "unsubscribed");
+        assert_eq!(
+            named(&answer),
+            pair.viewer.subscriptions.keys().cloned().collect()
+        );
     }
 }
 

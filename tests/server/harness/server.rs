@@ -24,6 +24,7 @@ pub struct Setup {
     args: Vec<String>,
     env: Vec<(String, String)>,
     own: Vec<(&'static str, String)>,
+    open_files: Option<u32>,
 }
 
 impl Setup {
@@ -50,6 +51,7 @@ impl Setup {
             args: args.iter().map(|&arg| arg.to_owned()).collect(),
             env: Vec::new(),
             own,
+            open_files: None,
         }
     }
 
@@ -73,13 +75,30 @@ impl Setup {
         self
     }
 
+    /// Lets the process have so many files open and no more.
+    pub fn open_files(mut self, most: u32) -> Self {
+        self.open_files = Some(most);
+        self
+    }
+
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 
     /// The command line for `subcommand` with all settings, ready to be spawned.
     pub fn command(&self, subcommand: &str) -> Command {
-        let mut command = plain_command();
+        let mut command = match self.open_files {
+            None => plain_command(),
+            Some(most) => {
+                let mut shell = Command::new("sh");
+                shell.args([
+                    "-c",
+                    &format!("ulimit -n {most}; exec \"$0\" \"$@\""),
+                    BINARY,
+                ]);
+                shell
+            }
+        };
         command.arg(subcommand).args(&self.args);
         for (flag, value) in &self.own {
             let given = |arg: &String| arg == flag || arg.starts_with(&format!("{flag}="));
@@ -204,8 +223,14 @@ impl Server {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    pub fn process_id(&self) -> u32 {
-        self.child.id()
+    /// What the process has in memory, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
     /// Waits for the end of the process and gives its status and what it printed on stdout after the ready line.
