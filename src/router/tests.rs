@@ -1,9 +1,12 @@
 //! The router alone, with reactors that are only the far ends of their rings.
 
 use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use mio::net::UnixListener;
 use mio::{Events, Poll};
 
 use super::*;

@@ -1,0 +1,129 @@
+//! The way out (CONTRACT section 6): emitters' whole lines are settled, then the reactors say goodbye.
+//!
+//! Part of the router.
+
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use mio::net::UnixListener;
+
+use super::emitter::Emitter;
+use super::{Router, accept};
+use crate::ring::ToReactor;
+
+/// The ingest socket, with its file.
+pub struct Ingest {
+    /// Where emitters come in.
+    pub listener: UnixListener,
+    /// The socket file, removed at a clean exit ...
+    pub path: PathBuf,
+    /// ... if it is still this one (device and inode): another server may have taken the path.
+    pub file: (u64, u64),
+}
+
+/// How far the way out is gone.
+pub(super) enum Drain {
+    No,
+    /// Whole lines already in the emitters' sockets are being settled.
+    Emitters {
+        until: Instant,
+    },
+    /// The reactors say goodbye.
+    Reactors {
+        until: Instant,
+        left: usize,
+    },
+    Done,
+}
+impl Router {
+    /// Begins the way out: no new emitters, no new WebSockets; what is in, is delivered.
+    pub fn begin_drain(&mut self, now: Instant) {
+        if !matches!(self.drain, Drain::No) {
+            return;
+        }
+        log::info!(
+            "draining: {} WebSockets are open",
+            self.shared.admission.websockets()
+        );
+        self.shared.admission.begin_drain();
+        self.remove_ingest_socket();
+        for (key, emitter) in &mut self.emitters {
+            let waiting = rustix::io::ioctl_fionread(emitter.stream.as_fd()).unwrap_or(0);
+            emitter.drain_left = Some(waiting);
+            emitter.readable = true;
+            self.ready.push(key);
+        }
+        self.drain = Drain::Emitters {
+            until: now + self.shared.config.drain_timeout,
+        };
+    }
+
+    pub(super) fn remove_ingest_socket(&mut self) {
+        self.emitters_waiting = accept::Waiting::default();
+        if let Some(mut ingest) = self.ingest.take() {
+            if let Err(error) = self.registry.deregister(&mut ingest.listener) {
+                log::debug!("deregistering the ingest socket failed: {error}");
+            }
+            ingest.remove_file();
+        }
+    }
+    pub(super) fn advance_drain(&mut self, now: Instant) {
+        match self.drain {
+            Drain::No | Drain::Done => {}
+            Drain::Emitters { until } => {
+                let unread = |emitter: &Emitter| {
+                    !emitter.ended && emitter.drain_left.is_some_and(|left| left > 0)
+                };
+                let all_read = !self.emitters.iter().any(|(_, emitter)| unread(emitter));
+                if (all_read && self.disconnect.is_none()) || now >= until {
+                    // Behind the last blocks in the same rings: nobody misses one.
+                    self.dispatch();
+                    for lane in &mut self.lanes {
+                        lane.down.send(ToReactor::Drain);
+                    }
+                    self.drain = Drain::Reactors {
+                        until,
+                        left: self.lanes.len(),
+                    };
+                }
+            }
+            Drain::Reactors { until, left } => {
+                let flushed = self
+                    .emitters
+                    .iter()
+                    .all(|(_, emitter)| emitter.is_flushed());
+                if (left == 0 && flushed) || now >= until {
+                    if left > 0 {
+                        log::warn!("the drain timeout is over; connections that were slow are cut");
+                    }
+                    for lane in &mut self.lanes {
+                        lane.down.send(ToReactor::Stop);
+                    }
+                    self.dispatch();
+                    self.drain = Drain::Done;
+                }
+            }
+        }
+    }
+}
+
+impl Ingest {
+    fn remove_file(&self) {
+        let is_ours = std::fs::symlink_metadata(&self.path)
+            .is_ok_and(|found| (found.dev(), found.ino()) == self.file);
+        if is_ours && let Err(error) = std::fs::remove_file(&self.path) {
+            log::warn!(
+                "could not remove the socket file {}: {error}",
+                self.path.display()
+            );
+        }
+    }
+}
+
+impl Drop for Router {
+    fn drop(&mut self) {
+        self.remove_ingest_socket();
+    }
+}

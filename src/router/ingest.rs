@@ -1,0 +1,193 @@
+//! From emitters' sockets to settled lines, and back to their acks (CONTRACT section 4).
+//!
+//! Part of the router. An emitter is read a buffer at a time, in turn with the others, and not at
+//! all while a reactor cannot follow: back-pressure instead of loss.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use mio::{Interest, Token};
+
+use super::emitter::{Emitter, Next};
+use super::sequencer::{Now, Settled};
+use super::{ROUTER, Router, accept, command};
+use crate::event::{Refusal, format_id};
+use crate::limits;
+use crate::log_throttle::held_back;
+
+impl Router {
+    pub(super) fn accept_emitters(&mut self, now: Instant) {
+        while self.emitters_waiting.begin(now) {
+            let Some(ingest) = &self.ingest else { return };
+            let mut stream = match ingest.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    self.emitters_waiting.failed(&error, now);
+                    continue;
+                }
+            };
+            if self.emitters.len() == limits::EMITTERS_MAX {
+                log::warn!(
+                    "an emitter was turned away: {} are connected",
+                    limits::EMITTERS_MAX
+                );
+                continue;
+            }
+            let is_operator = accept::peer_is_operator(stream.as_fd());
+            self.generation = (self.generation + 1) & 0x7FFF_FFFF;
+            let entry = self.emitters.vacant_entry();
+            let token = Token(ROUTER | (self.generation as usize) << 32 | entry.key());
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            if let Err(error) = self.registry.register(&mut stream, token, interest) {
+                log::warn!("registering an emitter failed: {error}");
+                continue;
+            }
+            let line_max = self.shared.config.max_message;
+            self.ready.push(entry.key());
+            entry.insert(Emitter::new(stream, self.generation, is_operator, line_max));
+            self.shared.stats.router.emitters.add(1);
+        }
+    }
+
+    pub(super) fn read_emitters(&mut self, now: Now) {
+        for key in std::mem::take(&mut self.ready) {
+            if self.is_clogged() {
+                // A reactor cannot keep up: the emitters wait, and feel it in their sockets.
+                self.ready.push(key);
+            } else if self.emitters.contains(key) {
+                self.read_emitter(key, now);
+            }
+        }
+        self.ready.sort_unstable();
+        self.ready.dedup();
+    }
+
+    /// Reads one buffer full from an emitter and settles its lines.
+    pub(super) fn read_emitter(&mut self, key: usize, now: Now) {
+        let emitter = &mut self.emitters[key];
+        match emitter.flush() {
+            Ok(_) if emitter.is_deaf() || emitter.awaits_answer => return,
+            Ok(_) => {}
+            Err(error) => return self.drop_emitter(key, &error),
+        }
+        if emitter.readable && !emitter.ended {
+            match emitter.read(&mut self.spare) {
+                Ok(0) => emitter.readable = false,
+                Ok(count) => self.sequencer.reserve(count + count / 2),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => emitter.readable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return self.drop_emitter(key, &error),
+            }
+        }
+        self.settle_lines(key, now);
+        let emitter = &mut self.emitters[key];
+        if emitter.ended && !emitter.awaits_answer {
+            self.settle_last_line(key, now);
+        }
+        let emitter = &mut self.emitters[key];
+        emitter.release(&mut self.spare);
+        if emitter.readable && !emitter.ended {
+            self.ready.push(key);
+        }
+        self.unacked.push(key);
+    }
+
+    pub(super) fn settle_lines(&mut self, key: usize, now: Now) {
+        loop {
+            if self.emitters[key].awaits_answer {
+                return;
+            }
+            let next = self.emitters[key].next_line();
+            if matches!(next, Next::None) {
+                return;
+            }
+            self.settle(key, next, now);
+        }
+    }
+
+    /// A line that the emitter did not end with a newline counts if it is a whole object; an
+    /// emitter that died in the middle of a line loses that line alone.
+    pub(super) fn settle_last_line(&mut self, key: usize, now: Now) {
+        let next = self.emitters[key].last_line();
+        self.settle(key, next, now);
+    }
+
+    pub(super) fn settle(&mut self, key: usize, next: Next, now: Now) {
+        let emitter = &mut self.emitters[key];
+        let line = match next {
+            Next::Line(line) => line,
+            Next::TooLong => {
+                let refusal = emitter.too_long();
+                return self.refuse(key, &refusal, now.instant);
+            }
+            Next::None => return,
+        };
+        match self.sequencer.line(emitter.bytes(line.clone()), now) {
+            Ok(Settled::Blank) => {}
+            Ok(Settled::Accepted(id)) => {
+                emitter.accepted(id);
+                self.shared.stats.router.events_in.add(1);
+            }
+            Ok(Settled::Repeated(id)) => emitter.accepted(id),
+            Ok(Settled::Command) => {
+                let command = command::parse(emitter.bytes(line));
+                self.execute(key, command, now);
+            }
+            Err(refusal) => self.refuse(key, &refusal, now.instant),
+        }
+    }
+
+    pub(super) fn refuse(&mut self, key: usize, refusal: &Refusal, now: Instant) {
+        let emitter = &mut self.emitters[key];
+        emitter.refuse(refusal);
+        self.shared.stats.router.rejected.add(1);
+        if let Some(held) = self.refusals.admit(now) {
+            log::warn!(
+                "refused line {} of emitter {}: {}{}{}",
+                emitter.line_number(),
+                emitter.generation,
+                refusal.code.as_str(),
+                refusal
+                    .field
+                    .as_deref()
+                    .map(|field| format!(" in {field:?}"))
+                    .unwrap_or_default(),
+                held_back(held),
+            );
+        }
+    }
+    /// Every reactor has what was settled: tells the emitters, and lets go of those that are done.
+    pub(super) fn acknowledge(&mut self) {
+        for key in std::mem::take(&mut self.unacked) {
+            let Some(emitter) = self.emitters.get_mut(key) else {
+                continue;
+            };
+            if !emitter.awaits_answer {
+                let epoch = self.epoch;
+                emitter.ack(|id| format_id(epoch, id));
+            }
+            match emitter.flush() {
+                Ok(_) if emitter.ended && emitter.is_flushed() => self.remove_emitter(key),
+                Ok(_) => {}
+                Err(error) => self.drop_emitter(key, &error),
+            }
+        }
+    }
+
+    pub(super) fn drop_emitter(&mut self, key: usize, error: &io::Error) {
+        log::info!(
+            "emitter {} broke off: {error}",
+            self.emitters[key].generation
+        );
+        self.remove_emitter(key);
+    }
+
+    pub(super) fn remove_emitter(&mut self, key: usize) {
+        let mut emitter = self.emitters.remove(key);
+        if let Err(error) = self.registry.deregister(&mut emitter.stream) {
+            log::debug!("deregistering an emitter failed: {error}");
+        }
+        self.shared.stats.router.emitters.sub(1);
+    }
+}
