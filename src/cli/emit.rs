@@ -253,8 +253,9 @@ fn exchange(
         }
     }
     outcome.blank = sent.blank.load(Ordering::Acquire);
-    // A writer that waits for more input is left behind: it ends with the process.
-    if writer.is_finished() {
+    // A writer that waits for more input is left behind: it ends with the process. One that has said
+    // it is done waits for nothing any more.
+    if sent.ended.load(Ordering::Acquire) {
         match writer.join().expect("the writing thread does not panic") {
             Ok(()) => {}
             Err(SendError::Input(error)) => outcome.input_error = Some(error),

@@ -37,6 +37,7 @@ pub(super) enum Drain {
     },
     Done,
 }
+
 impl Router {
     /// Begins the way out: no new emitters, no new WebSockets; what is in, is delivered.
     pub fn begin_drain(&mut self, now: Instant) {
@@ -60,7 +61,7 @@ impl Router {
         };
     }
 
-    pub(super) fn remove_ingest_socket(&mut self) {
+    fn remove_ingest_socket(&mut self) {
         self.emitters_waiting = accept::Waiting::default();
         if let Some(mut ingest) = self.ingest.take() {
             if let Err(error) = self.registry.deregister(&mut ingest.listener) {
