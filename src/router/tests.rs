@@ -128,7 +128,8 @@ fn a_stalled_reactor_holds_the_emitters_back_and_loses_nothing() {
     let mut bench = Bench::new(2, 4);
     let socket = UnixStream::connect(&bench.socket).unwrap();
     let mut acks = socket.try_clone().unwrap();
-    acks.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+    acks.set_read_timeout(Some(Duration::from_millis(1)))
+        .unwrap();
     let emitter = std::thread::spawn(move || {
         let mut socket = socket;
         let line = b"{\"type\":\"product:deleted\",\"data\":{\"productId\":\"p-1\"}}\n";

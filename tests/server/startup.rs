@@ -120,8 +120,9 @@ fn a_port_that_is_taken_is_an_error() {
 
 #[test]
 fn the_socket_is_not_removed_when_another_server_owns_it_by_now() {
-    let first = Server::start();
-    let path = first.socket.clone();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shared.sock");
+    let first = Server::with(&["--socket", path.to_str().unwrap()]);
     std::fs::remove_file(&path).unwrap();
     let second = Server::with(&["--socket", path.to_str().unwrap()]);
     first.stop();
