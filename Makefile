@@ -26,7 +26,7 @@ test: lint interop ## Everything that must hold: lint, then all tests
 lint: ## Formatting, clippy and rustdoc, warnings refused
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
-	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --workspace --no-deps --locked
+	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --workspace --no-deps --document-private-items --locked
 
 .PHONY: bench
 bench: ## Time the hot path's two halves: a line to its frame, a block to its receivers

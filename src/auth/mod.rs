@@ -2,7 +2,7 @@
 //!
 //! Owns the rules for keys and claims. Pure: no sockets, no files and no clock (`now` is passed in).
 //! `config` fills [`KeySettings`], the reactors judge tokens with one [`Verifier`] each, and `cli`
-//! makes tokens with [`mint`].
+//! makes tokens with [`mint()`].
 
 mod claims;
 mod keys;

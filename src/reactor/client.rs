@@ -13,6 +13,7 @@ use crate::access::{Namespace, NamespaceMask, Role};
 use crate::auth::Identity;
 use crate::event::{EventType, PublishError};
 use crate::limits;
+use crate::log_throttle::held_back;
 use crate::ring::ToRouter;
 use crate::router::wall_ms;
 use crate::wire::CloseReason;
@@ -23,13 +24,16 @@ impl Reactor {
         let now_ns = self.now_ns();
         let connection = &mut self.connections[key as usize];
         if let Err(wait_ns) = self.message_rate.take(&mut connection.messages, now_ns) {
-            self.answer_error(&ErrorAnswer {
-                code: "rate_limited",
-                message: "too many messages",
-                request: message::type_of(text).as_deref(),
-                field: None,
-                retry_after_ms: Some(wait_ns.div_ceil(1_000_000)),
-            });
+            self.answer_error(
+                key,
+                &ErrorAnswer {
+                    code: "rate_limited",
+                    message: "too many messages",
+                    request: message::type_of(text).as_deref(),
+                    field: None,
+                    retry_after_ms: Some(wait_ns.div_ceil(1_000_000)),
+                },
+            );
             return self.count_refusal(key);
         }
         match message::parse(text) {
@@ -46,13 +50,16 @@ impl Reactor {
                 let request = request.as_deref();
                 let (field, retry_after_ms) = (None, None);
                 let message = &message;
-                self.answer_error(&ErrorAnswer {
-                    code,
-                    message,
-                    request,
-                    field,
-                    retry_after_ms,
-                });
+                self.answer_error(
+                    key,
+                    &ErrorAnswer {
+                        code,
+                        message,
+                        request,
+                        field,
+                        retry_after_ms,
+                    },
+                );
             }
         }
         Ok(())
@@ -93,8 +100,13 @@ impl Reactor {
         Ok(())
     }
 
-    fn answer_error(&mut self, error: &ErrorAnswer<'_>) {
+    fn answer_error(&mut self, key: u32, error: &ErrorAnswer<'_>) {
         self.shared.stats.reactors[self.index].rejected.add(1);
+        if let Some(held) = self.refusals.admit(self.now) {
+            let id = self.id_of(key, &self.connections[key as usize]);
+            let (code, held) = (error.code, held_back(held));
+            log::info!("refused a message of connection {id}: {code}{held}");
+        }
         self.answers.error(error, &mut self.out);
     }
 
@@ -103,7 +115,7 @@ impl Reactor {
         let identity = match self.shared.verifier.verify(token, wall_ms()) {
             Ok(identity) => identity,
             Err(error) => {
-                self.answer_error(&ErrorAnswer::to("auth", error.code(), error.message()));
+                self.answer_error(key, &ErrorAnswer::to("auth", error.code(), error.message()));
                 return if is_first {
                     Err(CloseReason::TokenRefused)
                 } else {
@@ -117,7 +129,7 @@ impl Reactor {
             .is_some_and(|user| user != identity.user)
         {
             let message = "a refresh must be for the same user";
-            self.answer_error(&ErrorAnswer::to("auth", "unauthorized", message));
+            self.answer_error(key, &ErrorAnswer::to("auth", "unauthorized", message));
             return Ok(());
         }
         if is_first {
@@ -158,7 +170,7 @@ impl Reactor {
 
     fn subscribe(&mut self, key: u32, request: &Subscribe) {
         if let Err((code, message)) = self.may_subscribe_all(key, request.namespaces) {
-            return self.answer_error(&ErrorAnswer::to("subscribe", code, &message));
+            return self.answer_error(key, &ErrorAnswer::to("subscribe", code, &message));
         }
         let old = self.directory.subscribed(key);
         self.directory
@@ -215,15 +227,15 @@ impl Reactor {
         if !kind.is_publishable() {
             let message = "clients may publish customer:activity, customer:viewing_product and \
                            customer:added_to_cart only";
-            return self.answer_error(&ErrorAnswer::to(name, "forbidden", message));
+            return self.answer_error(key, &ErrorAnswer::to(name, "forbidden", message));
         }
         let Some(user) = self.directory.user(key) else {
             let message = "publishing needs a customer's token";
-            return self.answer_error(&ErrorAnswer::to(name, "unauthorized", message));
+            return self.answer_error(key, &ErrorAnswer::to(name, "unauthorized", message));
         };
         if self.directory.role(key) != Role::Customer {
             let message = "only customers publish, each about itself";
-            return self.answer_error(&ErrorAnswer::to(name, "forbidden", message));
+            return self.answer_error(key, &ErrorAnswer::to(name, "forbidden", message));
         }
         let mut line = Vec::with_capacity(text.len() + 128);
         match self
@@ -232,18 +244,18 @@ impl Reactor {
         {
             Ok(()) => self.uplink.send(ToRouter::Published(line.into())),
             Err(PublishError::Forbidden { message }) => {
-                self.answer_error(&ErrorAnswer::to(name, "forbidden", &message));
+                self.answer_error(key, &ErrorAnswer::to(name, "forbidden", &message));
             }
             Err(PublishError::TooLarge { message }) => {
-                self.answer_error(&ErrorAnswer::to(name, "too_large", &message));
+                self.answer_error(key, &ErrorAnswer::to(name, "too_large", &message));
             }
             Err(PublishError::UnknownType { message }) => {
-                self.answer_error(&ErrorAnswer::to(name, "unknown_type", &message));
+                self.answer_error(key, &ErrorAnswer::to(name, "unknown_type", &message));
             }
             Err(PublishError::Invalid { field, message }) => {
                 let field = field.as_deref();
                 let answer = ErrorAnswer::to(name, "invalid_message", &message);
-                self.answer_error(&ErrorAnswer { field, ..answer });
+                self.answer_error(key, &ErrorAnswer { field, ..answer });
             }
         }
     }

@@ -171,24 +171,35 @@ impl Reactor {
         stats.role(role).sub(1);
         stats.resubscribed(subscribed, NamespaceMask::default());
         self.shared.admission.leave_websocket();
-        let connection = &self.connections[key as usize];
-        let id = self.id_of(key, connection);
-        if reason == CloseReason::SlowConsumer {
-            stats.slow_consumers.add(1);
-            if let Some(held) = self.slow.admit(self.now) {
-                log::warn!(
-                    "connection {id} reads too slowly and is closed{}",
-                    held_back(held)
-                );
-            }
-        } else {
-            log::debug!(
-                "connection {id} ends: {} ({})",
-                reason.name(),
-                reason.code()
-            );
-        }
+        self.log_end(key, reason);
         let change = self.directory.leave(key);
         self.tell_presence(change);
+    }
+
+    /// What the client did wrong is told once at a level that is on; all else is for debugging.
+    fn log_end(&mut self, key: u32, reason: CloseReason) {
+        let id = self.id_of(key, &self.connections[key as usize]);
+        let (name, code) = (reason.name(), reason.code());
+        match reason {
+            CloseReason::SlowConsumer => {
+                self.shared.stats.reactors[self.index].slow_consumers.add(1);
+                if let Some(held) = self.slow.admit(self.now) {
+                    let held = held_back(held);
+                    log::warn!("connection {id} reads too slowly and is closed: {code}{held}");
+                }
+            }
+            CloseReason::Protocol(_)
+            | CloseReason::UnsupportedData
+            | CloseReason::InvalidUtf8
+            | CloseReason::TooBig
+            | CloseReason::TokenRefused
+            | CloseReason::Flooding => {
+                if let Some(held) = self.refusals.admit(self.now) {
+                    let held = held_back(held);
+                    log::info!("connection {id} broke the rules: {name} ({code}){held}");
+                }
+            }
+            _ => log::debug!("connection {id} ends: {name} ({code})"),
+        }
     }
 }

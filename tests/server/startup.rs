@@ -120,6 +120,7 @@ fn a_port_that_is_taken_is_an_error() {
 
 #[test]
 fn the_socket_is_not_removed_when_another_server_owns_it_by_now() {
+    // Neither server's own folder, which goes away with it.
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("shared.sock");
     let first = Server::with(&["--socket", path.to_str().unwrap()]);
