@@ -75,6 +75,34 @@ fn the_position_moves_with_the_events() {
 }
 
 #[test]
+fn since_is_answered_with_whether_all_was_recovered() {
+    let server = Server::start();
+    let mut public = server.public();
+    let position = public.subscribe(&["products"])["position"].clone();
+    server.emitter().emit(&event("product:created"));
+    public.expect_event("product:created");
+    for unknown in ["nonsense", "", "ffffffffffffffff-1"] {
+        let answer = public.ask(&subscribe(
+            json!({"namespaces": ["products"], "since": unknown}),
+        ));
+        assert_eq!(
+            answer["data"]["recovered"], false,
+            "since {unknown:?}: {answer}"
+        );
+    }
+    let mut back = server.public();
+    let answer = back.ask(&subscribe(
+        json!({"namespaces": ["products"], "since": position}),
+    ));
+    // Either it is told that it has to reload, or what it missed comes: never neither.
+    match answer["data"]["recovered"].as_bool() {
+        Some(true) => assert_eq!(back.next()["type"], "product:created"),
+        Some(false) => Fence::raise(&mut server.emitter()).nothing_before(&mut back),
+        None => panic!("no answer about the past: {answer}"),
+    }
+}
+
+#[test]
 fn unsubscribed_means_nothing_more_comes() {
     let server = Server::start();
     let mut admin = server.user("root", "admin");

@@ -1,0 +1,127 @@
+//! Tables in the documents that repeat what the code holds.
+
+use shopwire::access::{Access, AccessTable, Namespace, Role};
+use shopwire::config::settings;
+use shopwire::event::EventType;
+use shopwire::wire::CloseReason;
+
+use crate::{Document, root};
+
+/// The cells of the rows under a table's header, backticks left out.
+fn rows(document: &Document, header: &str) -> Vec<Vec<String>> {
+    let after = document.prose().skip_while(|line| *line != header).skip(2);
+    let rows: Vec<Vec<String>> = after
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| {
+            let inner = line.trim_matches('|');
+            inner
+                .split('|')
+                .map(|cell| cell.trim().replace('`', ""))
+                .collect()
+        })
+        .collect();
+    assert!(
+        !rows.is_empty(),
+        "{} has no table {header}",
+        document.name()
+    );
+    rows
+}
+
+fn protocol() -> Document {
+    Document::read(&root().join("docs/protocol.md"))
+}
+
+#[test]
+fn the_settings_reference_is_what_help_says() {
+    let operations = Document::read(&root().join("docs/operations.md"));
+    let expected: Vec<Vec<String>> = settings::ALL
+        .iter()
+        .map(|setting| {
+            let flag = format!("--{}", setting.name);
+            [&flag, setting.env, setting.default, setting.help].map(str::to_owned)
+        })
+        .map(Vec::from)
+        .collect();
+    assert_eq!(
+        rows(&operations, "| flag | environment | default | |"),
+        expected
+    );
+}
+
+#[test]
+fn the_event_table_has_every_type_with_its_fields() {
+    let table = rows(&protocol(), "| type | namespace | fields of `data` |");
+    let listed: Vec<(String, String, Vec<String>)> = table
+        .into_iter()
+        .map(|row| (row[0].clone(), row[1].clone(), field_names(&row[2])))
+        .collect();
+    let expected: Vec<(String, String, Vec<String>)> = EventType::ALL
+        .into_iter()
+        .map(|kind| {
+            let fields = kind.fields().iter().map(|field| {
+                let optional = if field.required { "" } else { "?" };
+                format!("{}{optional}", field.name)
+            });
+            let namespace = kind.namespace().name().to_owned();
+            (kind.name().to_owned(), namespace, fields.collect())
+        })
+        .collect();
+    assert_eq!(listed, expected);
+}
+
+/// The first word of each item of a comma-separated list; what stands in parentheses is no item.
+fn field_names(cell: &str) -> Vec<String> {
+    let mut depth = 0;
+    let outside: String = cell
+        .chars()
+        .filter(|&c| {
+            depth += i32::from(c == '(');
+            let keep = depth == 0;
+            depth -= i32::from(c == ')');
+            keep
+        })
+        .collect();
+    let first = |item: &str| item.split_whitespace().next().unwrap().to_owned();
+    outside.split(',').map(first).collect()
+}
+
+#[test]
+fn the_access_table_is_the_default_one() {
+    let header = "| | admin | manager | staff | customer | guest | public |";
+    let access = AccessTable::default();
+    let expected: Vec<Vec<String>> = Namespace::ALL
+        .into_iter()
+        .map(|namespace| {
+            let cell = |role: Role| match access.get(role, namespace) {
+                Access::All => "all",
+                Access::Own => "own",
+                Access::None => "–",
+            };
+            let mut row = vec![namespace.name().to_owned()];
+            row.extend(Role::ALL.map(|role| cell(role).to_owned()));
+            row
+        })
+        .collect();
+    assert_eq!(rows(&protocol(), header), expected);
+}
+
+#[test]
+fn the_close_codes_are_those_that_are_sent() {
+    let table = rows(&protocol(), "| code | reason text | come back? |");
+    let listed: Vec<(String, String)> = table
+        .into_iter()
+        .map(|row| (row[0].clone(), row[1].clone()))
+        .collect();
+    let expected: Vec<(String, String)> = CloseReason::ALL
+        .into_iter()
+        .filter(|reason| *reason != CloseReason::Gone)
+        .map(|reason| match reason {
+            // Its text says what the client did.
+            CloseReason::Protocol(_) => (reason, "*what breaks RFC 6455*"),
+            _ => (reason, reason.text()),
+        })
+        .map(|(reason, text)| (reason.code().to_string(), text.to_owned()))
+        .collect();
+    assert_eq!(listed, expected);
+}
