@@ -30,7 +30,7 @@ lint: ## Formatting, clippy and rustdoc, warnings refused
 
 .PHONY: bench
 bench: ## Time the hot path's two halves: a line to its frame, a block to its receivers
-	$(CARGO) bench --package shopwire --benches --locked $(ARGS)
+	$(CARGO) bench --package shopwire --bench hot_path --locked $(ARGS)
 
 .PHONY: loadtest
 loadtest: ## Measure a release build with 10,000 connections and account for every delivery

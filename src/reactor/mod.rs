@@ -18,7 +18,7 @@
 mod answers;
 mod client;
 mod connection;
-mod directory;
+pub mod directory;
 mod ending;
 mod fanout;
 mod handshake;

@@ -28,6 +28,15 @@ pub fn parse(line: &[u8]) -> Result<Command, Fault> {
         .get("command")
         .and_then(Value::as_str)
         .unwrap_or_default();
+    let fields: &[&str] = match name {
+        "disconnect" => &["command", "user", "session", "connection"],
+        _ => &["command"],
+    };
+    if object.keys().any(|key| !fields.contains(&key.as_str())) {
+        // Else an event that happens to have the field would vanish without a word.
+        let message = format!("a command takes no other fields than {}", fields.join(", "));
+        return Err(("command", message));
+    }
     match name {
         "stats" => Ok(Command::Stats),
         "drain" => Ok(Command::Drain),
@@ -82,6 +91,12 @@ mod tests {
         for (line, field, word) in [
             (r#"{"command":"explode"}"#, "command", "stats"),
             (r#"{"command":7}"#, "command", "stats"),
+            (r#"{"command":"stats","x":1}"#, "command", "no other fields"),
+            (
+                r#"{"type":"order:deleted","data":{},"command":"stats"}"#,
+                "command",
+                "no other",
+            ),
             (r#"{"command":"disconnect"}"#, "command", "exactly one"),
             (r#"{"command":"disconnect","user":7}"#, "user", "a string"),
             (
