@@ -102,7 +102,7 @@ impl Answers {
 
     /// `pong`.
     pub fn pong(&mut self, now_ms: u64, out: &mut Vec<u8>) {
-        self.put_text(&json!({ "type": "pong", "timestamp": now_ms }), out);
+        self.put_text(&format!(r#"{{"type":"pong","timestamp":{now_ms}}}"#), out);
     }
 
     /// `error`.
@@ -131,12 +131,12 @@ impl Answers {
     }
 
     fn put(&mut self, kind: &str, data: Value, out: &mut Vec<u8>) {
-        self.put_text(&json!({ "type": kind, "data": data }), out);
+        self.put_text(&format!(r#"{{"type":"{kind}","data":{data}}}"#), out);
     }
 
-    fn put_text(&mut self, message: &Value, out: &mut Vec<u8>) {
+    fn put_text(&mut self, message: &str, out: &mut Vec<u8>) {
         self.safe.clear();
-        escape_into(message.to_string().as_bytes(), &mut self.safe);
+        escape_into(message.as_bytes(), &mut self.safe);
         put_frame(Opcode::Text, &self.safe, out);
     }
 }
