@@ -176,7 +176,8 @@ impl Router {
     }
 
     pub(super) fn drop_emitter(&mut self, key: usize, error: &io::Error) {
-        log::info!(
+        // Every API route that ends before its ack does this: nothing for an operator.
+        log::debug!(
             "emitter {} broke off: {error}",
             self.emitters[key].generation
         );
