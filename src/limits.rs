@@ -18,7 +18,7 @@
 
 use std::time::Duration;
 
-/// Longest HTTP request head, in bytes (431 over it).
+/// Longest HTTP request head, request line and final empty line included, in bytes (431 over it).
 pub const HEAD_BYTES_MAX: usize = 8 * 1024;
 /// How long a client may take to send its whole request head (408 after it).
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(5);

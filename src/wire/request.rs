@@ -5,9 +5,7 @@
 //! read the [`Request`].
 
 use super::response::Refusal;
-
-/// Most bytes of a request's head, request line and final empty line included.
-pub const HEAD_MAX: usize = 8 * 1024;
+use crate::limits::HEAD_BYTES_MAX;
 
 /// Most header lines of a request.
 pub const HEADERS_MAX: usize = 64;
@@ -50,9 +48,9 @@ pub struct Request<'a> {
 pub fn parse(bytes: &[u8]) -> Head<'_> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut parsed = httparse::Request::new(&mut headers);
-    let length = match parsed.parse(&bytes[..bytes.len().min(HEAD_MAX)]) {
+    let length = match parsed.parse(&bytes[..bytes.len().min(HEAD_BYTES_MAX)]) {
         Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) if bytes.len() < HEAD_MAX => return Head::Partial,
+        Ok(httparse::Status::Partial) if bytes.len() < HEAD_BYTES_MAX => return Head::Partial,
         Ok(httparse::Status::Partial) => {
             return Head::Refused(Refusal::new(
                 431,
@@ -426,13 +424,13 @@ mod tests {
             let frame = "GET / HTTP/1.1\r\nHost: a\r\nX: \r\n\r\n";
             frame.replace("X: ", &format!("X: {}", "x".repeat(size - frame.len())))
         };
-        complete(&sized(HEAD_MAX));
-        assert_eq!(status(&sized(HEAD_MAX + 1)), 431);
+        complete(&sized(HEAD_BYTES_MAX));
+        assert_eq!(status(&sized(HEAD_BYTES_MAX + 1)), 431);
         assert!(matches!(
-            parse(&sized(HEAD_MAX + 1).as_bytes()[..HEAD_MAX - 1]),
+            parse(&sized(HEAD_BYTES_MAX + 1).as_bytes()[..HEAD_BYTES_MAX - 1]),
             Head::Partial
         ));
-        assert_eq!(status(&sized(HEAD_MAX + 1)[..HEAD_MAX]), 431);
+        assert_eq!(status(&sized(HEAD_BYTES_MAX + 1)[..HEAD_BYTES_MAX]), 431);
 
         let lined = |count: usize| {
             format!(
