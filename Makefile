@@ -33,9 +33,9 @@ bench: ## Time the hot path's two halves: a line to its frame, a block to its re
 	$(CARGO) bench --package shopwire --bench hot_path --locked $(ARGS)
 
 .PHONY: loadtest
-loadtest: ## Measure a release build with 10,000 connections and account for every delivery
+loadtest: ## Hold a release build against the founding page: 10,000 connections, every delivery accounted for
 	$(CARGO) build --release --workspace --locked
-	$(PROGRAMS)/loadtest seed --server $(PROGRAMS)/shopwire $(ARGS)
+	$(PROGRAMS)/loadtest seed $(ARGS)
 
 # The WebSocket clients of Node and Python that the tests connect with. Installed once, and again when their list changes.
 .PHONY: interop

@@ -4,59 +4,86 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::report::expectation::Expectation;
+
 /// Drives a real shopwire server over real sockets and measures it.
+///
+/// Every scenario opens its connections, accounts for every delivery, and ends with a table; its
+/// exit code is 0 if everything it judged holds, 1 if not or if it could not be run, 2 for a wrong
+/// command line.
 #[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(version, arg_required_else_help = true, args_override_self = true)]
 pub struct Cli {
     /// The scenario to run.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// The scenarios.
+/// The scenarios, and what is done with their reports.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Many staff connections that all see every order, at a fixed rate
+    #[command(after_help = "Example:\n  loadtest fanout --connections 1000 --rate 50 --seconds 10")]
+    Fanout(Fanout),
+    /// The same as fast as it goes; with --connections 0, events that nobody listens to
+    #[command(after_help = "Example:\n  loadtest flood --connections 100 --in-flight 512")]
+    Flood(Flood),
+    /// Events that concern one customer each
+    #[command(
+        after_help = "Example:\n  loadtest unicast --connections 5000 --rate 20000\n  loadtest unicast --flood"
+    )]
+    Unicast(Unicast),
+    /// A shop's day: roles, namespaces, types, sizes, targets, page changes
+    #[command(after_help = "Example:\n  loadtest mixed --connections 2000 --rate 200")]
+    Mixed(Mixed),
+    /// A storm of connections: handshake, authentication, subscription
+    #[command(after_help = "Example:\n  loadtest connect --connections 5000 --under-way 64")]
+    Connect(Connect),
+    /// Connections that do nothing: memory, and the CPU of keeping them
+    #[command(after_help = "Example:\n  loadtest idle --connections 10000 --seconds 60")]
+    Idle(Idle),
+    /// Half way through some readers stall; the others must not notice
+    #[command(after_help = "Example:\n  loadtest slow --connections 500 --stalled 0.1")]
+    Slow(Slow),
+    /// A shop's day for hours: nothing may be lost, nothing may grow
+    #[command(after_help = "Example:\n  loadtest soak --seconds 7200 --html soak.html")]
+    Soak(Soak),
+    /// The founding document's page: 10,000 connections, 50,000 deliveries a second
     ///
-    /// Opens the connections, waits until all are subscribed, emits orders on a fixed schedule and
-    /// accounts for every delivery. Exit code 1 if one was lost, repeated or out of order.
-    #[command(after_help = "Example:\n  loadtest seed --connections 10000 --seconds 10")]
-    Seed(SeedArguments),
+    /// The connections have the roles of that page's example: a tenth is staff and sees every order,
+    /// most are customers and see their own. With --broadcast, all are staff and see everything: the
+    /// same deliveries in fewer, larger bursts.
+    #[command(after_help = "Example:\n  loadtest seed")]
+    Seed(Seed),
+    /// A scenario from a TOML file, whose keys are the flags' names
+    #[command(
+        after_help = "Example:\n  loadtest run loadtest/scenarios/evening.toml --json evening.json"
+    )]
+    Run(RunFile),
+    /// What the figures of a report are called and mean
+    #[command(after_help = "Example:\n  loadtest figures")]
+    Figures,
+    /// The ratios between two reports
+    #[command(after_help = "Example:\n  loadtest compare before.json after.json")]
+    Compare(Compare),
+    /// Measures several servers side by side and writes a page about it
+    #[command(after_help = "Example:\n  loadtest peers --rounds 3 --markdown docs/benchmarks.md")]
+    Peers(Peers),
 }
 
-/// What the `seed` scenario takes.
+/// What every scenario takes.
 #[derive(Debug, Args)]
-pub struct SeedArguments {
-    /// Connections that subscribe to `orders`
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub connections: u32,
-
-    /// Events a second; if left out, so many that --deliveries are reached
-    #[arg(long, value_name = "EVENTS_PER_S", value_parser = positive)]
-    pub rate: Option<f64>,
-
-    /// Deliveries a second over all connections
-    #[arg(long, value_name = "PER_S", default_value = "50000", value_parser = positive, conflicts_with = "rate")]
-    pub deliveries: f64,
-
-    /// How long to emit, in seconds
-    #[arg(long, default_value = "10", value_parser = positive)]
-    pub seconds: f64,
-
-    /// How long to wait for deliveries after the last event, in seconds
-    #[arg(long, default_value = "10", value_parser = positive)]
-    pub grace: f64,
-
-    /// The server program to start
-    #[arg(long, value_name = "FILE", default_value = "target/release/shopwire")]
-    pub server: PathBuf,
+pub struct Common {
+    /// The server to start: shopwire, floor, bun, ws, socketio, axum, or a build of shopwire by its path
+    #[arg(long, value_name = "NAME|PROGRAM", default_value = "shopwire")]
+    pub server: String,
 
     /// Reactors of the started server; if left out, the server's own default
     #[arg(long)]
     pub workers: Option<u32>,
 
     /// Measure a server that is already running, at this ws:// address, instead of starting one
-    #[arg(long, value_name = "URL", requires_all = ["socket", "secret_file"], conflicts_with_all = ["server", "workers"])]
+    #[arg(long, value_name = "URL", requires_all = ["socket", "secret_file"], conflicts_with_all = ["server", "workers", "pin_server"])]
     pub attach: Option<String>,
 
     /// Ingest socket of the attached server
@@ -67,9 +94,275 @@ pub struct SeedArguments {
     #[arg(long, value_name = "FILE", requires = "attach")]
     pub secret_file: Option<PathBuf>,
 
-    /// Further arguments for the started server's `serve`, after `--`
+    /// Cores the server shall run on, comma-separated
+    #[arg(long, value_name = "CORES", value_delimiter = ',')]
+    pub pin_server: Option<Vec<usize>>,
+
+    /// Cores this client shall run on, comma-separated
+    #[arg(long, value_name = "CORES", value_delimiter = ',')]
+    pub pin_client: Option<Vec<usize>>,
+
+    /// Nice value for client and server; below 0 needs root
+    #[arg(long, value_name = "VALUE", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-20..=19))]
+    pub nice: Option<i32>,
+
+    /// Connections that may be under way at once until they are subscribed
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    pub under_way: u32,
+
+    /// What a figure must be, such as latency-p99-ms<10 (`loadtest figures` lists them); can be given several times
+    #[arg(long, value_name = "FIGURE<NUMBER")]
+    pub expect: Vec<Expectation>,
+
+    /// Write the report as JSON, for `compare`
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+
+    /// Write the report as a page with plots
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+
+    /// Tell nothing before the end
+    #[arg(long)]
+    pub quiet: bool,
+
+    /// Further arguments for the started server, after `--`
     #[arg(last = true, conflicts_with = "attach")]
     pub server_arguments: Vec<String>,
+}
+
+/// For how long.
+#[derive(Debug, Args)]
+pub struct Timing {
+    /// Time with load before measuring, in seconds
+    #[arg(long, default_value = "1", value_parser = not_negative)]
+    pub warm_up: f64,
+
+    /// Time measured, in seconds
+    #[arg(long, default_value = "10", value_parser = positive)]
+    pub seconds: f64,
+
+    /// How long to wait for deliveries after the last event, in seconds
+    #[arg(long, default_value = "10", value_parser = positive)]
+    pub grace: f64,
+}
+
+/// `fanout`
+#[derive(Debug, Args)]
+pub struct Fanout {
+    /// Connections that subscribe to orders
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub connections: u32,
+    /// Events a second; if left out, so many that --deliveries are reached
+    #[arg(long, value_name = "EVENTS_PER_S", value_parser = positive)]
+    pub rate: Option<f64>,
+    /// Deliveries a second over all connections
+    #[arg(long, value_name = "PER_S", default_value = "50000", value_parser = positive, conflicts_with = "rate")]
+    pub deliveries: f64,
+    /// Bytes of an event's text frame, about
+    #[arg(long, value_name = "BYTES", default_value_t = 250)]
+    pub size: usize,
+    #[command(flatten)]
+    pub timing: Timing,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `flood`
+#[derive(Debug, Args)]
+pub struct Flood {
+    /// Connections that subscribe to orders; 0 = nobody listens
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub connections: u32,
+    /// Events that are sent before the first of them has come everywhere
+    #[arg(long, value_name = "EVENTS", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=30_000))]
+    pub in_flight: u32,
+    /// Bytes of an event's text frame, about
+    #[arg(long, value_name = "BYTES", default_value_t = 250)]
+    pub size: usize,
+    #[command(flatten)]
+    pub timing: Timing,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `unicast`
+#[derive(Debug, Args)]
+pub struct Unicast {
+    /// Customers, each with one connection
+    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub connections: u32,
+    /// Events a second
+    #[arg(long, value_name = "EVENTS_PER_S", default_value = "20000", value_parser = positive)]
+    pub rate: f64,
+    /// As fast as it goes, with --in-flight events under way
+    #[arg(long, conflicts_with = "rate")]
+    pub flood: bool,
+    /// Events that are sent before the first of them has come
+    #[arg(long, value_name = "EVENTS", default_value_t = 512, requires = "flood", value_parser = clap::value_parser!(u32).range(1..=30_000))]
+    pub in_flight: u32,
+    /// Bytes of an event's text frame, about
+    #[arg(long, value_name = "BYTES", default_value_t = 250)]
+    pub size: usize,
+    #[command(flatten)]
+    pub timing: Timing,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `mixed`
+#[derive(Debug, Args)]
+pub struct Mixed {
+    /// Connections, in the roles' shares
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub connections: u32,
+    /// Events a second
+    #[arg(long, value_name = "EVENTS_PER_S", default_value = "100", value_parser = positive)]
+    pub rate: f64,
+    /// Connections a second that leave and come again
+    #[arg(long, value_name = "PER_S", default_value = "20", value_parser = not_negative)]
+    pub replaced: f64,
+    #[command(flatten)]
+    pub timing: Timing,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `connect`
+#[derive(Debug, Args)]
+pub struct Connect {
+    /// Connections to set up
+    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub connections: u32,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `idle`
+#[derive(Debug, Args)]
+pub struct Idle {
+    /// Connections that subscribe to orders
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub connections: u32,
+    /// Time measured, in seconds; more than the server's ping interval shows the cost of heartbeats
+    #[arg(long, default_value = "35", value_parser = positive)]
+    pub seconds: f64,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `slow`
+#[derive(Debug, Args)]
+pub struct Slow {
+    /// Connections that subscribe to orders
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
+    pub connections: u32,
+    /// Share of them that stops reading half way through
+    #[arg(long, value_name = "SHARE", default_value = "0.1", value_parser = share)]
+    pub stalled: f64,
+    /// Events a second
+    #[arg(long, value_name = "EVENTS_PER_S", default_value = "50", value_parser = positive)]
+    pub rate: f64,
+    /// Bytes of an event's text frame, about: large enough that stalled readers fill up in time
+    #[arg(long, value_name = "BYTES", default_value_t = 8192)]
+    pub size: usize,
+    #[command(flatten)]
+    pub timing: Timing,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `soak`
+#[derive(Debug, Args)]
+pub struct Soak {
+    /// Connections, in the roles' shares
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub connections: u32,
+    /// Events a second
+    #[arg(long, value_name = "EVENTS_PER_S", default_value = "50", value_parser = positive)]
+    pub rate: f64,
+    /// Connections a second that leave and come again
+    #[arg(long, value_name = "PER_S", default_value = "10", value_parser = not_negative)]
+    pub replaced: f64,
+    /// Time measured, in seconds
+    #[arg(long, default_value = "3600", value_parser = positive)]
+    pub seconds: f64,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `seed`
+#[derive(Debug, Args)]
+pub struct Seed {
+    /// Connections
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub connections: u32,
+    /// Deliveries a second over all connections
+    #[arg(long, value_name = "PER_S", default_value = "50000", value_parser = positive)]
+    pub deliveries: f64,
+    /// All connections are staff and see every event
+    #[arg(long)]
+    pub broadcast: bool,
+    #[command(flatten)]
+    pub timing: Timing,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `run`
+#[derive(Debug, Args)]
+pub struct RunFile {
+    /// The TOML file
+    pub file: PathBuf,
+    /// Flags of its scenario, which come before what the file says
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "FLAGS"
+    )]
+    pub flags: Vec<String>,
+}
+
+/// `compare`
+#[derive(Debug, Args)]
+pub struct Compare {
+    /// The report to compare with
+    pub a: PathBuf,
+    /// The report to compare
+    pub b: PathBuf,
+}
+
+/// `peers`
+#[derive(Debug, Args)]
+pub struct Peers {
+    /// Servers to measure, comma-separated
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "floor,shopwire,bun,ws,socketio,axum"
+    )]
+    pub servers: Vec<String>,
+    /// Measurements to take, by their letters, comma-separated; if left out, all
+    #[arg(long, value_delimiter = ',')]
+    pub cases: Vec<String>,
+    /// How often each is taken, the servers by turns
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub rounds: u32,
+    /// Time measured each, in seconds
+    #[arg(long, default_value = "4", value_parser = positive)]
+    pub seconds: f64,
+    /// Core of the server
+    #[arg(long, default_value_t = 0)]
+    pub pin_server: usize,
+    /// Core of the client
+    #[arg(long, default_value_t = 1)]
+    pub pin_client: usize,
+    /// Where the reports are kept; those that are there already are taken as they are
+    #[arg(long, value_name = "FOLDER", default_value = "target/peers")]
+    pub reports: PathBuf,
+    /// Write the page, as Markdown
+    #[arg(long, value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
 }
 
 fn positive(text: &str) -> Result<f64, String> {
@@ -79,33 +372,16 @@ fn positive(text: &str) -> Result<f64, String> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use clap::CommandFactory;
-
-    #[test]
-    fn the_definition_is_sound_and_the_defaults_are_the_founding_page() {
-        Cli::command().debug_assert();
-        let Command::Seed(arguments) = Cli::try_parse_from(["loadtest", "seed"]).unwrap().command;
-        assert_eq!(arguments.connections, 10_000);
-        assert_eq!(arguments.deliveries, 50_000.0);
+fn not_negative(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && number >= 0.0 => Ok(number),
+        _ => Err("a number not below 0 is needed".into()),
     }
+}
 
-    #[test]
-    fn wrong_values_are_refused() {
-        for bad in [
-            &["--rate", "0"][..],
-            &["--seconds", "-1"],
-            &["--seconds", "inf"],
-            &["--connections", "0"],
-            &["--rate", "1", "--deliveries", "1"],
-            &["--attach", "ws://127.0.0.1:1/api/ws"],
-            &["--socket", "a"],
-        ] {
-            let line = ["loadtest", "seed"].iter().chain(bad);
-            assert!(Cli::try_parse_from(line).is_err(), "{bad:?}");
-        }
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number > 0.0 && number <= 0.5 => Ok(number),
+        _ => Err("a number greater than 0 and at most 0.5 is needed".into()),
     }
 }

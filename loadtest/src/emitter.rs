@@ -1,28 +1,49 @@
-//! The sending side: events into the ingest socket, on schedule, and the acknowledgements back.
+//! The sending side: events into the ingest socket, and the acknowledgements back.
+//!
+//! [`Emitter`] is the socket with what waits on both sides of it, and never blocks. [`Scheduled`]
+//! drives one on a thread of its own, so that events go out on time however busy the receiving side
+//! is; a flood drives it from the receiving side's loop.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::connection::order_id_prefix;
-use crate::schedule::Schedule;
+use mio::net::UnixStream;
+use rustix::event::{PollFd, PollFlags};
 
-/// How long an answer on the ingest socket may take.
+use crate::priority;
+use crate::progress::Progress;
+use crate::schedule::Schedule;
+use crate::world::World;
+
+/// How long the server may take no lines and give no answers while some are owed.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Two threads, one writing events and one reading answers.
+/// Bytes that are made ready at once, before the socket is tried.
+const CHUNK: usize = 256 * 1024;
+
+/// A connection to the ingest socket.
 pub struct Emitter {
-    schedule: Schedule,
-    writer: JoinHandle<Result<Duration, String>>,
-    reader: JoinHandle<Result<Answers, String>>,
+    /// The socket, for watching.
+    pub stream: UnixStream,
+    world: Arc<World>,
+    progress: Arc<Progress>,
+    /// The next event to be made a line.
+    next: u32,
+    lines: Vec<u8>,
+    written: usize,
+    answers: Vec<u8>,
+    sent: Sent,
 }
 
 /// How the sending went.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Sent {
+    /// Events given to the server.
+    pub events: u32,
     /// Lines the server has settled.
     pub settled: u32,
     /// Lines among them that it refused.
@@ -31,43 +52,195 @@ pub struct Sent {
     pub first_refusal: Option<String>,
     /// The furthest that a write began behind its intended time.
     pub behind: Duration,
-}
-
-#[derive(Debug, Default)]
-struct Answers {
-    settled: u32,
-    refused: u32,
-    first_refusal: Option<String>,
+    /// Times that the server did not take what was there to be written.
+    pub held_back: u32,
 }
 
 impl Emitter {
-    /// Connects to `socket` and starts to send the events of `run` by `schedule`.
+    /// Connects to `socket`.
     ///
     /// # Errors
     /// Where the socket does not answer.
-    pub fn start(socket: &Path, run: &str, schedule: Schedule) -> Result<Self, String> {
-        let describe = |error| format!("ingest socket {}: {error}", socket.display());
-        let stream = UnixStream::connect(socket).map_err(describe)?;
-        stream
-            .set_read_timeout(Some(ANSWER_TIMEOUT))
-            .map_err(describe)?;
-        stream
-            .set_write_timeout(Some(ANSWER_TIMEOUT))
-            .map_err(describe)?;
-        let answers = stream.try_clone().map_err(describe)?;
-        let prefix = order_id_prefix(run);
+    pub fn connect(
+        socket: &Path,
+        world: &Arc<World>,
+        progress: &Arc<Progress>,
+    ) -> Result<Self, String> {
+        let stream = UnixStream::connect(socket)
+            .map_err(|error| format!("ingest socket {}: {error}", socket.display()))?;
         Ok(Self {
-            schedule,
-            writer: thread::spawn(move || write_events(stream, &prefix, schedule)),
-            reader: thread::spawn(move || read_answers(answers, schedule)),
+            stream,
+            world: Arc::clone(world),
+            progress: Arc::clone(progress),
+            next: 0,
+            lines: Vec::with_capacity(CHUNK),
+            written: 0,
+            answers: Vec::new(),
+            sent: Sent::default(),
         })
     }
 
-    /// Whether sending ended before the last event was due, which is a failure that
-    /// [`join`](Self::join) tells.
-    pub fn has_failed(&self) -> bool {
-        let last = self.schedule.intended(self.schedule.events() - 1);
-        self.writer.is_finished() && Instant::now() < last
+    /// How the sending goes.
+    pub fn sent(&self) -> &Sent {
+        &self.sent
+    }
+
+    /// Makes lines of the events before number `until`, as many as fit, and writes what the socket
+    /// takes. Reads the answers that are there. Returns the events made lines by this call.
+    ///
+    /// # Errors
+    /// Where the server has closed the socket or speaks no JSON.
+    pub fn pump(&mut self, until: u32) -> Result<std::ops::Range<u32>, String> {
+        let first = self.next;
+        while self.next < until && self.lines.len() < CHUNK {
+            self.world.put_line(self.next, &mut self.lines);
+            self.next += 1;
+        }
+        self.progress.announce(self.next);
+        self.sent.events = self.next;
+        self.write()?;
+        self.read()?;
+        Ok(first..self.next)
+    }
+
+    /// Whether everything made ready is written.
+    pub fn is_flushed(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// Whether the server has settled everything that was sent.
+    pub fn is_settled(&self) -> bool {
+        self.is_flushed() && self.sent.settled == self.sent.events
+    }
+
+    /// Says that no more events come, and waits for the last answer.
+    ///
+    /// # Errors
+    /// Where it does not come.
+    pub fn finish(mut self) -> Result<Sent, String> {
+        while !self.is_flushed() {
+            self.wait()?;
+            self.write()?;
+            self.read()?;
+        }
+        self.stream
+            .shutdown(Shutdown::Write)
+            .map_err(|error| format!("ending the writing side of the ingest socket: {error}"))?;
+        while self.sent.settled < self.sent.events {
+            self.wait()?;
+            self.read()?;
+        }
+        Ok(self.sent)
+    }
+
+    /// Waits until the socket takes what waits to be written, or has an answer.
+    fn wait(&mut self) -> Result<(), String> {
+        let mut flags = PollFlags::IN;
+        if !self.is_flushed() {
+            flags |= PollFlags::OUT;
+        }
+        let timeout = rustix::event::Timespec {
+            tv_sec: ANSWER_TIMEOUT.as_secs() as i64,
+            tv_nsec: 0,
+        };
+        let mut polled = [PollFd::new(&self.stream, flags)];
+        match rustix::event::poll(&mut polled, Some(&timeout)) {
+            Ok(0) => Err(format!(
+                "the ingest socket has been silent for {} s, with {} of {} lines settled",
+                ANSWER_TIMEOUT.as_secs(),
+                self.sent.settled,
+                self.sent.events
+            )),
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(format!("waiting for the ingest socket: {error}")),
+        }
+    }
+
+    fn write(&mut self) -> Result<(), String> {
+        while self.written < self.lines.len() {
+            match self.stream.write(&self.lines[self.written..]) {
+                Ok(length) => self.written += length,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.sent.held_back += 1;
+                    return Ok(());
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(format!("writing to the ingest socket: {error}")),
+            }
+        }
+        self.lines.clear();
+        self.written = 0;
+        Ok(())
+    }
+
+    fn read(&mut self) -> Result<(), String> {
+        let mut scratch = [0; 8192];
+        let mut is_closed = false;
+        while !is_closed {
+            match self.stream.read(&mut scratch) {
+                Ok(0) => is_closed = true,
+                Ok(length) => self.answers.extend_from_slice(&scratch[..length]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(format!("reading the ingest socket: {error}")),
+            }
+        }
+        while let Some(end) = memchr::memchr(b'\n', &self.answers) {
+            let line: Vec<u8> = self.answers.drain(..=end).collect();
+            self.take_answer(&line)?;
+        }
+        if is_closed && self.sent.settled < self.sent.events {
+            return Err(format!(
+                "the server has closed the ingest socket with {} of {} lines settled",
+                self.sent.settled, self.sent.events
+            ));
+        }
+        Ok(())
+    }
+
+    fn take_answer(&mut self, line: &[u8]) -> Result<(), String> {
+        let value: serde_json::Value = serde_json::from_slice(line)
+            .map_err(|error| format!("an answer on the ingest socket is no JSON: {error}"))?;
+        if let Some(settled) = value.get("ack").and_then(serde_json::Value::as_u64) {
+            self.sent.settled = u32::try_from(settled).unwrap_or(u32::MAX);
+            self.progress.settle(self.sent.settled);
+        } else if value.get("error").is_some() {
+            self.sent.refused += 1;
+            let text = || String::from_utf8_lossy(line).trim().to_string();
+            self.sent.first_refusal.get_or_insert_with(text);
+        }
+        Ok(())
+    }
+}
+
+/// An emitter that sends by schedule, on its own thread.
+pub struct Scheduled {
+    thread: JoinHandle<Result<Sent, String>>,
+}
+
+impl Scheduled {
+    /// Connects to `socket` and sends the events of `world` by `schedule`.
+    ///
+    /// # Errors
+    /// Where the socket does not answer.
+    pub fn start(
+        socket: &Path,
+        world: &Arc<World>,
+        progress: &Arc<Progress>,
+        schedule: Schedule,
+    ) -> Result<Self, String> {
+        let emitter = Emitter::connect(socket, world, progress)?;
+        let progress = Arc::clone(progress);
+        let thread = thread::Builder::new()
+            .name("emitter".into())
+            .spawn(move || {
+                priority::be_punctual();
+                let outcome = send(emitter, schedule);
+                progress.end();
+                outcome
+            })
+            .map_err(|error| format!("cannot start the emitter's thread: {error}"))?;
+        Ok(Self { thread })
     }
 
     /// Waits for the last answer.
@@ -75,106 +248,26 @@ impl Emitter {
     /// # Errors
     /// Why not all events could be sent, or not all answers read.
     pub fn join(self) -> Result<Sent, String> {
-        let behind = self
-            .writer
+        self.thread
             .join()
-            .map_err(|_| "the writing thread panicked")??;
-        let Answers {
-            settled,
-            refused,
-            first_refusal,
-        } = self
-            .reader
-            .join()
-            .map_err(|_| "the answers' thread panicked")??;
-        Ok(Sent {
-            settled,
-            refused,
-            first_refusal,
-            behind,
-        })
+            .map_err(|_| "the emitter's thread panicked")?
     }
 }
 
-fn write_events(
-    mut stream: UnixStream,
-    prefix: &str,
-    schedule: Schedule,
-) -> Result<Duration, String> {
-    let mut behind = Duration::ZERO;
-    let mut lines = Vec::new();
-    let mut sent = 0;
-    while sent < schedule.events() {
+fn send(mut emitter: Emitter, schedule: Schedule) -> Result<Sent, String> {
+    while emitter.next < schedule.events() || !emitter.is_flushed() {
         let now = Instant::now();
         let due = schedule.due(now);
-        if due == sent {
-            thread::sleep(schedule.intended(sent).saturating_duration_since(now));
+        if !emitter.is_flushed() {
+            emitter.wait()?;
+        } else if due == emitter.next {
+            thread::sleep(schedule.intended(due).saturating_duration_since(now));
             continue;
+        } else {
+            let behind = now.saturating_duration_since(schedule.intended(emitter.next));
+            emitter.sent.behind = emitter.sent.behind.max(behind);
         }
-        behind = behind.max(now.saturating_duration_since(schedule.intended(sent)));
-        lines.clear();
-        for number in sent..due {
-            put_line(prefix, number, &mut lines);
-        }
-        stream
-            .write_all(&lines)
-            .map_err(|error| format!("writing event {sent} to the ingest socket: {error}"))?;
-        sent = due;
+        emitter.pump(due)?;
     }
-    stream
-        .shutdown(Shutdown::Write)
-        .map_err(|error| format!("ending the writing side of the ingest socket: {error}"))?;
-    Ok(behind)
-}
-
-fn put_line(prefix: &str, number: u32, out: &mut Vec<u8>) {
-    let line = format!(
-        "{{\"type\":\"order:created\",\"data\":{{{prefix}{number}\",\"customerId\":\"customer-{}\",\
-         \"customerName\":\"Ada Example\",\"total\":{}.95,\"status\":\"pending\",\
-         \"channel\":\"web\"}}}}\n",
-        number % 1000,
-        10 + number % 200
-    );
-    out.extend_from_slice(line.as_bytes());
-}
-
-fn read_answers(stream: UnixStream, schedule: Schedule) -> Result<Answers, String> {
-    // The first answer cannot come before the first event.
-    thread::sleep(schedule.start().saturating_duration_since(Instant::now()));
-    let mut answers = Answers::default();
-    for line in BufReader::new(stream).lines() {
-        let line = line.map_err(|error| {
-            let settled = answers.settled;
-            format!("waiting for answers on the ingest socket after {settled} lines: {error}")
-        })?;
-        let value: serde_json::Value = serde_json::from_str(&line)
-            .map_err(|error| format!("an answer on the ingest socket is no JSON: {error}"))?;
-        if let Some(settled) = value.get("ack").and_then(serde_json::Value::as_u64) {
-            answers.settled = u32::try_from(settled).unwrap_or(u32::MAX);
-        } else if value.get("error").is_some() {
-            answers.refused += 1;
-            answers.first_refusal.get_or_insert(line);
-        }
-        if answers.settled >= schedule.events() {
-            break;
-        }
-    }
-    Ok(answers)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn a_line_is_one_order_with_its_number() {
-        let mut out = Vec::new();
-        put_line(&order_id_prefix("r"), 1234, &mut out);
-        assert_eq!(out.iter().filter(|&&byte| byte == b'\n').count(), 1);
-        let line: serde_json::Value = serde_json::from_slice(&out).unwrap();
-        assert_eq!(line["type"], "order:created");
-        assert_eq!(line["data"]["orderId"], "r-1234");
-        assert!(line["data"]["total"].as_f64().unwrap() > 0.0);
-    }
+    emitter.finish()
 }

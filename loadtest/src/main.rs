@@ -1,45 +1,136 @@
-//! `loadtest`: drives a real shopwire server over real sockets and says what it saw.
+//! `loadtest`: drives a real shopwire server, or one of its peers, over real sockets and says what it
+//! saw.
 //!
-//! The client spends as little as it can on each frame, so that the server is what is measured: one
-//! thread, one large read buffer, frames found by their headers, the event's number found by a
-//! search for a fixed text. Every delivery of every connection is accounted for.
-//!
-//! - [`cli`]: what can be asked for
-//! - [`seed`]: the scenario: connect, subscribe, emit on schedule, account
-//! - [`server_process`]: the server under test, started here or already running
-//! - [`client`], [`connection`], [`frames`]: the receiving side
-//! - [`emitter`], [`schedule`]: the sending side
-//! - [`accounting`], [`process`], [`report`]: what is measured and how it is told
+//! - [`cli`], [`scenario_file`], [`scenarios`]: what can be asked for, and the plan made of it
+//! - [`run`]: a run from its first connect to its last delivery
+//! - [`world`]: what is sent and who must receive it
+//! - [`client`], [`accounting`]: the receiving side
+//! - [`emitter`], [`schedule`], [`progress`]: the sending side
+//! - [`server`]: the server under test, started here or already running
+//! - [`process`], [`priority`]: what the kernel says and is told
+//! - [`report`], [`console`]: how it is told
 
 mod accounting;
 mod cli;
 mod client;
-mod connection;
+mod console;
 mod emitter;
 #[cfg(test)]
 mod faulty_server;
-mod frames;
+mod priority;
 mod process;
+mod progress;
 mod report;
+mod run;
+mod scenario_file;
+mod scenarios;
 mod schedule;
-mod seed;
-mod server_process;
+mod server;
 mod tokens;
+mod world;
 
+use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
 
+use cli::{Cli, Command, Common};
+use console::Console;
+use report::{Report, compare, html, text};
+use run::plan::{Load, Plan};
+use server::{Server, Start};
+
+/// Open files beside the connections: poll, sockets, log, and the server's own, which inherits the
+/// limit.
+const FILES_BESIDE: u64 = 200;
+
 fn main() -> ExitCode {
-    let outcome = match cli::Cli::parse().command {
-        cli::Command::Seed(arguments) => seed::main(&arguments),
-    };
-    match outcome {
+    let words: Vec<String> = std::env::args().collect();
+    match execute(Cli::parse(), &words) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(message) => {
             eprintln!("loadtest: {message}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Does what `words`, parsed as `cli`, say. `false`: it was done, and not all holds that was judged.
+fn execute(cli: Cli, words: &[String]) -> Result<bool, String> {
+    match &cli.command {
+        Command::Run(run) => {
+            let words: Vec<String> = words
+                .iter()
+                .take(1)
+                .cloned()
+                .chain(scenario_file::expand(&run.file, &run.flags)?)
+                .collect();
+            let cli = Cli::try_parse_from(&words).unwrap_or_else(|error| error.exit());
+            if matches!(cli.command, Command::Run(_)) {
+                return Err("a scenario file cannot name another one".into());
+            }
+            execute(cli, &words)
+        }
+        Command::Compare(files) => {
+            let (a, b) = (Report::read(&files.a)?, Report::read(&files.b)?);
+            compare::write(&a, &b, &mut io::stdout().lock())
+                .map_err(|error| format!("cannot print the comparison: {error}"))?;
+            Ok(true)
+        }
+        Command::Figures => {
+            text::write_figures(&mut io::stdout().lock())
+                .map_err(|error| format!("cannot print the figures: {error}"))?;
+            Ok(true)
+        }
+        command => match scenarios::plan(command)? {
+            Some((plan, common)) => run_scenario(&plan, common, words),
+            None => Ok(true),
+        },
+    }
+}
+
+fn run_scenario(plan: &Plan, common: &Common, words: &[String]) -> Result<bool, String> {
+    process::raise_file_limit(u64::from(plan.connections) + FILES_BESIDE)?;
+    if let Some(nice) = common.nice
+        && !priority::be_nice(nice)
+    {
+        eprintln!("loadtest: not allowed to be nice {nice}; running as usual");
+    }
+    let server = open_server(plan, common)?;
+    if let Some(cores) = &common.pin_client {
+        priority::pin(cores)?;
+    }
+    let console = Console::new(common.quiet);
+    let measured = run::run(&server.target, plan, &console);
+    console.end();
+    let measured = measured.map_err(|message| match server.log_tail() {
+        Some(log) if !log.is_empty() => format!("{message}\nthe server's log ends so:\n{log}"),
+        _ => message,
+    })?;
+    let command = words.join(" ");
+    let report = Report::new(&server.name, command, plan, &measured);
+    if let Some(path) = &common.json {
+        report.write(path)?;
+    }
+    if let Some(path) = &common.html {
+        html::write(&report, path)?;
+    }
+    text::write(&report, &mut io::stdout().lock())
+        .map_err(|error| format!("cannot print the report: {error}"))?;
+    Ok(report.has_passed())
+}
+
+fn open_server(plan: &Plan, common: &Common) -> Result<Server, String> {
+    match (&common.attach, &common.socket, &common.secret_file) {
+        (Some(url), Some(socket), Some(secret_file)) => Server::attach(url, socket, secret_file),
+        _ => Server::start(&Start {
+            server: common.server.clone(),
+            connections: plan.connections,
+            workers: common.workers,
+            cores: common.pin_server.clone(),
+            arguments: common.server_arguments.clone(),
+            is_unicast: matches!(plan.load, Load::Own(_)),
+        }),
     }
 }

@@ -33,14 +33,16 @@ impl Schedule {
         self.start
     }
 
-    /// When the last event's interval is over.
-    pub fn end(&self) -> Instant {
-        self.intended(self.events)
+    /// When event `number`, counted from 0, is due.
+    #[inline]
+    pub fn intended(&self, number: u32) -> Instant {
+        self.start + Duration::from_nanos(self.intended_ns(number))
     }
 
-    /// When event `number`, counted from 0, is due.
-    pub fn intended(&self, number: u32) -> Instant {
-        self.start + Duration::from_secs_f64(f64::from(number) / self.rate)
+    /// The same in nanoseconds from the start.
+    #[inline]
+    pub fn intended_ns(&self, number: u32) -> u64 {
+        (f64::from(number) * 1e9 / self.rate) as u64
     }
 
     /// How many events are due at `now`.
@@ -68,7 +70,6 @@ mod tests {
         assert_eq!(schedule.events(), 50);
         assert_eq!(schedule.intended(0), start);
         assert_eq!(schedule.intended(5), start + Duration::from_secs(1));
-        assert_eq!(schedule.end(), start + Duration::from_secs(10));
         assert_eq!(Schedule::new(start, 0.001, 1.0).events(), 1);
     }
 

@@ -4,8 +4,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 
+use crate::world::roles::Role;
+use crate::world::{Member, session_name, user_name};
+
 /// How long a token is good for, in seconds: longer than any run.
-const TTL_S: u64 = 24 * 60 * 60;
+const TTL_S: u64 = 7 * 24 * 60 * 60;
 
 /// Makes HS256 tokens with the server's secret.
 pub struct Mint {
@@ -25,24 +28,22 @@ impl Mint {
         }
     }
 
-    /// A token for connection `index`: users of their own, one admin and three managers in ten, the
-    /// rest staff. All of them may see all orders.
+    /// A token that says who `member` is; none if it is public.
     ///
     /// # Errors
     /// Where the token cannot be signed.
-    pub fn token(&self, index: u32) -> Result<String, String> {
-        let role = match index % 10 {
-            0 => "admin",
-            1..=3 => "manager",
-            _ => "staff",
-        };
+    pub fn token(&self, member: &Member) -> Result<Option<String>, String> {
+        if member.role == Role::Public {
+            return Ok(None);
+        }
         let claims = serde_json::json!({
-            "sub": format!("load-{index}"),
-            "role": role,
-            "sid": format!("session-{index}"),
+            "sub": user_name(member.user),
+            "role": member.role.name(),
+            "sid": session_name(member.session),
             "exp": self.expires_at_s,
         });
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.key)
+            .map(Some)
             .map_err(|error| format!("cannot sign a token: {error}"))
     }
 }

@@ -1,0 +1,386 @@
+//! One client connection: its handshake, its subscription, what it has received, its leaving.
+//!
+//! Owns the socket and the connection's [`Tally`]; what is common to all connections of a run is
+//! handed in as [`Common`].
+
+use std::io::{ErrorKind, Read, Write};
+use std::time::Instant;
+
+use memchr::memmem;
+use mio::net::TcpStream;
+
+use super::dialect::{Answer, Dialect, SOCKET_IO_PONG};
+use super::frames::{self, Scanner};
+use super::recorder::Recorder;
+use super::setup::{Setup, Step};
+use crate::accounting::{Faults, Tally, View};
+use crate::progress::Progress;
+use crate::server::Target;
+use crate::world::{Member, World};
+
+/// Key and answer of the example in RFC 6455 section 1.3: every connection can use the same.
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+/// What a server must answer to [`KEY`].
+pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/// Most bytes of the answer to a handshake.
+const HEAD_MAX: usize = 16 * 1024;
+
+/// Reads in one turn, before the other connections get theirs.
+const READS_MAX: u32 = 4;
+
+/// Status code 1000, a normal closure.
+const CLOSE_NORMAL: [u8; 2] = 1000u16.to_be_bytes();
+
+/// One connection to the server.
+pub struct Connection {
+    /// Its socket, for registration.
+    pub stream: TcpStream,
+    /// Who it is.
+    pub member: Member,
+    phase: Phase,
+    /// When the present phase of setting up began.
+    since: Instant,
+    token: Option<String>,
+    /// There once the connection has subscribed.
+    tally: Option<Tally>,
+    /// Events that came after the server had confirmed that none will.
+    misdirected: u64,
+    /// The answer to the handshake while it is cut off.
+    head: Vec<u8>,
+    scanner: Scanner,
+    outgoing: Vec<u8>,
+}
+
+/// What all connections of a run have in common.
+pub struct Common<'a> {
+    /// Who sees what.
+    pub world: &'a World,
+    /// The protocol spoken.
+    pub dialect: Dialect,
+    /// How far the sending side is.
+    pub progress: &'a Progress,
+    /// Where deliveries are recorded.
+    pub recorder: &'a mut Recorder,
+    /// Where the times of setting up are recorded.
+    pub setup: &'a mut Setup,
+}
+
+/// What a turn has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Nothing special.
+    Waiting,
+    /// There is more to read.
+    Unfinished,
+    /// The subscription has just been confirmed; there may be more to read.
+    BecameLive,
+    /// The connection has left as it wanted to.
+    Gone,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Connecting,
+    Upgrading,
+    /// Waits for the server's first frame.
+    Greeting,
+    Authenticating,
+    Subscribing,
+    Live,
+    Unsubscribing,
+    Closing,
+    Gone,
+}
+
+impl Connection {
+    /// Begins the handshake on a socket that is connecting.
+    pub fn new(stream: TcpStream, target: &Target, member: Member, token: Option<String>) -> Self {
+        let request = format!(
+            "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n",
+            target.path, target.host
+        );
+        Self {
+            stream,
+            member,
+            phase: Phase::Connecting,
+            since: Instant::now(),
+            token,
+            tally: None,
+            misdirected: 0,
+            head: Vec::new(),
+            scanner: Scanner::default(),
+            outgoing: request.into_bytes(),
+        }
+    }
+
+    /// Whether the subscription stands.
+    pub fn is_live(&self) -> bool {
+        self.phase == Phase::Live
+    }
+
+    /// The next event that must come, once subscribed.
+    pub fn expected(&self) -> Option<u32> {
+        self.tally.as_ref().map(Tally::expected)
+    }
+
+    /// The faults so far of a connection to which all events before number `until` had to come.
+    pub fn faults(&self, until: u32, world: &World, events: u32) -> Faults {
+        let view = View {
+            world,
+            member: &self.member,
+            events,
+        };
+        let mut faults = self
+            .tally
+            .as_ref()
+            .map_or(Faults::default(), |tally| tally.faults(until, view));
+        faults.misdirected += self.misdirected;
+        faults
+    }
+
+    /// Begins to leave: unsubscribes, then closes.
+    pub fn leave(&mut self, dialect: Dialect) -> Result<(), String> {
+        debug_assert_eq!(self.phase, Phase::Live);
+        self.phase = Phase::Unsubscribing;
+        self.say(&dialect.unsubscribe(self.member.interest));
+        self.flush()
+    }
+
+    /// Writes what waits and reads what is there.
+    ///
+    /// # Errors
+    /// Why the connection has ended.
+    pub fn turn(
+        &mut self,
+        at_end: bool,
+        scratch: &mut [u8],
+        common: &mut Common<'_>,
+    ) -> Result<Turn, String> {
+        if self.phase == Phase::Connecting && !self.is_connected()? {
+            return Ok(Turn::Waiting);
+        }
+        self.flush()?;
+        let was_live = self.is_live();
+        let mut outcome = Turn::Unfinished;
+        for _ in 0..READS_MAX {
+            match self.stream.read(scratch) {
+                Ok(0) if self.phase == Phase::Closing => self.phase = Phase::Gone,
+                Ok(0) => return Err("ended by the server without a close frame".into()),
+                Ok(length) => {
+                    self.take(&scratch[..length], common)?;
+                    self.flush()?;
+                    // A short read has emptied the socket: what comes later is told anew. Only the
+                    // end of the stream must be read to be seen.
+                    if length < scratch.len() && !at_end {
+                        outcome = Turn::Waiting;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => outcome = Turn::Waiting,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(format!("reading failed: {error}")),
+            }
+            if self.phase == Phase::Gone {
+                return Ok(Turn::Gone);
+            }
+            if outcome == Turn::Waiting {
+                break;
+            }
+        }
+        Ok(if !was_live && self.is_live() {
+            Turn::BecameLive
+        } else {
+            outcome
+        })
+    }
+
+    fn is_connected(&mut self) -> Result<bool, String> {
+        let failed = |error| format!("connecting failed: {error}");
+        if let Some(error) = self.stream.take_error().map_err(failed)? {
+            return Err(failed(error));
+        }
+        match self.stream.peer_addr() {
+            Ok(_) => {
+                self.phase = Phase::Upgrading;
+                Ok(true)
+            }
+            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    fn say(&mut self, text: &str) {
+        frames::put_client_frame(frames::TEXT, text.as_bytes(), &mut self.outgoing);
+    }
+
+    fn flush(&mut self) -> Result<(), String> {
+        if self.outgoing.is_empty() {
+            return Ok(());
+        }
+        while !self.outgoing.is_empty() {
+            match self.stream.write(&self.outgoing) {
+                Ok(length) => drop(self.outgoing.drain(..length)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(format!("writing failed: {error}")),
+            }
+        }
+        // Thousands of connections should not each keep the buffer of their handshake.
+        self.outgoing = Vec::new();
+        Ok(())
+    }
+
+    fn take(&mut self, bytes: &[u8], common: &mut Common<'_>) -> Result<(), String> {
+        common.recorder.begin_read(Instant::now(), bytes.len());
+        if self.phase != Phase::Upgrading {
+            return self.take_frames(bytes, common);
+        }
+        self.head.extend_from_slice(bytes);
+        let Some(end) = memmem::find(&self.head, b"\r\n\r\n") else {
+            return if self.head.len() < HEAD_MAX {
+                Ok(())
+            } else {
+                Err("the answer to the handshake does not end".into())
+            };
+        };
+        let head = std::mem::take(&mut self.head);
+        if !head.starts_with(b"HTTP/1.1 101 ")
+            || memmem::find(&head[..end], ACCEPT.as_bytes()).is_none()
+        {
+            return Err(format!(
+                "handshake refused: {}",
+                String::from_utf8_lossy(&head).trim()
+            ));
+        }
+        self.enter(Phase::Greeting, Some(Step::Upgrade), common.setup);
+        self.take_frames(&head[end + 4..], common)
+    }
+
+    fn take_frames(&mut self, bytes: &[u8], common: &mut Common<'_>) -> Result<(), String> {
+        let mut scanner = std::mem::take(&mut self.scanner);
+        let outcome = scanner.feed(bytes, |opcode, payload| match opcode {
+            frames::TEXT => self.take_text(payload, common),
+            frames::PING => {
+                frames::put_client_frame(frames::PONG, payload, &mut self.outgoing);
+                Ok(())
+            }
+            frames::CLOSE if self.phase == Phase::Closing => {
+                self.phase = Phase::Gone;
+                Ok(())
+            }
+            frames::CLOSE => Err(describe_close(payload)),
+            _ => Ok(()),
+        });
+        self.scanner = scanner;
+        outcome
+    }
+
+    #[inline]
+    fn take_text(&mut self, payload: &[u8], common: &mut Common<'_>) -> Result<(), String> {
+        match common.recorder.number_in(payload) {
+            Some(number) => {
+                self.take_event(number, common);
+                Ok(())
+            }
+            None => self.take_answer(payload, common),
+        }
+    }
+
+    #[inline]
+    fn take_event(&mut self, number: u32, common: &mut Common<'_>) {
+        let view = View {
+            world: common.world,
+            member: &self.member,
+            events: common.progress.events(),
+        };
+        match &mut self.tally {
+            // An event that was not sent yet is none of the run's, whatever it says.
+            _ if number >= common.progress.announced() => self.misdirected += 1,
+            Some(tally) if self.phase != Phase::Closing => {
+                if tally.receive(number, view) {
+                    common.recorder.count(number);
+                }
+            }
+            _ => self.misdirected += 1,
+        }
+    }
+
+    fn take_answer(&mut self, payload: &[u8], common: &mut Common<'_>) -> Result<(), String> {
+        let dialect = common.dialect;
+        match (self.phase, dialect.read(payload)) {
+            (_, Answer::Ping) => self.say(SOCKET_IO_PONG),
+            (_, Answer::Refused) => {
+                return Err(format!("refused: {}", String::from_utf8_lossy(payload)));
+            }
+            (Phase::Greeting, Answer::Welcome) => {
+                match dialect.authenticate(self.token.take().as_deref()) {
+                    Some(text) => {
+                        self.say(&text);
+                        self.enter(Phase::Authenticating, None, common.setup);
+                    }
+                    None => self.subscribe(None, common),
+                }
+            }
+            (Phase::Authenticating, Answer::Authenticated) => {
+                self.subscribe(Some(Step::Authenticate), common);
+            }
+            (Phase::Subscribing, Answer::Subscribed) => {
+                let view = View {
+                    world: common.world,
+                    member: &self.member,
+                    events: common.progress.events(),
+                };
+                // What is announced from now on is written after the server had subscribed us.
+                self.tally = Some(Tally::new(common.progress.announced(), view));
+                self.enter(Phase::Live, Some(Step::Subscribe), common.setup);
+            }
+            (Phase::Unsubscribing, Answer::Unsubscribed) => {
+                frames::put_client_frame(frames::CLOSE, &CLOSE_NORMAL, &mut self.outgoing);
+                self.phase = Phase::Closing;
+            }
+            _ => common.recorder.other += 1,
+        }
+        Ok(())
+    }
+
+    fn subscribe(&mut self, done: Option<Step>, common: &mut Common<'_>) {
+        self.say(&common.dialect.subscribe(self.member.interest));
+        self.enter(Phase::Subscribing, done, common.setup);
+    }
+
+    /// Goes on to `phase`; `done` is the step that was waited for until now.
+    fn enter(&mut self, phase: Phase, done: Option<Step>, setup: &mut Setup) {
+        let now = Instant::now();
+        if let Some(done) = done {
+            setup.record(done, now - self.since);
+        }
+        self.since = now;
+        self.phase = phase;
+    }
+}
+
+fn describe_close(payload: &[u8]) -> String {
+    match payload {
+        [high, low, reason @ ..] => format!(
+            "closed by the server: {} {}",
+            u16::from_be_bytes([*high, *low]),
+            String::from_utf8_lossy(reason)
+        ),
+        _ => "closed by the server without a code".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn close_frames_in_words() {
+        assert_eq!(
+            describe_close(b"\x11\x3Dslow"),
+            "closed by the server: 4413 slow"
+        );
+        assert_eq!(describe_close(b""), "closed by the server without a code");
+    }
+}

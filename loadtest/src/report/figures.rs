@@ -1,0 +1,347 @@
+//! The figures of a run: each has a key, by which reports, comparisons and expectations name it.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+
+use crate::process::Memory;
+use crate::run::Measured;
+use crate::run::measure::Window;
+use crate::run::plan::Plan;
+
+/// Which way a figure is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Better {
+    /// Less is better.
+    Lower,
+    /// More is better.
+    Higher,
+    /// It describes, and does not judge.
+    Neither,
+}
+
+/// What a figure is.
+#[derive(Debug, Clone, Copy)]
+pub struct Definition {
+    /// Names it in JSON, comparisons and expectations; ends with the unit if it has one.
+    pub key: &'static str,
+    /// What it says, in words.
+    pub about: &'static str,
+    /// Which way it is better.
+    pub better: Better,
+}
+
+/// Values by key.
+pub type Figures = BTreeMap<String, f64>;
+
+const fn lower(key: &'static str, about: &'static str) -> Definition {
+    Definition {
+        key,
+        about,
+        better: Better::Lower,
+    }
+}
+
+const fn higher(key: &'static str, about: &'static str) -> Definition {
+    Definition {
+        key,
+        about,
+        better: Better::Higher,
+    }
+}
+
+const fn plain(key: &'static str, about: &'static str) -> Definition {
+    Definition {
+        key,
+        about,
+        better: Better::Neither,
+    }
+}
+
+/// All figures there are, in the order in which they are told. A run has those that mean something
+/// in it.
+pub const ALL: &[Definition] = &[
+    plain("connections", "connections subscribed"),
+    higher("connects-per-s", "connections set up a second"),
+    lower("connect-cpu-us", "server CPU to set up one connection"),
+    lower(
+        "upgrade-p50-ms",
+        "connect() to the handshake's answer, median",
+    ),
+    lower("upgrade-p99-ms", "the same, 99th percentile"),
+    lower("upgrade-p999-ms", "the same, 99.9th percentile"),
+    lower("auth-p50-ms", "token sent to token accepted, median"),
+    lower("auth-p99-ms", "the same, 99th percentile"),
+    lower("auth-p999-ms", "the same, 99.9th percentile"),
+    lower(
+        "subscribe-p50-ms",
+        "subscription asked for to confirmed, median",
+    ),
+    lower("subscribe-p99-ms", "the same, 99th percentile"),
+    lower("subscribe-p999-ms", "the same, 99.9th percentile"),
+    plain("rejoined", "connections that left and came again"),
+    lower("ended", "connections that ended without being told to"),
+    plain("stalled", "connections made not to read"),
+    plain(
+        "stalled-ended",
+        "of those, connections the server has ended",
+    ),
+    plain("events", "events sent"),
+    higher("events-per-s", "events settled a second while measured"),
+    lower("refused", "events the server refused"),
+    lower(
+        "send-delay-max-ms",
+        "the furthest that sending fell behind its schedule",
+    ),
+    plain(
+        "held-back",
+        "times the server took no more lines for a while",
+    ),
+    plain("deliveries", "deliveries"),
+    higher("deliveries-per-s", "deliveries a second while measured"),
+    lower("lost", "deliveries that never came"),
+    lower("repeated", "deliveries that came again"),
+    lower("disordered", "deliveries that came after a later one"),
+    lower(
+        "misdirected",
+        "deliveries to connections that must not see them",
+    ),
+    plain("other-frames", "text frames that are no event of the run"),
+    plain(
+        "frames-per-read",
+        "deliveries that one read of the client brought",
+    ),
+    lower("latency-p50-ms", "intended sending to reading, median"),
+    lower("latency-p90-ms", "the same, 90th percentile"),
+    lower("latency-p99-ms", "the same, 99th percentile"),
+    lower("latency-p999-ms", "the same, 99.9th percentile"),
+    lower("latency-p9999-ms", "the same, 99.99th percentile"),
+    lower("latency-max-ms", "the same, the longest"),
+    lower(
+        "baseline-p50-ms",
+        "latency before some readers stalled, median",
+    ),
+    lower("baseline-p99-ms", "the same, 99th percentile"),
+    lower("baseline-p999-ms", "the same, 99.9th percentile"),
+    lower(
+        "stall-p99-ratio",
+        "99th percentile with stalled readers, over that before",
+    ),
+    lower("cpu-us-per-delivery", "server CPU a delivery"),
+    lower("cpu-us-per-event", "server CPU an event"),
+    plain("server-busy", "server CPU, in cores"),
+    plain(
+        "server-user-share",
+        "share of it spent in the server's own code",
+    ),
+    plain("client-busy", "client CPU, in cores"),
+    plain("client-us-per-delivery", "client CPU a delivery"),
+    lower("rss-empty-mib", "server memory without connections, RSS"),
+    lower("rss-full-mib", "the same with all of them"),
+    lower("rss-max-mib", "the most it had under load"),
+    lower("rss-per-connection", "RSS each connection added, in bytes"),
+    lower("pss-per-connection", "PSS each connection added, in bytes"),
+    lower(
+        "memory-growth",
+        "PSS at the end over that after a quarter of the time",
+    ),
+    lower(
+        "open-files-growth",
+        "open files at the end, more than at the beginning",
+    ),
+    plain(
+        "kernel-tcp-mib",
+        "memory of all the kernel's TCP sockets, both ends",
+    ),
+];
+
+/// In a shorter run, in seconds, growth means nothing.
+const GROWTH_SECONDS_MIN: f64 = 60.0;
+
+/// The definition of a key.
+pub fn definition(key: &str) -> Option<&'static Definition> {
+    ALL.iter().find(|definition| definition.key == key)
+}
+
+/// The figures of what was measured.
+pub fn of(plan: &Plan, measured: &Measured) -> Figures {
+    let mut figures = Figures::new();
+    let mut put = |key: &str, value: Option<f64>| {
+        debug_assert!(definition(key).is_some(), "{key} is not defined");
+        if let Some(value) = value.filter(|value| value.is_finite()) {
+            figures.insert(key.to_string(), value);
+        }
+    };
+    put_connections(plan, measured, &mut put);
+    put_memory(plan, measured, &mut put);
+    // Where nothing is measured afterwards, setting up is what was.
+    put_cpu(
+        measured.load.as_ref().unwrap_or(&measured.opening),
+        &mut put,
+    );
+    if measured.sent.events > 0 {
+        put_events(measured, &mut put);
+    }
+    if measured.received > 0 {
+        put_latency(measured, &mut put);
+    }
+    figures
+}
+
+type Put<'a> = dyn FnMut(&str, Option<f64>) + 'a;
+
+fn put_connections(plan: &Plan, measured: &Measured, put: &mut Put<'_>) {
+    put("connections", Some(f64::from(plan.connections)));
+    if plan.connections > 0 {
+        let opening = &measured.opening;
+        let each = f64::from(plan.connections);
+        put("connects-per-s", Some(each / opening.time.as_secs_f64()));
+        let cpu = opening.server.map(|cpu| cpu.run.as_secs_f64() * 1e6 / each);
+        put("connect-cpu-us", cpu);
+        let setup = &measured.setup;
+        for (step, histogram) in [
+            ("upgrade", &setup.upgrade),
+            ("auth", &setup.authenticate),
+            ("subscribe", &setup.subscribe),
+        ] {
+            put_percentiles(
+                step,
+                histogram,
+                &[("p50", 0.5), ("p99", 0.99), ("p999", 0.999)],
+                put,
+            );
+        }
+    }
+    if plan.replaced_per_s > 0.0 {
+        put("rejoined", Some(f64::from(measured.rejoined)));
+    }
+    put("ended", Some(f64::from(sum(&measured.ended))));
+    if let Some((count, endings)) = &measured.stalled {
+        put("stalled", Some(*count as f64));
+        put("stalled-ended", Some(f64::from(sum(endings))));
+    }
+}
+
+fn put_events(measured: &Measured, put: &mut Put<'_>) {
+    let sent = &measured.sent;
+    put("events", Some(f64::from(sent.events)));
+    put("refused", Some(f64::from(sent.refused)));
+    put("send-delay-max-ms", Some(sent.behind.as_secs_f64() * 1e3));
+    put("held-back", Some(f64::from(sent.held_back)));
+    put("deliveries", Some(measured.received as f64));
+    let faults = &measured.faults;
+    put("lost", Some(faults.lost as f64));
+    put("repeated", Some(faults.repeated as f64));
+    put("disordered", Some(faults.disordered as f64));
+    put("misdirected", Some(faults.misdirected as f64));
+    put("other-frames", Some(measured.other as f64));
+}
+
+fn put_cpu(load: &Window, put: &mut Put<'_>) {
+    let seconds = load.time.as_secs_f64();
+    let each = |cpu: f64, count: f64| (count > 0.0).then_some(cpu * 1e6 / count);
+    let (received, settled) = (load.received as f64, f64::from(load.settled));
+    put(
+        "deliveries-per-s",
+        (received > 0.0).then_some(received / seconds),
+    );
+    put("events-per-s", (settled > 0.0).then_some(settled / seconds));
+    put(
+        "frames-per-read",
+        each(received * 1e-6, load.reads as f64).filter(|&frames| frames > 0.0),
+    );
+    if let Some(server) = load.server {
+        let run = server.run.as_secs_f64();
+        put("cpu-us-per-delivery", each(run, received));
+        put("cpu-us-per-event", each(run, settled));
+        put("server-busy", Some(run / seconds));
+        let (user, system) = (server.user.as_secs_f64(), server.system.as_secs_f64());
+        put("server-user-share", Some(user / (user + system)));
+    }
+    let client = load.client.run.as_secs_f64();
+    put("client-busy", Some(client / seconds));
+    put("client-us-per-delivery", each(client, received));
+}
+
+fn put_latency(measured: &Measured, put: &mut Put<'_>) {
+    let latency = &measured.latency;
+    let quantiles = [
+        ("p50", 0.5),
+        ("p90", 0.9),
+        ("p99", 0.99),
+        ("p999", 0.999),
+        ("p9999", 0.9999),
+        ("max", 1.0),
+    ];
+    put_percentiles("latency", latency, &quantiles, put);
+    let baseline = &measured.baseline;
+    if !baseline.is_empty() {
+        put_percentiles(
+            "baseline",
+            baseline,
+            &[("p50", 0.5), ("p99", 0.99), ("p999", 0.999)],
+            put,
+        );
+        let p99 = |histogram: &Histogram<u64>| histogram.value_at_quantile(0.99) as f64;
+        put("stall-p99-ratio", Some(p99(latency) / p99(baseline)));
+    }
+}
+
+fn put_percentiles(
+    what: &str,
+    histogram: &Histogram<u64>,
+    quantiles: &[(&str, f64)],
+    put: &mut Put<'_>,
+) {
+    if histogram.is_empty() {
+        return;
+    }
+    for (name, quantile) in quantiles {
+        let value = histogram.value_at_quantile(*quantile) as f64 / 1000.0;
+        put(&format!("{what}-{name}-ms"), Some(value));
+    }
+}
+
+fn put_memory(plan: &Plan, measured: &Measured, put: &mut Put<'_>) {
+    let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    let (empty, full) = (measured.memory_empty, measured.memory_full);
+    put("rss-empty-mib", empty.map(|memory| mebibytes(memory.rss)));
+    put("rss-full-mib", full.map(|memory| mebibytes(memory.rss)));
+    let most = (measured.rss_max > 0).then(|| mebibytes(measured.rss_max));
+    put("rss-max-mib", most);
+    let each = |of: fn(Memory) -> u64| {
+        let more = of(full?).saturating_sub(of(empty?)) as f64;
+        Some(more / f64::from(plan.connections))
+    };
+    put("rss-per-connection", each(|memory| memory.rss));
+    put("pss-per-connection", each(|memory| memory.pss));
+    let is_long = plan.seconds >= GROWTH_SECONDS_MIN;
+    let growth = measured.memory_early.zip(measured.memory_end);
+    let growth = growth.filter(|_| is_long);
+    put(
+        "memory-growth",
+        growth.map(|(early, end)| end.pss as f64 / early.pss as f64),
+    );
+    let files = measured.open_files.filter(|_| is_long);
+    put(
+        "open-files-growth",
+        files.map(|(from, to)| to as f64 - from as f64),
+    );
+    put("kernel-tcp-mib", measured.kernel_tcp.map(mebibytes));
+}
+
+fn sum(endings: &BTreeMap<String, u32>) -> u32 {
+    endings.values().sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn keys_are_distinct() {
+        let keys: BTreeSet<&str> = ALL.iter().map(|definition| definition.key).collect();
+        assert_eq!(keys.len(), ALL.len());
+    }
+}

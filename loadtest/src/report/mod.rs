@@ -1,0 +1,257 @@
+//! What a run has shown: figures, verdicts, warnings; and how they are told.
+//!
+//! - [`figures`], [`expectation`]: what the figures are called, what they must be
+//! - [`text`]: the table at the end of a run
+//! - [`html`]: a page with plots
+//! - [`compare`]: the ratios between two runs
+
+pub mod compare;
+pub mod expectation;
+pub mod figures;
+pub mod html;
+pub mod machine;
+pub mod text;
+
+use std::fs;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::run::Measured;
+use crate::run::measure::Sample;
+use crate::run::plan::{Drive, Plan};
+use figures::Figures;
+use machine::Machine;
+
+/// Share of a core from which on the client may have been what was measured.
+const CLIENT_BUSY: f64 = 0.9;
+
+/// Delay of sending, in milliseconds, from which on latencies are the client's fault too.
+const SEND_DELAY_MS: f64 = 5.0;
+
+/// The version of the JSON form.
+const FORMAT: u32 = 1;
+
+/// All that is told about a run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Report {
+    /// The version of this form.
+    pub format: u32,
+    /// The scenario's name.
+    pub scenario: String,
+    /// The server's name.
+    pub server: String,
+    /// The command line.
+    pub command: String,
+    /// Seconds since 1970 when the run ended.
+    pub ended_at_s: u64,
+    /// Where it ran.
+    pub machine: Machine,
+    /// The figures, by their keys.
+    pub figures: Figures,
+    /// What was judged.
+    pub verdicts: Vec<Verdict>,
+    /// What makes the figures doubtful.
+    pub warnings: Vec<String>,
+    /// Latency in milliseconds by share of the deliveries that took no longer.
+    pub percentiles: Vec<(f64, f64)>,
+    /// How the figures went over time.
+    pub timeline: Vec<Sample>,
+}
+
+/// Something that holds or does not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Whether it holds.
+    pub passed: bool,
+    /// What.
+    pub text: String,
+}
+
+impl Report {
+    /// The report on what was measured of `server`.
+    pub fn new(server: &str, command: String, plan: &Plan, measured: &Measured) -> Self {
+        let figures = figures::of(plan, measured);
+        Self {
+            format: FORMAT,
+            scenario: plan.scenario.to_string(),
+            server: server.to_string(),
+            command,
+            ended_at_s: std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs()),
+            machine: Machine::this(),
+            verdicts: verdicts(plan, measured, &figures),
+            warnings: warnings(measured, &figures),
+            percentiles: percentiles(measured),
+            timeline: measured.timeline.clone(),
+            figures,
+        }
+    }
+
+    /// Whether everything holds that was judged.
+    pub fn has_passed(&self) -> bool {
+        self.verdicts.iter().all(|verdict| verdict.passed)
+    }
+
+    /// Reads a report that [`write`](Self::write) has written.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let text =
+            fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let report: Self = serde_json::from_str(&text)
+            .map_err(|error| format!("{} is no report: {error}", path.display()))?;
+        if report.format == FORMAT {
+            Ok(report)
+        } else {
+            Err(format!(
+                "{} has form {}, and this program reads form {FORMAT}",
+                path.display(),
+                report.format
+            ))
+        }
+    }
+
+    /// Writes the report as JSON.
+    ///
+    /// # Errors
+    /// Where the file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), String> {
+        let mut text = serde_json::to_string_pretty(self)
+            .map_err(|error| format!("cannot make JSON of the report: {error}"))?;
+        text.push('\n');
+        fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
+    }
+}
+
+fn verdicts(plan: &Plan, measured: &Measured, figures: &Figures) -> Vec<Verdict> {
+    let mut verdicts = Vec::new();
+    let mut judge = |passed, text| verdicts.push(Verdict { passed, text });
+    if plan.drive != Drive::Hold {
+        let sent = &measured.sent;
+        let first = sent.first_refusal.as_deref().unwrap_or_default();
+        judge(
+            sent.refused == 0 && sent.settled == sent.events,
+            format!(
+                "every event is accepted: {} of {}, {} refused {first}",
+                sent.settled, sent.events, sent.refused
+            )
+            .trim_end()
+            .to_string(),
+        );
+        let faults = measured.faults;
+        judge(
+            faults.is_clean(),
+            format!(
+                "every delivery comes, once, in order, and to nobody else: {} lost, {} repeated, {} disordered, {} misdirected",
+                faults.lost, faults.repeated, faults.disordered, faults.misdirected
+            ),
+        );
+    }
+    let endings: Vec<String> = measured
+        .ended
+        .iter()
+        .map(|(reason, count)| format!("{count}: {reason}"))
+        .collect();
+    judge(
+        endings.is_empty(),
+        match &endings[..] {
+            [] => "every connection stays".to_string(),
+            some => format!("every connection stays: {}", some.join("; ")),
+        },
+    );
+    for expectation in &plan.expectations {
+        let (passed, text) = expectation.judge(figures);
+        judge(passed, text);
+    }
+    verdicts
+}
+
+fn warnings(measured: &Measured, figures: &Figures) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let figure = |key: &str| figures.get(key).copied().unwrap_or(0.0);
+    if figure("client-busy") > CLIENT_BUSY {
+        warnings.push(format!(
+            "this client used {:.0} % of a core: it may have been the bottleneck, and speed and latency its own",
+            100.0 * figure("client-busy")
+        ));
+    }
+    if figure("send-delay-max-ms") > SEND_DELAY_MS {
+        warnings.push(format!(
+            "sending fell behind its schedule by up to {:.1} ms; the latencies have this in them",
+            figure("send-delay-max-ms")
+        ));
+    }
+    if measured.opening.server.is_none() {
+        warnings.push("the server's process is not known: its CPU and memory are missing".into());
+    }
+    if let Some((_, endings)) = &measured.stalled {
+        let each = endings
+            .iter()
+            .map(|(reason, count)| format!("stalled readers, {count}: {reason}"));
+        warnings.extend(each);
+    }
+    warnings
+}
+
+fn percentiles(measured: &Measured) -> Vec<(f64, f64)> {
+    let latency = &measured.latency;
+    if latency.is_empty() {
+        return Vec::new();
+    }
+    latency
+        .iter_quantiles(5)
+        .map(|value| {
+            let milliseconds = value.value_iterated_to() as f64 / 1000.0;
+            (value.quantile_iterated_to(), milliseconds)
+        })
+        .collect()
+}
+
+/// A number with as many digits as are worth reading.
+pub fn number(value: f64) -> String {
+    let magnitude = value.abs();
+    if magnitude >= 1000.0 {
+        let digits = format!("{:.0}", magnitude);
+        let groups: Vec<&str> = digits
+            .as_bytes()
+            .rchunks(3)
+            .rev()
+            .filter_map(|group| std::str::from_utf8(group).ok())
+            .collect();
+        let sign = if value < 0.0 { "-" } else { "" };
+        format!("{sign}{}", groups.join(","))
+    } else if value.fract() == 0.0 || magnitude >= 100.0 {
+        format!("{value:.0}")
+    } else if magnitude >= 10.0 {
+        format!("{value:.1}")
+    } else if magnitude >= 1.0 {
+        format!("{value:.2}")
+    } else {
+        format!("{value:.3}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_to_be_read() {
+        for (value, text) in [
+            (0.0, "0"),
+            (3.0, "3"),
+            (0.0284, "0.028"),
+            (4.567, "4.57"),
+            (45.67, "45.7"),
+            (456.7, "457"),
+            (1000.4, "1,000"),
+            (29_200_000.0, "29,200,000"),
+            (-12_345.0, "-12,345"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+    }
+}

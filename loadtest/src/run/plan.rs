@@ -1,0 +1,68 @@
+//! What a run does: the scenarios differ in these values and in nothing else.
+
+use std::time::Duration;
+
+use crate::report::expectation::Expectation;
+use crate::world::World;
+use crate::world::orders::Orders;
+use crate::world::shop::{Kinds, Shop};
+
+/// A scenario with all its values.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Its name.
+    pub scenario: &'static str,
+    /// Connections that subscribe.
+    pub connections: u32,
+    /// Connections that may be under way at once until they are subscribed.
+    pub under_way: u32,
+    /// What is sent, and to whom.
+    pub load: Load,
+    /// How fast.
+    pub drive: Drive,
+    /// Time with load, but not measured, in seconds.
+    pub warm_up: f64,
+    /// Time measured, in seconds.
+    pub seconds: f64,
+    /// How long deliveries are waited for after the last event.
+    pub grace: Duration,
+    /// Connections a second that leave and come again.
+    pub replaced_per_s: f64,
+    /// In the second half of the measured time every so-manieth connection stops reading.
+    pub stalled_nth: Option<usize>,
+    /// What the figures must be.
+    pub expectations: Vec<Expectation>,
+}
+
+/// What is sent, and to whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Load {
+    /// Orders that every connection sees; bytes of their frames.
+    Shared(usize),
+    /// Orders that one connection each sees; bytes of their frames.
+    Own(usize),
+    /// A shop's events.
+    Shop(Kinds),
+}
+
+/// How fast events are sent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Drive {
+    /// Not at all.
+    Hold,
+    /// So many a second, come what may.
+    Scheduled(f64),
+    /// As fast as they are delivered, with so many under way.
+    Flood(u32),
+}
+
+impl Plan {
+    /// The world of this plan in a run of this name.
+    pub fn world(&self, run: &str) -> World {
+        match self.load {
+            Load::Shared(size) => World::Shared(Orders::new(run, self.connections, size)),
+            Load::Own(size) => World::Own(Orders::new(run, self.connections, size)),
+            Load::Shop(kinds) => World::Shop(Shop::new(run, self.connections, kinds)),
+        }
+    }
+}

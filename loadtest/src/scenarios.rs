@@ -1,0 +1,267 @@
+//! The scenarios: from what the command line says to a [`Plan`].
+
+use std::time::Duration;
+
+use crate::cli::{
+    Command, Common, Connect, Fanout, Flood, Idle, Mixed, Seed, Slow, Soak, Timing, Unicast,
+};
+use crate::report::expectation::Expectation;
+use crate::run::plan::{Drive, Load, Plan};
+use crate::world::shop::Kinds;
+
+/// What the founding document's page promises, as far as it can be measured from outside.
+const SEED_PAGE: [&str; 3] = ["upgrade-p99-ms<100", "auth-p99-ms<50", "latency-p99-ms<10"];
+
+/// Of the deliveries that were asked for, so many must have come in the measured time: what is just
+/// under way at its end is not counted.
+const SEED_REACHED: f64 = 0.98;
+
+/// A soak may end with so many times the memory of its first quarter.
+const SOAK_GROWTH: &str = "memory-growth<1.15";
+
+/// A soak may end with fewer than so many files more than it began with: connections on their way.
+const SOAK_FILES: &str = "open-files-growth<50";
+
+/// Events from which the average audience is told.
+const SAMPLED: u32 = 200;
+
+/// The plan of a scenario, and what all of them take; `None` if the command is no scenario.
+///
+/// # Errors
+/// Where it makes no sense.
+pub fn plan(command: &Command) -> Result<Option<(Plan, &Common)>, String> {
+    Ok(Some(match command {
+        Command::Fanout(fanout) => (fan_out(fanout), &fanout.common),
+        Command::Flood(flood) => (self::flood(flood), &flood.common),
+        Command::Unicast(unicast) => (self::unicast(unicast), &unicast.common),
+        Command::Mixed(mixed) => (self::mixed(mixed), &mixed.common),
+        Command::Connect(connect) => (self::connect(connect), &connect.common),
+        Command::Idle(idle) => (self::idle(idle), &idle.common),
+        Command::Slow(slow) => (self::slow(slow), &slow.common),
+        Command::Soak(soak) => (self::soak(soak), &soak.common),
+        Command::Seed(seed) => (self::seed(seed)?, &seed.common),
+        Command::Run(_) | Command::Figures | Command::Compare(_) | Command::Peers(_) => {
+            return Ok(None);
+        }
+    }))
+}
+
+fn fan_out(arguments: &Fanout) -> Plan {
+    let rate = arguments
+        .rate
+        .unwrap_or(arguments.deliveries / f64::from(arguments.connections));
+    let plan = base("fanout", arguments.connections, &arguments.common);
+    Plan {
+        load: Load::Shared(arguments.size),
+        drive: Drive::Scheduled(rate),
+        ..timed(plan, &arguments.timing)
+    }
+}
+
+fn flood(arguments: &Flood) -> Plan {
+    let plan = base("flood", arguments.connections, &arguments.common);
+    Plan {
+        load: Load::Shared(arguments.size),
+        drive: Drive::Flood(arguments.in_flight),
+        ..timed(plan, &arguments.timing)
+    }
+}
+
+fn unicast(arguments: &Unicast) -> Plan {
+    let plan = base("unicast", arguments.connections, &arguments.common);
+    Plan {
+        load: Load::Own(arguments.size),
+        drive: if arguments.flood {
+            Drive::Flood(arguments.in_flight)
+        } else {
+            Drive::Scheduled(arguments.rate)
+        },
+        ..timed(plan, &arguments.timing)
+    }
+}
+
+fn mixed(arguments: &Mixed) -> Plan {
+    let plan = base("mixed", arguments.connections, &arguments.common);
+    Plan {
+        load: Load::Shop(Kinds::Day),
+        drive: Drive::Scheduled(arguments.rate),
+        replaced_per_s: arguments.replaced,
+        ..timed(plan, &arguments.timing)
+    }
+}
+
+fn connect(arguments: &Connect) -> Plan {
+    Plan {
+        seconds: 0.0,
+        ..base("connect", arguments.connections, &arguments.common)
+    }
+}
+
+fn idle(arguments: &Idle) -> Plan {
+    Plan {
+        seconds: arguments.seconds,
+        ..base("idle", arguments.connections, &arguments.common)
+    }
+}
+
+fn slow(arguments: &Slow) -> Plan {
+    let plan = base("slow", arguments.connections, &arguments.common);
+    Plan {
+        load: Load::Shared(arguments.size),
+        drive: Drive::Scheduled(arguments.rate),
+        stalled_nth: Some((1.0 / arguments.stalled).round() as usize),
+        ..timed(plan, &arguments.timing)
+    }
+}
+
+fn soak(arguments: &Soak) -> Plan {
+    let mut plan = base("soak", arguments.connections, &arguments.common);
+    plan.expectations.extend(expect(&[SOAK_GROWTH, SOAK_FILES]));
+    Plan {
+        load: Load::Shop(Kinds::Day),
+        drive: Drive::Scheduled(arguments.rate),
+        replaced_per_s: arguments.replaced,
+        warm_up: 5.0,
+        seconds: arguments.seconds,
+        ..plan
+    }
+}
+
+fn seed(arguments: &Seed) -> Result<Plan, String> {
+    let mut plan = timed(
+        base("seed", arguments.connections, &arguments.common),
+        &arguments.timing,
+    );
+    plan.load = if arguments.broadcast {
+        Load::Shared(250)
+    } else {
+        Load::Shop(Kinds::Orders)
+    };
+    let audience = audience(&plan);
+    if audience < 1.0 {
+        return Err(format!(
+            "with {} connections nobody sees an order; take more",
+            arguments.connections
+        ));
+    }
+    plan.drive = Drive::Scheduled(arguments.deliveries / audience);
+    plan.expectations.extend(expect(&SEED_PAGE));
+    let reached = format!(
+        "deliveries-per-s>{:.0}",
+        arguments.deliveries * SEED_REACHED
+    );
+    plan.expectations.extend(expect(&[&reached]));
+    Ok(plan)
+}
+
+/// How many connections see an event, on the average.
+fn audience(plan: &Plan) -> f64 {
+    let world = plan.world("");
+    let members: Vec<_> = (0..plan.connections)
+        .map(|slot| world.member(slot))
+        .collect();
+    let seen: usize = (0..SAMPLED)
+        .map(|number| {
+            members
+                .iter()
+                .filter(|member| world.sees(member, number))
+                .count()
+        })
+        .sum();
+    seen as f64 / f64::from(SAMPLED)
+}
+
+fn base(scenario: &'static str, connections: u32, common: &Common) -> Plan {
+    Plan {
+        scenario,
+        connections,
+        under_way: common.under_way,
+        load: Load::Shared(0),
+        drive: Drive::Hold,
+        warm_up: 0.0,
+        seconds: 0.0,
+        grace: Duration::from_secs(10),
+        replaced_per_s: 0.0,
+        stalled_nth: None,
+        expectations: common.expect.clone(),
+    }
+}
+
+fn timed(plan: Plan, timing: &Timing) -> Plan {
+    Plan {
+        warm_up: timing.warm_up,
+        seconds: timing.seconds,
+        grace: Duration::from_secs_f64(timing.grace),
+        ..plan
+    }
+}
+
+fn expect(texts: &[&str]) -> Vec<Expectation> {
+    #[expect(
+        clippy::expect_used,
+        reason = "written in this file; a test parses them all"
+    )]
+    let parse = |text: &&str| text.parse().expect("a known figure");
+    texts.iter().map(parse).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::cli::Cli;
+    use clap::{CommandFactory, Parser};
+
+    fn of(line: &str) -> Plan {
+        let words = ["loadtest"].into_iter().chain(line.split(' '));
+        let cli = Cli::try_parse_from(words).unwrap();
+        plan(&cli.command).unwrap().unwrap().0
+    }
+
+    #[test]
+    fn the_definition_is_sound_and_every_scenario_has_a_plan() {
+        Cli::command().debug_assert();
+        for name in [
+            "fanout", "flood", "unicast", "mixed", "connect", "idle", "slow", "soak", "seed",
+        ] {
+            assert_eq!(of(name).scenario, name);
+        }
+    }
+
+    #[test]
+    fn rates_follow_from_deliveries() {
+        let plan = of("fanout --connections 500 --deliveries 1000");
+        assert_eq!(plan.drive, Drive::Scheduled(2.0));
+        let plan = of("seed --broadcast");
+        assert_eq!(plan.drive, Drive::Scheduled(5.0));
+        let Drive::Scheduled(rate) = of("seed").drive else {
+            panic!("seed has a rate")
+        };
+        assert!((40.0..60.0).contains(&rate), "{rate}");
+    }
+
+    #[test]
+    fn a_flag_said_twice_counts_the_second_time() {
+        assert_eq!(of("fanout --connections 5 --connections 6").connections, 6);
+    }
+
+    #[test]
+    fn wrong_values_are_refused() {
+        for bad in [
+            "fanout --rate 0",
+            "fanout --seconds -1",
+            "fanout --seconds inf",
+            "fanout --connections 0",
+            "fanout --rate 1 --deliveries 1",
+            "fanout --attach ws://127.0.0.1:1/api/ws",
+            "fanout --socket a",
+            "fanout --expect speed<1",
+            "slow --stalled 0.9",
+            "unicast --flood --rate 5",
+            "unicast --in-flight 5",
+        ] {
+            let words = ["loadtest"].into_iter().chain(bad.split(' '));
+            assert!(Cli::try_parse_from(words).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Which command starts which server.
+//!
+//! All of them are told by environment variables where to listen, and say when they are ready by one
+//! line on standard output; shopwire's own words for both serve for all. See
+//! `loadtest/peers/README.md`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Where the peers' sources are.
+const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers");
+
+/// A server that can be started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// What it is called, also as the first word of its ready line.
+    pub name: &'static str,
+    /// What it is.
+    pub about: &'static str,
+    /// What to do where it is not there.
+    build: &'static str,
+}
+
+/// The servers that are known by name.
+pub const KNOWN: [Known; 6] = [
+    Known {
+        name: "shopwire",
+        about: "the server of this repository",
+        build: "cargo build --release",
+    },
+    Known {
+        name: "floor",
+        about: "the least any server can do on this kernel: one send a connection and batch, nothing else",
+        build: "cargo build --release --workspace",
+    },
+    Known {
+        name: "bun",
+        about: "Bun.serve, which is uWebSockets, with topics",
+        build: "make peers",
+    },
+    Known {
+        name: "ws",
+        about: "Node with ws, one joined write a connection and batch",
+        build: "make peers",
+    },
+    Known {
+        name: "socketio",
+        about: "Node with Socket.IO, rooms, WebSocket transport only",
+        build: "make peers",
+    },
+    Known {
+        name: "axum",
+        about: "axum on tokio, one joined write a connection and batch",
+        build: "make peers",
+    },
+];
+
+/// The known server of this name.
+pub fn known(name: &str) -> Option<Known> {
+    KNOWN.into_iter().find(|known| known.name == name)
+}
+
+/// The command that starts `server`: one of [`KNOWN`], or a build of shopwire by its path. With it,
+/// what to do where it cannot be started.
+pub fn command(server: &str) -> (Command, String) {
+    let Some(known) = known(server) else {
+        let mut command = Command::new(server);
+        command.arg("serve");
+        return (
+            command,
+            "name a program, or one of the known servers".into(),
+        );
+    };
+    let peers = Path::new(PEERS);
+    let command = match known.name {
+        "shopwire" => {
+            let mut command = Command::new(beside_this_program("shopwire"));
+            command.arg("serve");
+            command
+        }
+        "floor" => Command::new(beside_this_program("floor")),
+        "axum" => Command::new(peers.join("axum/target/release/axum-peer")),
+        "bun" => {
+            let mut command = Command::new(peers.join("node_modules/.bin/bun"));
+            command.arg(peers.join("bun/server.mjs"));
+            command
+        }
+        script => {
+            let mut command = Command::new("node");
+            command.arg(peers.join(script).join("server.mjs"));
+            command
+        }
+    };
+    (command, format!("build it first: {}", known.build))
+}
+
+fn beside_this_program(name: &str) -> PathBuf {
+    std::env::current_exe()
+        .ok()
+        .and_then(|program| Some(program.parent()?.join(name)))
+        .unwrap_or_else(|| PathBuf::from(name))
+}

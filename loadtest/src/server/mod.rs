@@ -1,0 +1,279 @@
+//! The server under test: started here, or already running and attached to.
+//!
+//! Owns the started process and its folder, and ends that process, by its id, when dropped.
+
+pub mod launch;
+mod target;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::priority;
+pub use target::Target;
+
+/// How long a server may take until it is ready.
+const READY_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a server may take to end after SIGTERM, before it is killed.
+const STOP_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A server under test.
+pub struct Server {
+    /// How to reach it.
+    pub target: Target,
+    /// What it calls itself.
+    pub name: String,
+    started: Option<Started>,
+}
+
+/// How a server is started.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// One of [`launch::KNOWN`], or a build of shopwire by its path.
+    pub server: String,
+    /// Connections it will have to take.
+    pub connections: u32,
+    /// Its reactors, where it has such.
+    pub workers: Option<u32>,
+    /// Cores it shall run on.
+    pub cores: Option<Vec<usize>>,
+    /// Further arguments.
+    pub arguments: Vec<String>,
+    /// Each event is one customer's: the one thing that the floor, which parses nothing, must be told.
+    pub is_unicast: bool,
+}
+
+struct Started {
+    child: Child,
+    /// Holds socket, secret and log; removed with the server.
+    folder: TempDir,
+}
+
+impl Server {
+    /// Attaches to a running server.
+    ///
+    /// # Errors
+    /// Where the address is none or the secret cannot be read.
+    pub fn attach(url: &str, socket: &Path, secret_file: &Path) -> Result<Self, String> {
+        let secret =
+            fs::read(secret_file).map_err(|error| format!("{}: {error}", secret_file.display()))?;
+        let secret = secret.strip_suffix(b"\n").unwrap_or(&secret);
+        let secret = secret.strip_suffix(b"\r").unwrap_or(secret).to_vec();
+        let mut target = Target::new(url, socket.to_path_buf(), secret)?;
+        target.pid = peer_pid(socket);
+        Ok(Self {
+            target,
+            name: url.to_string(),
+            started: None,
+        })
+    }
+
+    /// Starts a server and waits until it is ready.
+    ///
+    /// # Errors
+    /// Why it is not, with the end of its log.
+    pub fn start(start: &Start) -> Result<Self, String> {
+        let folder = tempfile::Builder::new()
+            .prefix("shopwire-load-")
+            .tempdir()
+            .map_err(|error| format!("cannot make a folder for the server: {error}"))?;
+        let mut child = spawn(start, folder.path())?;
+        let ready = wait_until_ready(&mut child).and_then(|line| read_ready_line(&line));
+        let target = ready.and_then(|(name, url, socket)| {
+            let secret = fs::read(folder.path().join("secret"))
+                .map_err(|error| format!("cannot read the secret just written: {error}"))?;
+            Ok((name, Target::new(&url, socket, secret)?))
+        });
+        match target {
+            Ok((name, mut target)) => {
+                target.pid = Some(child.id());
+                Ok(Server {
+                    target,
+                    name,
+                    started: Some(Started { child, folder }),
+                })
+            }
+            Err(message) => {
+                stop(&mut child);
+                Err(format!("{message}\n{}", log_tail(folder.path())))
+            }
+        }
+    }
+
+    /// The last lines of a started server's log.
+    pub fn log_tail(&self) -> Option<String> {
+        self.started
+            .as_ref()
+            .map(|started| log_tail(started.folder.path()))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(started) = &mut self.started {
+            stop(&mut started.child);
+        }
+    }
+}
+
+/// Starts the process, its settings in the environment, its log in `folder`.
+fn spawn(start: &Start, folder: &Path) -> Result<Child, String> {
+    let secret: String = (0..64).map(|_| fastrand::alphanumeric()).collect();
+    let write_error = |error| format!("cannot write into the server's folder: {error}");
+    fs::write(folder.join("secret"), &secret).map_err(write_error)?;
+    let log = fs::File::create(folder.join("log")).map_err(write_error)?;
+
+    let (mut command, remedy) = launch::command(&start.server);
+    // What is set for another server on this machine must not reach this one.
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("WS_") || name == "ALLOWED_ORIGINS" {
+            command.env_remove(name);
+        }
+    }
+    command
+        .env("WS_HOST", "127.0.0.1")
+        .env("WS_PORT", "0")
+        .env("WS_SOCKET", folder.join("ingest.sock"))
+        .env("WS_JWT_SECRET_FILE", folder.join("secret"))
+        .env("WS_CONNECT_RATE", "0")
+        .env("WS_MAX_CONNECTIONS", (start.connections + 100).to_string());
+    if let Some(workers) = start.workers {
+        command.env("WS_WORKERS", workers.to_string());
+    }
+    if start.is_unicast {
+        command.env("FLOOR_UNICAST", "1");
+    }
+    command
+        .args(&start.arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log);
+
+    // A child inherits the cores: this way all of the server's threads begin where they shall run.
+    let own_cores = priority::allowed()?;
+    if let Some(cores) = &start.cores {
+        priority::pin(cores)?;
+    }
+    let child = command.spawn();
+    priority::pin(&own_cores)?;
+    child.map_err(|error| {
+        format!(
+            "cannot start {} ({error}); {remedy}",
+            command.get_program().display()
+        )
+    })
+}
+
+/// Waits for the first line on the server's standard output. What may follow is read and dropped,
+/// so that the server never waits for us.
+fn wait_until_ready(child: &mut Child) -> Result<String, String> {
+    let stdout = child
+        .stdout
+        .take()
+        .ok_or("the server's standard output is not ours to read")?;
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            // Nobody listens any more after the first line.
+            sender.send(line).unwrap_or_default();
+        }
+    });
+    receiver
+        .recv_timeout(READY_TIMEOUT)
+        .map_err(|error| match error {
+            mpsc::RecvTimeoutError::Timeout => {
+                format!(
+                    "the server was not ready after {} s",
+                    READY_TIMEOUT.as_secs()
+                )
+            }
+            mpsc::RecvTimeoutError::Disconnected => {
+                "the server ended before it was ready".to_string()
+            }
+        })
+}
+
+/// Name, WebSocket URL and ingest socket of the ready line.
+fn read_ready_line(line: &str) -> Result<(String, String, PathBuf), String> {
+    let field = |name: &str| line.split(' ').find_map(|word| word.strip_prefix(name));
+    match (line.split_once(" ready "), field("ws="), field("ingest=")) {
+        (Some((name, _)), Some(url), Some(socket)) => {
+            Ok((name.to_string(), url.to_string(), PathBuf::from(socket)))
+        }
+        _ => Err(format!(
+            "this is not the line of a server that is ready: {line}"
+        )),
+    }
+}
+
+fn stop(child: &mut Child) {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let asked = pid.is_some_and(|pid| kill_process(pid, Signal::TERM).is_ok());
+    let deadline = Instant::now() + STOP_TIMEOUT;
+    while asked && Instant::now() < deadline {
+        match child.try_wait() {
+            Ok(None) => thread::sleep(Duration::from_millis(20)),
+            _ => return,
+        }
+    }
+    if let Err(error) = child.kill().and_then(|()| child.wait()) {
+        eprintln!(
+            "loadtest: cannot end the server, process {}: {error}",
+            child.id()
+        );
+    }
+}
+
+fn log_tail(folder: &Path) -> String {
+    let log = fs::read(folder.join("log")).unwrap_or_default();
+    let log = String::from_utf8_lossy(&log);
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
+}
+
+/// The process behind a Unix socket.
+fn peer_pid(socket: &Path) -> Option<u32> {
+    let stream = UnixStream::connect(socket).ok()?;
+    let credentials = rustix::net::sockopt::socket_peercred(&stream).ok()?;
+    u32::try_from(credentials.pid.as_raw_nonzero().get()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_ready_line() {
+        let line = "shopwire ready ws=ws://127.0.0.1:3001/api/ws ingest=/run/a.sock workers=2";
+        let (name, url, socket) = read_ready_line(line).unwrap();
+        assert_eq!(name, "shopwire");
+        assert_eq!(url, "ws://127.0.0.1:3001/api/ws");
+        assert_eq!(socket, Path::new("/run/a.sock"));
+        assert!(read_ready_line("hello ws=a ingest=b").is_err());
+        assert!(read_ready_line("shopwire ready ws=a").is_err());
+    }
+
+    #[test]
+    fn a_server_that_is_not_there_says_what_helps() {
+        let start = Start {
+            server: "/no/such/program".into(),
+            connections: 1,
+            workers: None,
+            cores: None,
+            arguments: Vec::new(),
+            is_unicast: false,
+        };
+        let message = Server::start(&start).map(|_| ()).unwrap_err();
+        assert!(message.contains("/no/such/program"), "{message}");
+    }
+}
