@@ -14,18 +14,34 @@ use gungraun::Callgrind;
 use gungraun::prelude::*;
 use shopwire::event::EventType;
 
+use std::hint::black_box;
+
 use cases::Work;
 
 /// The work after a run that nobody counts: its buffers have grown by then.
-fn warm(mut work: Work) -> Work {
+fn warm(make: impl FnOnce() -> Work) -> Work {
+    even_out_the_heap();
+    let mut work = make();
     work();
     work
+}
+
+/// Lets every case find the same heap: what the allocator does next depends on the holes and the
+/// end that the process's start left, and so on the length of the path it was started by.
+fn even_out_the_heap() {
+    let take = |size: usize| black_box(Vec::<u8>::with_capacity(size)).leak().as_ptr();
+    for size in (16..=1024).step_by(16) {
+        for _ in 0..16 {
+            take(size);
+        }
+    }
+    take(4096 - take(16).addr() % 4096);
 }
 
 macro_rules! counted {
     ($($group:ident { $($case:ident = $work:expr,)* })*) => {
         $(#[library_benchmark]
-        $(#[bench::$case(warm($work))])*
+        $(#[bench::$case(warm(|| $work))])*
         fn $group(mut work: Work) -> Work {
             work();
             work
