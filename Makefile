@@ -6,21 +6,28 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 CARGO ?= cargo
-PROGRAMS := $(or $(CARGO_TARGET_DIR),target)/release
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+PROGRAMS := $(TARGET)/release
 INTEROP := tests/interop
+# The benchmarks' runner has to be of the version of their library, whose lock entry it shares.
+RUNNER_VERSION := $(shell awk -F '"' '/^name = "gungraun-runner"/ { getline; print $$2 }' Cargo.lock)
+RUNNER := $(abspath $(TARGET))/tools/gungraun-runner-$(RUNNER_VERSION)/bin/gungraun-runner
+COUNTS := $(TARGET)/instructions.json
 ARGS ?=
 
 .PHONY: help
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: run
 run: ## Build a release and serve for trying out (serve --dev): no configuration, loopback only
 	$(CARGO) run --release --locked --package shopwire -- serve --dev $(ARGS)
 
 .PHONY: test
-test: lint interop ## Everything that must hold: lint, then all tests
+test: lint interop ## Everything that must hold: lint, then all tests, then the instruction counts
 	$(CARGO) test --workspace --locked $(ARGS)
+	python3 -m unittest discover --start-directory benches
+	$(MAKE) bench-check
 
 .PHONY: lint
 lint: ## Formatting, clippy and rustdoc, warnings refused
@@ -29,8 +36,37 @@ lint: ## Formatting, clippy and rustdoc, warnings refused
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --workspace --no-deps --document-private-items --locked
 
 .PHONY: bench
-bench: ## Time the hot path's two halves: a line to its frame, a block to its receivers
-	$(CARGO) bench --package shopwire --bench hot_path --locked $(ARGS)
+bench: bench-tools ## Measure the hot path, case by case: wall time, then instructions
+	$(CARGO) bench --package shopwire --bench time --locked $(if $(ARGS),-- $(ARGS))
+	$(COUNT) $(ARGS)
+
+.PHONY: bench-check
+bench-check: $(COUNTS) ## Fail if a case executes over 5 % more instructions than in benches/baseline.toml
+	python3 benches/counts.py check $(COUNTS)
+
+.PHONY: bench-baseline
+bench-baseline: $(COUNTS) ## Count the instructions anew and make them the baseline
+	python3 benches/counts.py write $(COUNTS)
+
+COUNT = GUNGRAUN_RUNNER=$(RUNNER) $(CARGO) bench --package shopwire --bench instructions --locked -- --parallel=auto
+
+# Counted anew each time it is asked for.
+.PHONY: $(COUNTS)
+$(COUNTS): bench-tools
+	$(COUNT) --output-format=json >$@
+
+# Callgrind, and the program that runs the benchmarks under it: built without optimization, which takes half the time.
+.PHONY: bench-tools
+bench-tools: $(RUNNER)
+	@command -v valgrind >/dev/null || { $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install --yes valgrind; } \
+	  || { echo "The benchmarks need Valgrind, and it cannot be installed from here: please install it" >&2; exit 1; }
+
+AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo --non-interactive)
+
+$(RUNNER):
+	@test -n "$(RUNNER_VERSION)" || { echo "Cargo.lock names no gungraun-runner" >&2; exit 1; }
+	CARGO_PROFILE_DEV_DEBUG=none $(CARGO) install --debug --locked --no-track \
+	  --version $(RUNNER_VERSION) --root $(dir $(@D)) gungraun-runner
 
 .PHONY: loadtest
 loadtest: ## Hold a release build against the founding page: 10,000 connections, every delivery accounted for

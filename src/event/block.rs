@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use hashbrown::DefaultHashBuilder;
+use foldhash::fast::SeedableRandomState;
 
 use super::catalogue::EventType;
 use super::id::Epoch;
@@ -111,9 +111,15 @@ impl Block {
 /// Hashes users' and sessions' ids, with a seed of its own for each run, so that nobody can choose
 /// ids that collide. Clones hash alike: the router and the reactors share one.
 #[derive(Clone, Debug, Default)]
-pub struct NameHasher(DefaultHashBuilder);
+pub struct NameHasher(SeedableRandomState);
 
 impl NameHasher {
+    /// One that hashes alike in every run, for benchmarks: their counts must not depend on luck. A
+    /// server takes a random one, [`NameHasher::default`].
+    pub fn fixed() -> Self {
+        Self(SeedableRandomState::fixed())
+    }
+
     /// The hash of `name`.
     pub fn hash(&self, name: &str) -> u64 {
         self.0.hash_one(name)

@@ -109,7 +109,7 @@ impl Reactor {
 
 /// One contiguous range for a whole class: the block's own bytes where the frames lie side by
 /// side, else a copy made once.
-fn lay_out(blocks: &[Arc<Block>], slices: &[Slice]) -> (Bytes, Range<usize>) {
+pub fn lay_out(blocks: &[Arc<Block>], slices: &[Slice]) -> (Bytes, Range<usize>) {
     if let [slice] = slices {
         return (blocks[slice.block as usize].bytes.clone(), range(slice));
     }

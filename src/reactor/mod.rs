@@ -46,6 +46,7 @@ use crate::wire::CloseReason;
 use answers::Answers;
 use connection::{Connection, Stage};
 use directory::{Directory, Plan, PresenceChange};
+pub use fanout::lay_out;
 use ticks::{Entry, Tick, Wheel};
 
 /// One reactor.
