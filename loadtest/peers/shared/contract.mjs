@@ -109,7 +109,7 @@ export function isObject(value) {
 }
 
 /**
- * The event types a subscription covers: all of `namespaces`, or of those that `events` names types of, only these.
+ * What a `subscribe` asks for: for each namespace the set of its types that `events` names, or null for all of them.
  * All or nothing: throws a Refusal that says why `role` gets none of it.
  */
 export function readSubscription(role, data) {
@@ -128,7 +128,7 @@ export function readSubscription(role, data) {
   return new Map(
     namespaces.map((name) => {
       const named = events.filter((type) => namespaceOf(type) === name);
-      return [name, new Set(named.length > 0 ? named : typesOf(name))];
+      return [name, named.length > 0 ? new Set(named) : null];
     }),
   );
 }
@@ -142,6 +142,6 @@ export function readNamespaces(data) {
   return namespaces;
 }
 
-function typesOf(namespace) {
+export function typesOf(namespace) {
   return [...NAMESPACES_BY_TYPE].filter(([, name]) => name === namespace).map(([type]) => type);
 }

@@ -3,7 +3,7 @@
 // Connections that see exactly the same (same role, same subscription) form a group, so that an event for everybody costs one
 // look at each group and nothing for each connection; who is meant by name is found by name.
 
-import { access, namespaceOf, PUBLIC } from './contract.mjs';
+import { access, namespaceOf, PUBLIC, typesOf } from './contract.mjs';
 
 const NOBODY = new Set();
 
@@ -34,7 +34,7 @@ export class Connection {
   user = null;
   role = PUBLIC;
   session = null;
-  /** Namespace to the set of its types that are subscribed to. */
+  /** Namespace to the set of its types that are subscribed to, null for all of them. */
   subscription = new Map();
   group = null;
   /** What the peer sends by. */
@@ -109,7 +109,7 @@ export class Hub {
   }
 
   #groupFor({ role, subscription }) {
-    const types = [...subscription.values()].flatMap((some) => [...some]).sort();
+    const types = [...subscription].flatMap(([namespace, some]) => [...(some ?? typesOf(namespace))]).sort();
     const key = `${role} ${types}`;
     let group = this.#groups.get(key);
     if (group === undefined) {

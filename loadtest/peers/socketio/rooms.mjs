@@ -13,9 +13,9 @@ export function identityRooms({ user, session }) {
   return [...(user === null ? [] : [userRoom(user)]), ...(session === null ? [] : [sessionRoom(session)])];
 }
 
-/** Rooms of a connection that subscribed to `types` of `namespace`. */
+/** Rooms of a connection that subscribed to `types` of `namespace`, null for all of them. */
 export function subscriptionRooms({ role, user }, namespace, types) {
-  const subjects = types === undefined ? [namespace] : [...types];
+  const subjects = types === null ? [namespace] : [...types];
   return subjects.flatMap((subject) => [roleRoom(subject, role), ...(user === null ? [] : [personalRoom(subject, role, user)])]);
 }
 

@@ -26,6 +26,9 @@ const io = new Server(http, {
   pingInterval: PING_INTERVAL,
 });
 
+/** Engine.IO's connections with their TCP sockets. */
+const conns = new Map();
+
 io.use((socket, next) => {
   const { token } = socket.handshake.auth;
   try {
@@ -38,11 +41,8 @@ io.use((socket, next) => {
 
 io.on('connection', (socket) => {
   const { data: identity } = socket;
-  /** Namespace to the set of its types that are subscribed to. */
+  /** Namespace to the set of its types that are subscribed to, null for all of them. */
   const subscription = new Map();
-  joinWritesOfOneFlush(socket.conn);
-  // The handshake's request is not needed any more; it would stay in memory as long as the connection.
-  socket.conn.request = null;
   socket.join(identityRooms(identity));
 
   socket.on('subscribe', (data) =>
@@ -66,9 +66,8 @@ io.on('connection', (socket) => {
   );
 
   function leaveNamespace(namespace) {
-    const types = subscription.get(namespace);
-    if (types !== undefined) {
-      subscriptionRooms(identity, namespace, types).forEach((room) => socket.leave(room));
+    if (subscription.has(namespace)) {
+      subscriptionRooms(identity, namespace, subscription.get(namespace)).forEach((room) => socket.leave(room));
     }
   }
 });
@@ -84,12 +83,26 @@ function perform(socket, request, action) {
   }
 }
 
-/** Without this each packet of a flush costs a system call. */
-function joinWritesOfOneFlush(conn) {
+io.engine.on('connection', (conn) => {
   const { socket } = conn.request;
+  // The handshake's request is not needed any more; it would stay in memory as long as the connection.
+  conn.request = null;
+  // Joins the packets of one flush; without this each of them costs a system call.
   conn.on('flush', () => socket.cork());
   conn.on('drain', () => socket.uncork());
-}
+  conns.set(conn, socket);
+  conn.on('close', () => conns.delete(conn));
+});
+
+// Looked at now and then, because a look at each send would cost everybody.
+setInterval(() => {
+  for (const [conn, socket] of conns) {
+    const queued = conn.writeBuffer.reduce((sum, packet) => sum + (packet.data?.length ?? 0), 0);
+    if (socket.writableLength + queued > OUTBOX_LIMIT) {
+      socket.destroy();
+    }
+  }
+}, OUTBOX_CHECK_INTERVAL);
 
 function deliver(event, audience) {
   const rooms = audienceRooms(event, audience, io.of('/').adapter.rooms);
