@@ -3,8 +3,9 @@
 // What a whole group gets is published to the group's topic; what single connections get is sent to them. Bun keeps both in
 // one order: a send first writes what has been published to that connection.
 
-import { EventIds, Emitter } from '../shared/ingest.mjs';
-import { announce, fail, freeSocketPath, OUTBOX_LIMIT, readSettings, WS_PATH } from '../shared/process.mjs';
+import { EventIds } from '../shared/ingest.mjs';
+import { listenForEmitters } from '../shared/node-ingest.mjs';
+import { announce, fail, OUTBOX_LIMIT, readSettings, WS_PATH } from '../shared/process.mjs';
 import { Sessions } from '../shared/session.mjs';
 import { tokenVerifier } from '../shared/tokens.mjs';
 
@@ -97,29 +98,5 @@ function publish(group, without, text) {
 }
 
 const server = serve();
-await freeSocketPath(settings.socketPath);
-Bun.listen({
-  unix: settings.socketPath,
-  allowHalfOpen: true,
-  data: undefined,
-  socket: {
-    open(socket) {
-      socket.data = new Emitter(ids);
-    },
-    data(socket, chunk) {
-      answer(socket, socket.data.read(chunk, deliver));
-    },
-    end(socket) {
-      answer(socket, socket.data.end(deliver));
-      socket.end();
-    },
-    error(_socket, error) {
-      process.stderr.write(`an emitter is gone: ${error.message}\n`);
-    },
-  },
-});
+await listenForEmitters(settings.socketPath, ids, deliver, () => {});
 announce('bun', `ws://${settings.host}:${server.port}${WS_PATH}`, settings.socketPath);
-
-function answer(socket, lines) {
-  socket.write(lines);
-}

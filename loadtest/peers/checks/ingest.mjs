@@ -124,6 +124,8 @@ async function halfClose(stage) {
   await emitter.settled();
   await within(5, 'the close', emitter.ended);
   same('answer', emitter.answers.items.at(-1).ack, 3);
+  // Nothing of it is to arrive in the middle of what is checked next.
+  await stage.fence();
 }
 
 async function deadEmitter(stage) {

@@ -31,7 +31,8 @@ export async function listenForEmitters(path, ids, accept, flush) {
       flush();
       socket.end(lines);
     });
-    socket.on('error', (error) => process.stderr.write(`an emitter is gone: ${error.message}\n`));
+    // An emitter that leaves before its answer does not want it.
+    socket.on('error', () => socket.destroy());
   });
   server.listen(path);
   await once(server, 'listening');
