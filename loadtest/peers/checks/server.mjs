@@ -33,6 +33,8 @@ export class Server {
         WS_JWT_SECRET_FILE: secretFile,
         WS_CONNECT_RATE: '0',
         WS_MESSAGE_RATE: '0',
+        // The limit the peers have. With shopwire's own of 1 MiB a long chunk would be too much for a busy observer.
+        WS_OUTBOX_LIMIT: String(16 * 1024 * 1024),
       },
       stdio: ['ignore', 'pipe', 'inherit'],
     });
