@@ -9,6 +9,7 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PROGRAMS := $(TARGET)/release
 INTEROP := tests/interop
+PEERS := loadtest/peers
 # The benchmarks' runner has to be of the version of their library, whose lock entry it shares.
 RUNNER_VERSION := $(shell awk -F '"' '/^name = "gungraun-runner"/ { getline; print $$2 }' Cargo.lock)
 RUNNER := $(abspath $(TARGET))/tools/gungraun-runner-$(RUNNER_VERSION)/bin/gungraun-runner
@@ -24,8 +25,9 @@ run: ## Build a release and serve for trying out (serve --dev): no configuration
 	$(CARGO) run --release --locked --package shopwire -- serve --dev $(ARGS)
 
 .PHONY: test
-test: lint interop ## Everything that must hold: lint, then all tests, then the instruction counts
+test: lint interop peers ## Everything that must hold: lint, then all tests, the peers' check, the instruction counts
 	$(CARGO) test --workspace --locked $(ARGS)
+	$(MAKE) peers-check
 	python3 -m unittest discover --start-directory benches
 	$(MAKE) bench-check
 
@@ -72,6 +74,28 @@ $(RUNNER):
 loadtest: ## Hold a release build against the founding page: 10,000 connections, every delivery accounted for
 	$(CARGO) build --release --workspace --locked
 	$(PROGRAMS)/loadtest seed $(ARGS)
+
+.PHONY: compare
+compare: peers ## Measure shopwire beside the peers, 3 rounds, and write docs/benchmarks.md; takes half an hour
+	$(CARGO) build --release --workspace --locked
+	rm -rf target/peers
+	$(PROGRAMS)/loadtest peers --markdown docs/benchmarks.md $(ARGS)
+
+# Every peer does the same job, and so does shopwire: what is compared is comparable.
+.PHONY: peers-check
+peers-check: peers
+	for peer in bun ws socketio axum; do node $(PEERS)/check.mjs $$peer || exit 1; done
+	$(CARGO) build --package shopwire --locked
+	node $(PEERS)/check.mjs shopwire -- $(abspath $(or $(CARGO_TARGET_DIR),target)/debug/shopwire) serve
+
+.PHONY: peers
+peers: $(PEERS)/node_modules/.package-lock.json ## Install and build the servers that shopwire is measured beside
+	cd $(PEERS)/axum && CARGO_TARGET_DIR=target $(CARGO) build --release --locked
+
+$(PEERS)/node_modules/.package-lock.json: $(PEERS)/package-lock.json
+	@command -v npm >/dev/null || { echo "the peers need Node.js with npm: please install it" >&2; exit 1; }
+	npm ci --prefix $(PEERS) --no-audit --no-fund
+	@touch $@
 
 # The WebSocket clients of Node and Python that the tests connect with. Installed once, and again when their list changes.
 .PHONY: interop

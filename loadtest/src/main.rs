@@ -9,6 +9,7 @@
 //! - [`server`]: the server under test, started here or already running
 //! - [`process`], [`priority`]: what the kernel says and is told
 //! - [`report`], [`console`]: how it is told
+//! - [`peers`]: several servers side by side
 
 mod accounting;
 mod cli;
@@ -17,6 +18,7 @@ mod console;
 mod emitter;
 #[cfg(test)]
 mod faulty_server;
+mod peers;
 mod priority;
 mod process;
 mod progress;
@@ -29,7 +31,7 @@ mod server;
 mod tokens;
 mod world;
 
-use std::io;
+use std::io::{self, ErrorKind, StdoutLock};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -74,15 +76,14 @@ fn execute(cli: Cli, words: &[String]) -> Result<bool, String> {
         }
         Command::Compare(files) => {
             let (a, b) = (Report::read(&files.a)?, Report::read(&files.b)?);
-            compare::write(&a, &b, &mut io::stdout().lock())
-                .map_err(|error| format!("cannot print the comparison: {error}"))?;
+            print(|out| compare::write(&a, &b, out))?;
             Ok(true)
         }
         Command::Figures => {
-            text::write_figures(&mut io::stdout().lock())
-                .map_err(|error| format!("cannot print the figures: {error}"))?;
+            print(text::write_figures)?;
             Ok(true)
         }
+        Command::Peers(arguments) => peers::main(arguments),
         command => match scenarios::plan(command)? {
             Some((plan, common)) => run_scenario(&plan, common, words),
             None => Ok(true),
@@ -116,9 +117,18 @@ fn run_scenario(plan: &Plan, common: &Common, words: &[String]) -> Result<bool, 
     if let Some(path) = &common.html {
         html::write(&report, path)?;
     }
-    text::write(&report, &mut io::stdout().lock())
-        .map_err(|error| format!("cannot print the report: {error}"))?;
+    print(|out| text::write(&report, out))?;
     Ok(report.has_passed())
+}
+
+/// Prints what `write` writes. A reader that has seen enough, such as `head`, may go.
+fn print(write: impl FnOnce(&mut StdoutLock<'static>) -> io::Result<()>) -> Result<(), String> {
+    match write(&mut io::stdout().lock()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(format!("cannot write to standard output: {error}"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn open_server(plan: &Plan, common: &Common) -> Result<Server, String> {

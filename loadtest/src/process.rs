@@ -84,6 +84,19 @@ pub fn cpu(pid: u32) -> Result<Cpu, String> {
     Ok(cpu)
 }
 
+/// Time that the cores of this machine have idled so far, added up, where the kernel says.
+pub fn idle() -> Option<Duration> {
+    let text = fs::read_to_string("/proc/stat").ok()?;
+    let fields = text.lines().next()?.strip_prefix("cpu ")?;
+    let mut fields = fields.split_whitespace().skip(3);
+    let mut ticks = || fields.next()?.parse::<u64>().ok();
+    let (idle, waiting) = (ticks()?, ticks()?);
+    let per_second = rustix::param::clock_ticks_per_second() as f64;
+    Some(Duration::from_secs_f64(
+        (idle + waiting) as f64 / per_second,
+    ))
+}
+
 /// Open files of process `pid`.
 ///
 /// # Errors

@@ -288,6 +288,11 @@ impl Client {
             .all(|connection| connection.expected().is_some_and(|next| next >= events))
     }
 
+    /// The event that the connection furthest behind waits for, of those that read.
+    pub fn furthest_behind(&self) -> Option<u32> {
+        self.reading().filter_map(Connection::expected).min()
+    }
+
     /// Connections that are subscribed and read.
     pub fn live(&self) -> usize {
         self.reading()

@@ -8,12 +8,22 @@ use super::figures::{self, Figures};
 /// A bound on a figure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expectation {
+    /// Whose words it puts into a number, if it is somebody's.
+    promise: Option<&'static str>,
     key: String,
     is_upper: bool,
     bound: f64,
 }
 
 impl Expectation {
+    /// The same, told as what it is a measure of.
+    pub fn promised(self, words: &'static str) -> Self {
+        Self {
+            promise: Some(words),
+            ..self
+        }
+    }
+
     /// What a reader is told: whether it holds, and in words.
     pub fn judge(&self, figures: &Figures) -> (bool, String) {
         match figures.get(&self.key) {
@@ -51,6 +61,7 @@ impl FromStr for Expectation {
             .filter(|bound: &f64| bound.is_finite())
             .ok_or_else(|| format!("`{bound}` is no number"))?;
         Ok(Self {
+            promise: None,
             key: key.to_string(),
             is_upper: text.as_bytes()[at] == b'<',
             bound,
@@ -61,7 +72,10 @@ impl FromStr for Expectation {
 impl fmt::Display for Expectation {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.is_upper { '<' } else { '>' };
-        write!(out, "{} {sign} {}", self.key, self.bound)
+        match self.promise {
+            Some(words) => write!(out, "{words}, that is {} {sign} {}", self.key, self.bound),
+            None => write!(out, "{} {sign} {}", self.key, self.bound),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
+use super::machine;
 use crate::process::Memory;
 use crate::run::Measured;
 use crate::run::measure::Window;
@@ -136,6 +137,10 @@ pub const ALL: &[Definition] = &[
     ),
     plain("client-busy", "client CPU, in cores"),
     plain("client-us-per-delivery", "client CPU a delivery"),
+    plain(
+        "foreign-cores",
+        "CPU of other programs, the kernel's threads and the hypervisor, in cores",
+    ),
     lower("rss-empty-mib", "server memory without connections, RSS"),
     lower("rss-full-mib", "the same with all of them"),
     lower("rss-max-mib", "the most it had under load"),
@@ -261,6 +266,11 @@ fn put_cpu(load: &Window, put: &mut Put<'_>) {
     let client = load.client.run.as_secs_f64();
     put("client-busy", Some(client / seconds));
     put("client-us-per-delivery", each(client, received));
+    let foreign = load.idle.zip(load.server).map(|(idle, server)| {
+        let busy = machine::cores() as f64 * seconds - idle.as_secs_f64();
+        (busy - server.run.as_secs_f64() - client).max(0.0) / seconds
+    });
+    put("foreign-cores", foreign);
 }
 
 fn put_latency(measured: &Measured, put: &mut Put<'_>) {

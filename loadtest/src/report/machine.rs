@@ -4,6 +4,8 @@ use std::fs;
 
 use serde::{Deserialize, Serialize};
 
+const CONGESTION_CONTROL: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
+
 /// A machine.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Machine {
@@ -15,6 +17,8 @@ pub struct Machine {
     pub memory_gib: f64,
     /// The kernel's release.
     pub kernel: String,
+    /// TCP's congestion control: it decides a good part of what a send costs.
+    pub congestion_control: String,
 }
 
 impl Machine {
@@ -30,16 +34,22 @@ impl Machine {
             .unwrap_or(0.0);
         Self {
             cpu: field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".into()),
-            // Not what this process may use, which pinning has narrowed.
-            cores: fs::read_to_string("/proc/cpuinfo").map_or(1, |text| {
-                let is_core = |line: &&str| line.starts_with("processor");
-                text.lines().filter(is_core).count().max(1)
-            }),
+            cores: cores(),
             memory_gib: memory_kib / f64::from(1 << 20),
             kernel: rustix::system::uname()
                 .release()
                 .to_string_lossy()
                 .into_owned(),
+            congestion_control: fs::read_to_string(CONGESTION_CONTROL)
+                .map_or_else(|_| "unknown".into(), |text| text.trim().to_string()),
         }
     }
+}
+
+/// The cores of this machine: not only those that this process may use, which pinning narrows.
+pub fn cores() -> usize {
+    fs::read_to_string("/proc/cpuinfo").map_or(1, |text| {
+        let is_core = |line: &&str| line.starts_with("processor");
+        text.lines().filter(is_core).count().max(1)
+    })
 }

@@ -110,6 +110,7 @@ const ROWS: &[(&str, &[(&str, &str)])] = &[
         &[
             ("us a delivery", "client-us-per-delivery"),
             ("cores", "client-busy"),
+            ("cores of other programs", "foreign-cores"),
         ],
     ),
     (

@@ -19,6 +19,8 @@ pub struct Snapshot {
     pub server: Option<Cpu>,
     /// CPU time of this client so far.
     pub client: Cpu,
+    /// Time that the machine's cores have idled so far, where the kernel says.
+    pub idle: Option<Duration>,
     /// Deliveries so far.
     pub received: u64,
     /// Events settled so far.
@@ -37,6 +39,7 @@ impl Snapshot {
             at: Instant::now(),
             server: pid.and_then(|pid| process::cpu(pid).ok()),
             client: process::cpu(std::process::id())?,
+            idle: process::idle(),
             received: client.recorder.received,
             settled,
             reads: client.recorder.reads,
@@ -53,6 +56,8 @@ pub struct Window {
     pub server: Option<Cpu>,
     /// CPU time of this client.
     pub client: Cpu,
+    /// Time that the machine's cores have idled.
+    pub idle: Option<Duration>,
     /// Deliveries.
     pub received: u64,
     /// Events settled.
@@ -68,6 +73,10 @@ impl Window {
             time: to.at.saturating_duration_since(from.at),
             server: to.server.zip(from.server).map(|(to, from)| to - from),
             client: to.client - from.client,
+            idle: to
+                .idle
+                .zip(from.idle)
+                .map(|(to, from)| to.saturating_sub(from)),
             received: to.received - from.received,
             settled: to.settled.saturating_sub(from.settled),
             reads: to.reads - from.reads,

@@ -82,12 +82,17 @@ pub struct Measured {
     pub timeline: Vec<Sample>,
 }
 
+/// A name for a run, eight bytes long, that no other run has.
+fn run_name() -> String {
+    format!("{:08x}", fastrand::u32(..))
+}
+
 /// Runs `plan` against `target`.
 ///
 /// # Errors
 /// Why it could not be run to its end.
 pub fn run(target: &Target, plan: &Plan, console: &Console) -> Result<Measured, String> {
-    let name = format!("{:08x}", fastrand::u32(..));
+    let name = run_name();
     let world = Arc::new(plan.world(&name));
     let progress = Arc::new(Progress::default());
     progress.set_events(match plan.drive {
@@ -271,21 +276,17 @@ impl Session<'_> {
         client.recorder.expect_flood();
         let start = Instant::now();
         let end = self.end_of_load(start);
-        let receivers = match self.plan.load {
-            Load::Own(_) => 1,
-            Load::Shared(_) | Load::Shop(_) => u64::from(self.plan.connections),
-        };
         loop {
             let now = Instant::now();
             if now >= end {
                 break;
             }
-            let delivered = client
-                .recorder
-                .received
-                .checked_div(receivers)
-                .map_or(u32::MAX, |delivered| delivered as u32);
-            let until = delivered.saturating_add(in_flight);
+            let delivered = match self.plan.load {
+                // Each event comes to one connection only.
+                Load::Own(_) => Some(client.recorder.received as u32),
+                Load::Shared(_) | Load::Shop(_) => client.furthest_behind(),
+            };
+            let until = delivered.map_or(u32::MAX, |number| number.saturating_add(in_flight));
             let numbers = emitter.pump(until)?;
             let has_more = emitter.is_flushed() && numbers.end < until;
             client.recorder.sent(numbers, now);

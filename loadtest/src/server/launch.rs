@@ -80,16 +80,8 @@ pub fn command(server: &str) -> (Command, String) {
         }
         "floor" => Command::new(beside_this_program("floor")),
         "axum" => Command::new(peers.join("axum/target/release/axum-peer")),
-        "bun" => {
-            let mut command = Command::new(peers.join("node_modules/.bin/bun"));
-            command.arg(peers.join("bun/server.mjs"));
-            command
-        }
-        script => {
-            let mut command = Command::new("node");
-            command.arg(peers.join(script).join("server.mjs"));
-            command
-        }
+        "bun" => Command::new(peers.join("bun/start.sh")),
+        script => Command::new(peers.join(script).join("server.mjs")),
     };
     (command, format!("build it first: {}", known.build))
 }

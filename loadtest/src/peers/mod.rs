@@ -1,0 +1,149 @@
+//! Several servers side by side: every case is taken with every server by turns, each time with a
+//! fresh server and a fresh client, for some rounds; what is told are medians.
+//!
+//! Each measurement is a run of this program whose report is kept, so that a call that was cut off
+//! goes on where it was, and every figure of the page can be looked up.
+//!
+//! - [`cases`]: what is measured
+//! - [`page`]: what is told
+
+mod cases;
+mod page;
+mod versions;
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::cli::Peers;
+use crate::report::Report;
+use crate::server::launch;
+use cases::{CASES, Case};
+use page::Outcome;
+
+/// CPU of other programs, in cores, over which a measurement is taken again ...
+const FOREIGN_MAX: f64 = 0.1;
+
+/// ... at most so often; the quietest counts.
+const TRIES: u32 = 3;
+
+/// Nice value of client and server, where it is allowed: other work on the machine waits.
+const NICE: &str = "--nice=-15";
+
+/// Measures and tells. `false`: in some run something did not hold.
+///
+/// # Errors
+/// Where there is no such server or case, or a file cannot be written.
+pub fn main(arguments: &Peers) -> Result<bool, String> {
+    for server in &arguments.servers {
+        if launch::known(server).is_none() {
+            let names: Vec<&str> = launch::KNOWN.iter().map(|known| known.name).collect();
+            return Err(format!(
+                "there is no server `{server}`; the servers are {}",
+                names.join(", ")
+            ));
+        }
+    }
+    let cases = chosen(&arguments.cases)?;
+    fs::create_dir_all(&arguments.reports)
+        .map_err(|error| format!("{}: {error}", arguments.reports.display()))?;
+    let rounds = arguments.rounds;
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    for round in 1..=rounds {
+        for case in &cases {
+            for server in arguments.servers.iter().filter(|server| case.suits(server)) {
+                eprintln!("round {round} of {rounds}: {}, {server}", case.title);
+                let report = measure(arguments, case, server, round);
+                if let Err(message) = &report {
+                    eprintln!("  {message}");
+                }
+                outcomes.push(Outcome {
+                    case,
+                    server: server.clone(),
+                    report,
+                });
+            }
+        }
+    }
+    let text = page::write(arguments, &cases, &outcomes);
+    if let Some(path) = &arguments.markdown {
+        fs::write(path, &text).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    crate::print(|out| out.write_all(text.as_bytes()))?;
+    let holds = |outcome: &Outcome| outcome.report.as_ref().is_ok_and(Report::has_passed);
+    Ok(outcomes.iter().all(holds))
+}
+
+fn chosen(letters: &[String]) -> Result<Vec<&'static Case>, String> {
+    let letters: Vec<&str> = letters.iter().map(String::as_str).collect();
+    for letter in &letters {
+        if !CASES.iter().any(|case| case.letter == *letter) {
+            let all: Vec<&str> = CASES.iter().map(|case| case.letter).collect();
+            return Err(format!(
+                "there is no case `{letter}`; the cases are {}",
+                all.join(", ")
+            ));
+        }
+    }
+    let is_chosen = |case: &&Case| letters.is_empty() || letters.contains(&case.letter);
+    Ok(CASES.iter().filter(is_chosen).collect())
+}
+
+/// The report of one measurement: the one that is kept, or a new one.
+fn measure(arguments: &Peers, case: &Case, server: &str, round: u32) -> Result<Report, String> {
+    let folder = &arguments.reports;
+    let kept = folder.join(format!("{}-{server}-{round}.json", case.letter));
+    if kept.exists() {
+        return Report::read(&kept);
+    }
+    let mut quietest: Option<Report> = None;
+    for _ in 0..TRIES {
+        let trial = folder.join("trial.json");
+        let report = run(arguments, case, server, &trial)?;
+        let foreign = |report: &Report| {
+            let cores = report.figures.get("foreign-cores");
+            cores.copied().unwrap_or(0.0)
+        };
+        let is_quiet = foreign(&report) <= FOREIGN_MAX;
+        let is_quieter = |best: &Report| foreign(&report) < foreign(best);
+        if quietest.as_ref().is_none_or(is_quieter) {
+            quietest = Some(report);
+        }
+        if is_quiet {
+            break;
+        }
+        eprintln!("  other programs were busy; once more");
+    }
+    let report = quietest.ok_or("nothing was measured")?;
+    report.write(&kept)?;
+    Ok(report)
+}
+
+/// One run of this program.
+fn run(arguments: &Peers, case: &Case, server: &str, json: &Path) -> Result<Report, String> {
+    let program = std::env::current_exe()
+        .map_err(|error| format!("cannot tell where this program is: {error}"))?;
+    if json.exists() {
+        fs::remove_file(json).map_err(|error| format!("{}: {error}", json.display()))?;
+    }
+    let output = Command::new(program)
+        .args(case.arguments(arguments.seconds))
+        .args(["--server", server, "--workers", "1", "--quiet", NICE])
+        .arg(format!("--pin-server={}", arguments.pin_server))
+        .arg(format!("--pin-client={}", arguments.pin_client))
+        .arg("--json")
+        .arg(json)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("cannot start a run: {error}"))?;
+    if !json.exists() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(said.trim().to_string());
+    }
+    let report = Report::read(json)?;
+    for verdict in report.verdicts.iter().filter(|verdict| !verdict.passed) {
+        eprintln!("  FAIL: {}", verdict.text);
+    }
+    Ok(report)
+}
