@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn both_dialects_are_spoken_and_understood() {
-        let interest = Interest::of_kinds([
+        let interest = Interest::of_kinds(&[
             Kind::OrderCreated,
             Kind::ProductPriceChanged,
             Kind::ProductUpdated,

@@ -77,6 +77,27 @@ impl Namespace {
         Namespace::System,
     ];
 
+    /// The types in it.
+    fn types(self) -> Interest {
+        use Kind::*;
+        match self {
+            Namespace::Orders => {
+                const { Interest::of_kinds(&[OrderCreated, OrderUpdated, OrderStatusChanged]) }
+            }
+            Namespace::Customers => {
+                const { Interest::of_kinds(&[CustomerActivity, CustomerAddedToCart]) }
+            }
+            Namespace::Products => {
+                const { Interest::of_kinds(&[ProductPriceChanged, ProductUpdated]) }
+            }
+            Namespace::Inventory => {
+                const { Interest::of_kinds(&[InventoryUpdated, InventoryLowStock]) }
+            }
+            Namespace::Payments => const { Interest::of_kinds(&[PaymentReceived, PaymentFailed]) },
+            Namespace::System => const { Interest::of_kinds(&[SystemNotification, SystemAlert]) },
+        }
+    }
+
     /// The name in messages.
     pub fn name(self) -> &'static str {
         match self {
@@ -178,17 +199,19 @@ pub struct Interest(u32);
 impl Interest {
     /// All types of these namespaces.
     pub fn of(namespaces: &[Namespace]) -> Self {
-        let kinds = Kind::ALL.into_iter();
-        Self::of_kinds(kinds.filter(|kind| namespaces.contains(&kind.namespace())))
+        let all = |set, namespace: &Namespace| set | namespace.types().0;
+        Self(namespaces.iter().fold(0, all))
     }
 
     /// These types.
-    pub fn of_kinds(kinds: impl IntoIterator<Item = Kind>) -> Self {
-        Self(
-            kinds
-                .into_iter()
-                .fold(0, |set, kind| set | 1 << kind as u32),
-        )
+    pub const fn of_kinds(kinds: &[Kind]) -> Self {
+        let mut set = 0;
+        let mut index = 0;
+        while index < kinds.len() {
+            set |= 1 << kinds[index] as u32;
+            index += 1;
+        }
+        Self(set)
     }
 
     /// Whether `kind` is among them.
@@ -199,22 +222,17 @@ impl Interest {
 
     /// The namespaces that any of them belong to.
     pub fn namespaces(self) -> Vec<Namespace> {
-        let is_touched = |namespace: &Namespace| {
-            Kind::ALL
-                .iter()
-                .any(|&kind| self.has(kind) && kind.namespace() == *namespace)
-        };
+        let is_touched = |namespace: &Namespace| self.0 & namespace.types().0 != 0;
         Namespace::ALL.into_iter().filter(is_touched).collect()
     }
 
     /// The types to name in a subscription so that these namespaces are narrowed to this set; empty
     /// if nothing is narrowed.
     pub fn filter(self) -> Vec<Kind> {
-        let narrowed = |namespace: &Namespace| Interest::of(&[*namespace]).0 & !self.0 != 0;
-        let namespaces: Vec<_> = self.namespaces().into_iter().filter(narrowed).collect();
+        let is_narrowed = |namespace: Namespace| namespace.types().0 & !self.0 != 0;
         Kind::ALL
             .into_iter()
-            .filter(|kind| self.has(*kind) && namespaces.contains(&kind.namespace()))
+            .filter(|kind| self.has(*kind) && is_narrowed(kind.namespace()))
             .collect()
     }
 }
@@ -224,11 +242,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_type_is_in_its_namespace_and_in_no_other() {
+        for kind in Kind::ALL {
+            for namespace in Namespace::ALL {
+                let is_in = namespace.types().has(kind);
+                assert_eq!(is_in, kind.namespace() == namespace, "{kind:?}");
+            }
+        }
+    }
+
+    #[test]
     fn only_what_is_narrowed_is_named() {
         let whole = Interest::of(&[Namespace::Orders, Namespace::Products]);
         assert_eq!(whole.namespaces(), [Namespace::Orders, Namespace::Products]);
         assert!(whole.filter().is_empty());
-        let mixed = Interest::of_kinds([
+        let mixed = Interest::of_kinds(&[
             Kind::OrderCreated,
             Kind::ProductPriceChanged,
             Kind::ProductUpdated,

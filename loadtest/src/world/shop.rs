@@ -119,9 +119,9 @@ impl Shop {
             (Role::Staff, 0 | 1) => Interest::of(&[Namespace::Orders]),
             (Role::Staff, 2) => Interest::of(&[Namespace::Inventory, Namespace::Products]),
             (Role::Customer, 0 | 1) => {
-                Interest::of_kinds([Kind::OrderStatusChanged, Kind::ProductPriceChanged])
+                Interest::of_kinds(&[Kind::OrderStatusChanged, Kind::ProductPriceChanged])
             }
-            (Role::Guest | Role::Public, 0) => Interest::of_kinds([Kind::ProductPriceChanged]),
+            (Role::Guest | Role::Public, 0) => Interest::of_kinds(&[Kind::ProductPriceChanged]),
             _ => all,
         }
     }
