@@ -242,6 +242,20 @@ mod tests {
     }
 
     #[test]
+    fn the_files_that_come_along_are_scenarios() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
+        let mut count = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let words = crate::scenario_file::expand(&entry.unwrap().path(), &[]).unwrap();
+            let words = ["loadtest".to_string()].into_iter().chain(words);
+            let cli = Cli::try_parse_from(words).unwrap();
+            assert!(plan(&cli.command).unwrap().is_some());
+            count += 1;
+        }
+        assert!(count >= 2);
+    }
+
+    #[test]
     fn rates_follow_from_deliveries() {
         let plan = of("fanout --connections 500 --deliveries 1000");
         assert_eq!(plan.drive, Drive::Scheduled(2.0));

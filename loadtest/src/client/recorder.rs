@@ -178,18 +178,6 @@ impl Recorder {
     }
 }
 
-/// Times in a histogram's unit.
-pub trait Microseconds {
-    /// Whole microseconds, at least one.
-    fn microseconds(self) -> u64;
-}
-
-impl Microseconds for Duration {
-    fn microseconds(self) -> u64 {
-        u64::try_from(self.as_micros()).unwrap_or(u64::MAX).max(1)
-    }
-}
-
 /// A histogram of microseconds, three digits, up to ten minutes.
 pub fn histogram() -> Histogram<u64> {
     #[expect(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::recorder::{Microseconds, histogram};
+use super::recorder::histogram;
 
 /// What a new connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +45,7 @@ impl Setup {
             Step::Authenticate => &mut self.authenticate,
             Step::Subscribe => &mut self.subscribe,
         };
-        histogram.saturating_record(waited.microseconds());
+        let waited_us = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+        histogram.saturating_record(waited_us.max(1));
     }
 }

@@ -350,6 +350,23 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
+    fn the_guide_explains_figures_that_there_are() {
+        let guide = include_str!("../../../docs/measuring.md");
+        let (_, table) = guide.split_once("\n| figure |").unwrap_or_default();
+        let cells = table
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+        let keys: Vec<&str> = cells
+            .flat_map(|cell| cell.split('`').step_by(2))
+            .filter(|key| !key.is_empty())
+            .collect();
+        assert!(keys.len() > 10, "{keys:?}");
+        for key in keys {
+            assert!(definition(key).is_some(), "{key}");
+        }
+    }
+
+    #[test]
     fn keys_are_distinct() {
         let keys: BTreeSet<&str> = ALL.iter().map(|definition| definition.key).collect();
         assert_eq!(keys.len(), ALL.len());
