@@ -40,6 +40,8 @@ pub struct Faults {
     pub disordered: u64,
     /// Events that came to a connection which must not see them.
     pub misdirected: u64,
+    /// Events, of those looked at, whose content was not what was sent.
+    pub altered: u64,
 }
 
 impl View<'_> {
@@ -101,6 +103,7 @@ impl Tally {
             repeated: self.repeated.into(),
             disordered: self.disordered.into(),
             misdirected: self.misdirected.into(),
+            altered: 0,
         }
     }
 
@@ -148,6 +151,7 @@ impl std::ops::AddAssign for Faults {
         self.repeated += other.repeated;
         self.disordered += other.disordered;
         self.misdirected += other.misdirected;
+        self.altered += other.altered;
     }
 }
 

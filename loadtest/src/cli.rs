@@ -154,14 +154,14 @@ pub struct Fanout {
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub connections: u32,
     /// Events a second; if left out, so many that --deliveries are reached
-    #[arg(long, value_name = "EVENTS_PER_S", value_parser = positive)]
+    #[arg(long, value_name = "EVENTS_PER_S", value_parser = positive, overrides_with = "deliveries")]
     pub rate: Option<f64>,
     /// Deliveries a second over all connections
-    #[arg(long, value_name = "PER_S", default_value = "50000", value_parser = positive, conflicts_with = "rate")]
+    #[arg(long, value_name = "PER_S", default_value = "50000", value_parser = positive, overrides_with = "rate")]
     pub deliveries: f64,
     /// Bytes of an event's text frame, about
-    #[arg(long, value_name = "BYTES", default_value_t = 250)]
-    pub size: usize,
+    #[arg(long, value_name = "BYTES", default_value_t = 250, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    pub size: u32,
     #[command(flatten)]
     pub timing: Timing,
     #[command(flatten)]
@@ -178,8 +178,8 @@ pub struct Flood {
     #[arg(long, value_name = "EVENTS", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=30_000))]
     pub in_flight: u32,
     /// Bytes of an event's text frame, about
-    #[arg(long, value_name = "BYTES", default_value_t = 250)]
-    pub size: usize,
+    #[arg(long, value_name = "BYTES", default_value_t = 250, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    pub size: u32,
     #[command(flatten)]
     pub timing: Timing,
     #[command(flatten)]
@@ -202,8 +202,8 @@ pub struct Unicast {
     #[arg(long, value_name = "EVENTS", default_value_t = 512, requires = "flood", value_parser = clap::value_parser!(u32).range(1..=30_000))]
     pub in_flight: u32,
     /// Bytes of an event's text frame, about
-    #[arg(long, value_name = "BYTES", default_value_t = 250)]
-    pub size: usize,
+    #[arg(long, value_name = "BYTES", default_value_t = 250, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    pub size: u32,
     #[command(flatten)]
     pub timing: Timing,
     #[command(flatten)]
@@ -264,8 +264,8 @@ pub struct Slow {
     #[arg(long, value_name = "EVENTS_PER_S", default_value = "50", value_parser = positive)]
     pub rate: f64,
     /// Bytes of an event's text frame, about: large enough that stalled readers fill up in time
-    #[arg(long, value_name = "BYTES", default_value_t = 8192)]
-    pub size: usize,
+    #[arg(long, value_name = "BYTES", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    pub size: u32,
     #[command(flatten)]
     pub timing: Timing,
     #[command(flatten)]
@@ -284,8 +284,8 @@ pub struct Soak {
     /// Connections a second that leave and come again
     #[arg(long, value_name = "PER_S", default_value = "10", value_parser = not_negative)]
     pub replaced: f64,
-    /// Time measured, in seconds
-    #[arg(long, default_value = "3600", value_parser = positive)]
+    /// Time measured, in seconds; a minute at least, so that growth can be told from noise
+    #[arg(long, default_value = "3600", value_parser = a_minute)]
     pub seconds: f64,
     #[command(flatten)]
     pub common: Common,
@@ -365,17 +365,29 @@ pub struct Peers {
     pub markdown: Option<PathBuf>,
 }
 
+/// The largest number taken: a hundred days in seconds, and more than any rate.
+const NUMBER_MAX: f64 = 1e7;
+
 fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
-        _ => Err("a number greater than 0 is needed".into()),
+        Ok(number) if number > 0.0 && number <= NUMBER_MAX => Ok(number),
+        _ => Err(format!(
+            "a number greater than 0 and at most {NUMBER_MAX} is needed"
+        )),
+    }
+}
+
+fn a_minute(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if (60.0..=NUMBER_MAX).contains(&number) => Ok(number),
+        _ => Err(format!("a number from 60 to {NUMBER_MAX} is needed")),
     }
 }
 
 fn not_negative(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Ok(number) if number.is_finite() && number >= 0.0 => Ok(number),
-        _ => Err("a number not below 0 is needed".into()),
+        Ok(number) if (0.0..=NUMBER_MAX).contains(&number) => Ok(number),
+        _ => Err(format!("a number from 0 to {NUMBER_MAX} is needed")),
     }
 }
 

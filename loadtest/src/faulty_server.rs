@@ -33,6 +33,8 @@ enum Fault {
     Swap,
     /// One byte of the number differs: an event that this connection is never sent.
     Corrupt,
+    /// The number is right, but not the rest.
+    Alter,
     Close,
     Refuse,
     Delay(Duration),
@@ -209,6 +211,10 @@ fn wrong_frames(
                 let digits = number_at(lines[at]);
                 wrong[at][digits] = b'4';
             }
+            Fault::Alter => {
+                let text = String::from_utf8(wrong[at].clone()).unwrap();
+                wrong[at] = text.replace("129.95", "129.96").into_bytes();
+            }
             Fault::Delay(delay) => thread::sleep(delay),
         }
     }
@@ -309,6 +315,19 @@ fn a_connection_that_is_closed_fails_and_so_does_what_it_missed() {
         "{endings:?}"
     );
     assert!(measured.faults.lost > 0);
+}
+
+#[test]
+fn an_event_that_says_something_else_fails() {
+    let plan = scheduled(3, 100.0, 0.2);
+    // One of those whose content is looked at.
+    let place = Place {
+        event: 0,
+        connection: 0,
+    };
+    let (measured, report) = outcome(&plan, Fault::Alter, place);
+    assert_eq!(measured.faults.altered, 1);
+    assert!(!report.has_passed());
 }
 
 #[test]

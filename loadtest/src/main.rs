@@ -7,7 +7,7 @@
 //! - [`client`], [`accounting`]: the receiving side
 //! - [`emitter`], [`schedule`], [`progress`]: the sending side
 //! - [`server`]: the server under test, started here or already running
-//! - [`process`], [`priority`]: what the kernel says and is told
+//! - [`process`], [`priority`], [`interrupt`]: what the kernel says and is told
 //! - [`report`], [`console`]: how it is told
 //! - [`peers`]: several servers side by side
 
@@ -18,6 +18,7 @@ mod console;
 mod emitter;
 #[cfg(test)]
 mod faulty_server;
+mod interrupt;
 mod peers;
 mod priority;
 mod process;
@@ -31,6 +32,7 @@ mod server;
 mod tokens;
 mod world;
 
+use std::fs::File;
 use std::io::{self, ErrorKind, StdoutLock};
 use std::process::ExitCode;
 
@@ -93,6 +95,11 @@ fn execute(cli: Cli, words: &[String]) -> Result<bool, String> {
 
 fn run_scenario(plan: &Plan, common: &Common, words: &[String]) -> Result<bool, String> {
     process::raise_file_limit(u64::from(plan.connections) + FILES_BESIDE)?;
+    // What a run of hours has seen must not be lost for a folder that is not there.
+    for path in common.json.iter().chain(&common.html) {
+        File::create(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    interrupt::watch()?;
     if let Some(nice) = common.nice
         && !priority::be_nice(nice)
     {
@@ -111,13 +118,13 @@ fn run_scenario(plan: &Plan, common: &Common, words: &[String]) -> Result<bool, 
     })?;
     let command = words.join(" ");
     let report = Report::new(&server.name, command, plan, &measured);
+    print(|out| text::write(&report, out))?;
     if let Some(path) = &common.json {
         report.write(path)?;
     }
     if let Some(path) = &common.html {
         html::write(&report, path)?;
     }
-    print(|out| text::write(&report, out))?;
     Ok(report.has_passed())
 }
 

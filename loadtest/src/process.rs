@@ -114,8 +114,10 @@ fn run_time(pid: u32) -> Option<Duration> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
     let mut sum = 0;
     for task in tasks {
-        let text = fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
-        sum += text.split_whitespace().next()?.parse::<u64>().ok()?;
+        // A thread that has just ended is gone from here.
+        if let Ok(text) = fs::read_to_string(task.ok()?.path().join("schedstat")) {
+            sum += text.split_whitespace().next()?.parse::<u64>().ok()?;
+        }
     }
     Some(Duration::from_nanos(sum))
 }

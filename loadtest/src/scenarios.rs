@@ -26,6 +26,9 @@ const SOAK_GROWTH: &str = "memory-growth<1.15";
 /// A soak may end with fewer than so many files more than it began with: connections on their way.
 const SOAK_FILES: &str = "open-files-growth<50";
 
+/// What stalled readers may do to the others' 99th percentile; half of it is the machine's noise.
+const SLOW_RATIO: &str = "stall-p99-ratio<1.5";
+
 /// Events from which the average audience is told.
 const SAMPLED: u32 = 200;
 
@@ -109,7 +112,8 @@ fn idle(arguments: &Idle) -> Plan {
 }
 
 fn slow(arguments: &Slow) -> Plan {
-    let plan = base("slow", arguments.connections, &arguments.common);
+    let mut plan = base("slow", arguments.connections, &arguments.common);
+    plan.expectations.extend(expect(&[SLOW_RATIO]));
     Plan {
         load: Load::Shared(arguments.size),
         drive: Drive::Scheduled(arguments.rate),
@@ -269,6 +273,10 @@ mod tests {
 
     #[test]
     fn a_flag_said_twice_counts_the_second_time() {
+        let plan = of("fanout --connections 10 --rate 1 --deliveries 50");
+        assert_eq!(plan.drive, Drive::Scheduled(5.0));
+        let plan = of("fanout --connections 10 --deliveries 50 --rate 1");
+        assert_eq!(plan.drive, Drive::Scheduled(1.0));
         assert_eq!(of("fanout --connections 5 --connections 6").connections, 6);
     }
 
@@ -279,7 +287,8 @@ mod tests {
             "fanout --seconds -1",
             "fanout --seconds inf",
             "fanout --connections 0",
-            "fanout --rate 1 --deliveries 1",
+            "fanout --grace 1e300",
+            "soak --seconds 2",
             "fanout --attach ws://127.0.0.1:1/api/ws",
             "fanout --socket a",
             "fanout --expect speed<1",

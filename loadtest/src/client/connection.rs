@@ -29,6 +29,9 @@ const HEAD_MAX: usize = 16 * 1024;
 /// Reads in one turn, before the other connections get theirs.
 const READS_MAX: u32 = 4;
 
+/// Of so many deliveries the content of one is looked at.
+const CONTENT_SAMPLED: u32 = 1009;
+
 /// Status code 1000, a normal closure.
 const CLOSE_NORMAL: [u8; 2] = 1000u16.to_be_bytes();
 
@@ -46,6 +49,8 @@ pub struct Connection {
     tally: Option<Tally>,
     /// Events that came after the server had confirmed that none will.
     misdirected: u64,
+    /// Events, of those looked at, whose content was not what was sent.
+    altered: u64,
     /// The answer to the handshake while it is cut off.
     head: Vec<u8>,
     scanner: Scanner,
@@ -109,6 +114,7 @@ impl Connection {
             token,
             tally: None,
             misdirected: 0,
+            altered: 0,
             head: Vec::new(),
             scanner: Scanner::default(),
             outgoing: request.into_bytes(),
@@ -137,6 +143,7 @@ impl Connection {
             .as_ref()
             .map_or(Faults::default(), |tally| tally.faults(until, view));
         faults.misdirected += self.misdirected;
+        faults.altered = self.altered;
         faults
     }
 
@@ -270,7 +277,8 @@ impl Connection {
                 Ok(())
             }
             frames::CLOSE => Err(describe_close(payload)),
-            _ => Ok(()),
+            frames::PONG => Ok(()),
+            other => Err(format!("the server sent a frame of opcode {other}")),
         });
         self.scanner = scanner;
         outcome
@@ -281,10 +289,20 @@ impl Connection {
         match common.recorder.number_in(payload) {
             Some(number) => {
                 self.take_event(number, common);
+                self.altered += u64::from(self.is_altered(number, payload, common));
                 Ok(())
             }
             None => self.take_answer(payload, common),
         }
+    }
+
+    /// Whether an event's content is not what was sent. Looked at now and then: it means to parse.
+    #[inline]
+    fn is_altered(&self, number: u32, payload: &[u8], common: &Common<'_>) -> bool {
+        let is_sampled = number
+            .wrapping_add(self.member.session)
+            .is_multiple_of(CONTENT_SAMPLED);
+        is_sampled && !common.world.is_content(number, payload)
     }
 
     #[inline]

@@ -25,6 +25,7 @@ use mio::event::Source;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::accounting::Faults;
+use crate::interrupt;
 use crate::progress::Progress;
 use crate::server::Target;
 use crate::tokens::Mint;
@@ -66,6 +67,8 @@ pub struct Client {
     slots: Vec<Slot>,
     /// Slots with more to read than their last turn took.
     unfinished: Vec<usize>,
+    /// Slots whose connections were made not to read.
+    stalled: Vec<usize>,
     /// Connections opened so far, those that have left included.
     opened: u32,
     /// Faults of connections that have left.
@@ -76,6 +79,8 @@ pub struct Client {
 struct Slot {
     connection: Connection,
     state: State,
+    /// Whether it came in the place of one that had left.
+    is_rejoining: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +118,7 @@ impl Client {
             events: Events::with_capacity(EVENTS),
             slots: Vec::new(),
             unfinished: Vec::new(),
+            stalled: Vec::new(),
             opened: 0,
             faults_of_left: Faults::default(),
             scratch: vec![0; SCRATCH],
@@ -140,6 +146,7 @@ impl Client {
                 self.slots.push(Slot {
                     connection,
                     state: State::Open,
+                    is_rejoining: false,
                 });
             }
             let before = live;
@@ -178,6 +185,7 @@ impl Client {
     /// # Errors
     /// Where the poll fails or a connection cannot come again.
     pub fn turn(&mut self, timeout: Duration) -> Result<usize, String> {
+        interrupt::check()?;
         let timeout = if self.unfinished.is_empty() {
             timeout
         } else {
@@ -226,6 +234,7 @@ impl Client {
                 Ok(Turn::Unfinished) => self.unfinished.push(index),
                 Ok(Turn::BecameLive) => {
                     live += 1;
+                    self.rejoined += u32::from(slot.is_rejoining);
                     self.unfinished.push(index);
                 }
                 Ok(Turn::Gone) => left.push(index),
@@ -243,26 +252,26 @@ impl Client {
 
     /// Lets a connection leave and come again, as a page that is left for another one. `draw`
     /// chooses; if the one it meets is on its way already, nothing happens.
-    ///
-    /// # Errors
-    /// Where writing to it fails.
-    pub fn replace_one(&mut self, draw: u32) -> Result<(), String> {
+    pub fn replace_one(&mut self, draw: u32) {
         let Some(index) = draw.checked_rem(self.slots.len() as u32) else {
-            return Ok(());
+            return;
         };
         let slot = &mut self.slots[index as usize];
         if slot.state == State::Open && slot.connection.is_live() {
             slot.state = State::Leaving(self.progress.settled());
-            slot.connection.leave(self.dialect)?;
+            if let Err(reason) = slot.connection.leave(self.dialect) {
+                slot.state = State::Ended;
+                *self.ended.entry(reason).or_default() += 1;
+            }
         }
-        Ok(())
     }
 
     /// From now on every `nth` connection does not read.
     pub fn stall(&mut self, nth: usize) {
-        for slot in self.slots.iter_mut().step_by(nth.max(1)) {
+        for (index, slot) in self.slots.iter_mut().enumerate().step_by(nth.max(1)) {
             if slot.state == State::Open {
                 slot.state = State::Stalled;
+                self.stalled.push(index);
             }
         }
     }
@@ -270,22 +279,46 @@ impl Client {
     /// The stalled ones read again what there is, and end as the server has ended them. Returns how
     /// many there were. From now on [`faults`](Self::faults) has what they missed in it.
     pub fn wake_stalled(&mut self) -> usize {
-        let mut count = 0;
-        for (index, slot) in self.slots.iter_mut().enumerate() {
-            if slot.state == State::Stalled {
-                slot.state = State::Open;
-                self.unfinished.push(index);
-                count += 1;
-            }
+        for &index in &self.stalled {
+            self.slots[index].state = State::Open;
+            self.unfinished.push(index);
         }
-        count
+        self.stalled.len()
     }
 
-    /// Whether every event has come to every connection that reads and is still there.
+    /// The faults of those that were stalled and that the server has not ended: they must have got
+    /// everything after all.
+    pub fn faults_of_woken(&self) -> Faults {
+        let events = self.progress.events();
+        let slots = self.stalled.iter().map(|&index| &self.slots[index]);
+        let mut sum = Faults::default();
+        for slot in slots.filter(|slot| slot.state == State::Open) {
+            sum += slot.connection.faults(events, &self.world, events);
+        }
+        sum
+    }
+
+    /// Counts as ended what was left hanging: connections that came and were never subscribed, and
+    /// those that asked to leave and were never let go.
+    pub fn give_up_on_hanging(&mut self) {
+        for slot in &mut self.slots {
+            let reason = match slot.state {
+                State::Open if !slot.connection.is_live() => "was not subscribed until the end",
+                State::Leaving(_) => "asked to leave and was not let go until the end",
+                _ => continue,
+            };
+            *self.ended.entry(reason.into()).or_default() += 1;
+        }
+    }
+
+    /// Whether every event has come to every connection that reads and is still there, and none is
+    /// on its way in or out.
     pub fn has_everything(&self) -> bool {
         let events = self.progress.events();
-        self.reading()
-            .all(|connection| connection.expected().is_some_and(|next| next >= events))
+        self.reading().all(|connection| {
+            let has_all = connection.expected().is_some_and(|next| next >= events);
+            has_all && connection.is_live()
+        })
     }
 
     /// The event that the connection furthest behind waits for, of those that read.
@@ -345,10 +378,10 @@ impl Client {
             let events = self.progress.events();
             self.faults_of_left += slot.connection.faults(until, &self.world, events);
         }
-        self.rejoined += 1;
         *slot = Slot {
             connection,
             state: State::Open,
+            is_rejoining: true,
         };
         Ok(())
     }

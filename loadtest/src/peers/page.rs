@@ -112,6 +112,13 @@ fn put_conditions(arguments: &Peers, page: &mut String) -> std::fmt::Result {
     writeln!(page, "- {}.", versions::all().join(", "))?;
     writeln!(
         page,
+        "- `loadtest peers --rounds {} --seconds {} --servers {}`, as root.",
+        arguments.rounds,
+        arguments.seconds,
+        arguments.servers.join(",")
+    )?;
+    writeln!(
+        page,
         "- The server, with one worker, on core {}, the client on core {}; a fresh server and client for each measurement, 1 s of\n  \
          warming up, {} s measured, {} rounds with the servers by turns. Figures are medians, in brackets the least and the most.",
         arguments.pin_server, arguments.pin_client, arguments.seconds, arguments.rounds
@@ -121,7 +128,7 @@ fn put_conditions(arguments: &Peers, page: &mut String) -> std::fmt::Result {
         "- CPU is the scheduler's run time of all the server's threads. On loopback a `send` also runs the receiver's TCP input\n  \
          and wakes the client, so a server with a real network card pays less. Latency counts from the intended time of sending.\n\
          - Two rounds of the same program differ by 10 to 20 % on a shared machine: read no smaller difference out of medians. The\n  \
-         ratio of the best rounds is steadier, to about 3 %.\n\
+         ratio of the best rounds is steadier, to about 3 %. A ratio to the floor below 1 is such noise: nothing costs less.\n\
          - The peers leave out checks that shopwire makes: see [their page](../loadtest/peers/README.md).\n"
     )?;
     writeln!(page, "| server | |\n|---|---|")?;
@@ -232,7 +239,7 @@ fn put_case(
 /// What did not hold, and what was doubtful.
 fn put_failures(outcomes: &[Outcome<'_>], page: &mut String) -> std::fmt::Result {
     writeln!(page, "## Faults and doubts\n")?;
-    let mut count = 0;
+    let mut faulty = 0;
     for outcome in outcomes {
         let lines: Vec<String> = match &outcome.report {
             Err(message) => vec![message.lines().next().unwrap_or_default().to_string()],
@@ -241,8 +248,8 @@ fn put_failures(outcomes: &[Outcome<'_>], page: &mut String) -> std::fmt::Result
                 failed.map(|verdict| verdict.text.clone()).collect()
             }
         };
+        faulty += u32::from(!lines.is_empty());
         for line in lines {
-            count += 1;
             writeln!(
                 page,
                 "- {}, {}: {line}",
@@ -265,7 +272,7 @@ fn put_failures(outcomes: &[Outcome<'_>], page: &mut String) -> std::fmt::Result
         .count();
     writeln!(
         page,
-        "- {} measurements, {count} with a fault: a delivery lost, repeated, out of order or to the wrong connection, an event refused, a\n  \
+        "- {} measurements, {faulty} with a fault: a delivery lost, repeated, out of order or to the wrong connection, an event refused, a\n  \
          connection ended. Other programs used more than {} of a core in {busy} of them, also when they were taken again.\n\
          - Where `client-busy` is near 1 the client was the limit: compare the CPU there, not the speed.",
         outcomes.len(),

@@ -9,7 +9,7 @@ pub fn all() -> Vec<String> {
     let peers = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/peers"));
     let mut versions = vec![format!("shopwire {}", env!("CARGO_PKG_VERSION"))];
     versions.extend(
-        said_by("git", &["rev-parse", "--short", "HEAD"]).map(|id| format!("at commit {id}")),
+        said_by("git", &["describe", "--always", "--dirty"]).map(|id| format!("at commit {id}")),
     );
     versions.extend(said_by("rustc", &["--version"]));
     versions.extend(said_by("node", &["--version"]).map(|version| format!("Node {version}")));

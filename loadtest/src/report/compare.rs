@@ -27,6 +27,11 @@ pub fn write(a: &Report, b: &Report, out: &mut impl Write) -> io::Result<()> {
             report.command
         )?;
     }
+    for (name, report) in [("A", a), ("B", b)] {
+        for verdict in report.verdicts.iter().filter(|verdict| !verdict.passed) {
+            writeln!(out, "note: {name} failed: {}", verdict.text)?;
+        }
+    }
     if a.scenario != b.scenario {
         writeln!(out, "note: these are different scenarios")?;
     }

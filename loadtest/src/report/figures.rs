@@ -92,7 +92,7 @@ pub const ALL: &[Definition] = &[
     lower("refused", "events the server refused"),
     lower(
         "send-delay-max-ms",
-        "the furthest that sending fell behind its schedule",
+        "the furthest that sending fell behind its schedule, also where the server held it back",
     ),
     plain(
         "held-back",
@@ -100,12 +100,19 @@ pub const ALL: &[Definition] = &[
     ),
     plain("deliveries", "deliveries"),
     higher("deliveries-per-s", "deliveries a second while measured"),
-    lower("lost", "deliveries that never came"),
+    lower(
+        "lost",
+        "deliveries that did not come within the time of grace",
+    ),
     lower("repeated", "deliveries that came again"),
     lower("disordered", "deliveries that came after a later one"),
     lower(
         "misdirected",
         "deliveries to connections that must not see them",
+    ),
+    lower(
+        "altered",
+        "deliveries, of one in 1,009 looked at, whose content was not what was sent",
     ),
     plain("other-frames", "text frames that are no event of the run"),
     plain(
@@ -221,9 +228,9 @@ fn put_connections(plan: &Plan, measured: &Measured, put: &mut Put<'_>) {
         put("rejoined", Some(f64::from(measured.rejoined)));
     }
     put("ended", Some(f64::from(sum(&measured.ended))));
-    if let Some((count, endings)) = &measured.stalled {
-        put("stalled", Some(*count as f64));
-        put("stalled-ended", Some(f64::from(sum(endings))));
+    if let Some(stalled) = &measured.stalled {
+        put("stalled", Some(stalled.count as f64));
+        put("stalled-ended", Some(f64::from(sum(&stalled.ended))));
     }
 }
 
@@ -239,6 +246,7 @@ fn put_events(measured: &Measured, put: &mut Put<'_>) {
     put("repeated", Some(faults.repeated as f64));
     put("disordered", Some(faults.disordered as f64));
     put("misdirected", Some(faults.misdirected as f64));
+    put("altered", Some(faults.altered as f64));
     put("other-frames", Some(measured.other as f64));
 }
 

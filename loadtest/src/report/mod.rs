@@ -17,6 +17,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::accounting::Faults;
 use crate::run::Measured;
 use crate::run::measure::Sample;
 use crate::run::plan::{Drive, Plan};
@@ -28,6 +29,9 @@ const CLIENT_BUSY: f64 = 0.9;
 
 /// Delay of sending, in milliseconds, from which on latencies are the client's fault too.
 const SEND_DELAY_MS: f64 = 5.0;
+
+/// CPU of other programs, in cores, that disturbs a measurement.
+const FOREIGN_CORES: f64 = 0.3;
 
 /// The version of the JSON form.
 const FORMAT: u32 = 1;
@@ -145,8 +149,17 @@ fn verdicts(plan: &Plan, measured: &Measured, figures: &Figures) -> Vec<Verdict>
         judge(
             faults.is_clean(),
             format!(
-                "every delivery comes, once, in order, and to nobody else: {} lost, {} repeated, {} disordered, {} misdirected",
-                faults.lost, faults.repeated, faults.disordered, faults.misdirected
+                "every delivery comes, once, in order, as it was sent, and to nobody else: {}",
+                describe(faults)
+            ),
+        );
+    }
+    if let Some(stalled) = &measured.stalled {
+        judge(
+            stalled.faults.is_clean(),
+            format!(
+                "who stalled is ended or gets everything: of the others {}",
+                describe(stalled.faults)
             ),
         );
     }
@@ -169,6 +182,19 @@ fn verdicts(plan: &Plan, measured: &Measured, figures: &Figures) -> Vec<Verdict>
     verdicts
 }
 
+fn describe(faults: Faults) -> String {
+    let Faults {
+        lost,
+        repeated,
+        disordered,
+        misdirected,
+        altered,
+    } = faults;
+    format!(
+        "{lost} lost, {repeated} repeated, {disordered} disordered, {misdirected} misdirected, {altered} altered"
+    )
+}
+
 fn warnings(measured: &Measured, figures: &Figures) -> Vec<String> {
     let mut warnings = Vec::new();
     let figure = |key: &str| figures.get(key).copied().unwrap_or(0.0);
@@ -180,15 +206,27 @@ fn warnings(measured: &Measured, figures: &Figures) -> Vec<String> {
     }
     if figure("send-delay-max-ms") > SEND_DELAY_MS {
         warnings.push(format!(
-            "sending fell behind its schedule by up to {:.1} ms; the latencies have this in them",
-            figure("send-delay-max-ms")
+            "sending fell behind its schedule by up to {:.1} ms{}; the latencies have this in them",
+            figure("send-delay-max-ms"),
+            if measured.sent.held_back > 0 {
+                ", where the server took no more lines"
+            } else {
+                ""
+            }
+        ));
+    }
+    if figure("foreign-cores") > FOREIGN_CORES {
+        warnings.push(format!(
+            "other programs used {:.2} cores meanwhile: measure again",
+            figure("foreign-cores")
         ));
     }
     if measured.opening.server.is_none() {
         warnings.push("the server's process is not known: its CPU and memory are missing".into());
     }
-    if let Some((_, endings)) = &measured.stalled {
-        let each = endings
+    if let Some(stalled) = &measured.stalled {
+        let each = stalled
+            .ended
             .iter()
             .map(|(reason, count)| format!("stalled readers, {count}: {reason}"));
         warnings.extend(each);

@@ -67,6 +67,7 @@ const ROWS: &[(&str, &[(&str, &str)])] = &[
             ("repeated", "repeated"),
             ("disordered", "disordered"),
             ("misdirected", "misdirected"),
+            ("altered", "altered"),
         ],
     ),
     (

@@ -59,7 +59,7 @@ pub struct Measured {
     /// Connections that left and came again.
     pub rejoined: u32,
     /// Connections that were made not to read, and how they ended.
-    pub stalled: Option<(usize, BTreeMap<String, u32>)>,
+    pub stalled: Option<Stalled>,
     /// From the intended time of sending to that of reading, in microseconds.
     pub latency: Histogram<u64>,
     /// The same before the scenario's disturbance.
@@ -80,6 +80,17 @@ pub struct Measured {
     pub kernel_tcp: Option<u64>,
     /// How the figures went over time.
     pub timeline: Vec<Sample>,
+}
+
+/// What became of the connections that were made not to read.
+#[derive(Debug)]
+pub struct Stalled {
+    /// How many they were.
+    pub count: usize,
+    /// Those that the server has ended, by reason.
+    pub ended: BTreeMap<String, u32>,
+    /// The faults of the others, once they had read what waited for them.
+    pub faults: Faults,
 }
 
 /// A name for a run, eight bytes long, that no other run has.
@@ -137,6 +148,7 @@ pub fn run(target: &Target, plan: &Plan, console: &Console) -> Result<Measured, 
             session.flood(&mut client, emitter, in_flight)?
         }
     };
+    client.give_up_on_hanging();
     // What those that did not read find when they are woken is no delivery in time.
     let ended = std::mem::take(&mut client.ended);
     let faults = client.faults();
@@ -167,7 +179,11 @@ pub fn run(target: &Target, plan: &Plan, console: &Console) -> Result<Measured, 
         rejoined: client.rejoined,
         stalled,
         memory_empty,
-        memory_full,
+        // Idle connections are measured when they have been idle.
+        memory_full: match (plan.drive, &to) {
+            (Drive::Hold, Some(to)) => to.memory,
+            _ => memory_full,
+        },
         memory_early: early.and_then(|early| early.memory),
         memory_end: to.as_ref().and_then(|to| to.memory),
         rss_max: timeline.rss_max,
@@ -249,7 +265,7 @@ impl Session<'_> {
             let to_replace = (passed.as_secs_f64() * plan.replaced_per_s) as u32;
             while now < end && replaced < to_replace {
                 replaced += 1;
-                client.replace_one(fastrand::u32(..))?;
+                client.replace_one(fastrand::u32(..));
             }
             self.turn(client, schedule.start(), self.progress.settled(), WAIT_MAX)?;
             if now < end {
@@ -286,7 +302,10 @@ impl Session<'_> {
                 Load::Own(_) => Some(client.recorder.received as u32),
                 Load::Shared(_) | Load::Shop(_) => client.furthest_behind(),
             };
-            let until = delivered.map_or(u32::MAX, |number| number.saturating_add(in_flight));
+            // Where nobody listens, an event is under way until it is settled.
+            let until = delivered
+                .unwrap_or(emitter.sent().settled)
+                .saturating_add(in_flight);
             let numbers = emitter.pump(until)?;
             let has_more = emitter.is_flushed() && numbers.end < until;
             client.recorder.sent(numbers, now);
@@ -316,16 +335,20 @@ impl Session<'_> {
         emitter.finish()
     }
 
-    /// Lets those that did not read see how they were ended. Returns how many they were, and the
-    /// endings.
-    fn wake(&self, client: &mut Client) -> Result<(usize, BTreeMap<String, u32>), String> {
+    /// Lets those that did not read see how they were ended, or read what waits for them.
+    fn wake(&self, client: &mut Client) -> Result<Stalled, String> {
         let count = client.wake_stalled();
         let deadline = Instant::now() + WAKE_TIME;
         let all_ended = |client: &Client| client.ended.values().sum::<u32>() as usize == count;
-        while Instant::now() < deadline && !all_ended(client) {
+        let is_over = |client: &Client| all_ended(client) || client.has_everything();
+        while Instant::now() < deadline && !is_over(client) {
             client.turn(WAIT_MAX)?;
         }
-        Ok((count, std::mem::take(&mut client.ended)))
+        Ok(Stalled {
+            count,
+            ended: std::mem::take(&mut client.ended),
+            faults: client.faults_of_woken(),
+        })
     }
 
     fn end_of_load(&self, start: Instant) -> Instant {

@@ -38,9 +38,9 @@ pub struct Plan {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Load {
     /// Orders that every connection sees; bytes of their frames.
-    Shared(usize),
+    Shared(u32),
     /// Orders that one connection each sees; bytes of their frames.
-    Own(usize),
+    Own(u32),
     /// A shop's events.
     Shop(Kinds),
 }
@@ -60,8 +60,8 @@ impl Plan {
     /// The world of this plan in a run of this name.
     pub fn world(&self, run: &str) -> World {
         match self.load {
-            Load::Shared(size) => World::Shared(Orders::new(run, self.connections, size)),
-            Load::Own(size) => World::Own(Orders::new(run, self.connections, size)),
+            Load::Shared(size) => World::Shared(Orders::new(run, self.connections, size as usize)),
+            Load::Own(size) => World::Own(Orders::new(run, self.connections, size as usize)),
             Load::Shop(kinds) => World::Shop(Shop::new(run, self.connections, kinds)),
         }
     }

@@ -13,6 +13,8 @@ pub mod orders;
 pub mod roles;
 pub mod shop;
 
+use serde_json::Value;
+
 use orders::Orders;
 use roles::{Interest, Namespace, Role};
 use shop::Shop;
@@ -80,6 +82,25 @@ impl World {
             World::Shared(orders) | World::Own(orders) => orders.put_line(number, out),
             World::Shop(shop) => shop.put_line(number, out),
         }
+    }
+
+    /// Whether a received frame's type and data are those of event `number`, as JSON.
+    pub fn is_content(&self, number: u32, payload: &[u8]) -> bool {
+        let mut line = Vec::new();
+        self.put_line(number, &mut line);
+        // Socket.IO wraps the object in an array.
+        let start = payload.iter().position(|&byte| byte == b'{');
+        let end = payload.iter().rposition(|&byte| byte == b'}');
+        let (Some(start), Some(end)) = (start, end) else {
+            return false;
+        };
+        let received: Result<Value, _> = serde_json::from_slice(&payload[start..=end]);
+        let sent: Result<Value, _> = serde_json::from_slice(&line);
+        received.is_ok_and(|received| {
+            sent.is_ok_and(|sent| {
+                received["type"] == sent["type"] && received["data"] == sent["data"]
+            })
+        })
     }
 
     /// Whether `member` must receive event `number` while it is subscribed.
