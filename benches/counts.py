@@ -21,7 +21,7 @@ UPDATE = "make bench-baseline"
 
 HEADER = f"""\
 # Instructions that each case of the hot path executes: what `make bench-check` holds the code against.
-# Written by `{UPDATE}`, which counts anew with Callgrind: the release build's code, one warm run of each case.
+# Written by `{UPDATE}`, which counts anew with Callgrind: the release build's optimization, as one unit, one warm run of each case.
 # A count does not depend on the machine's speed or load, but on the compiler, and a little on the C library.
 """
 

@@ -174,9 +174,10 @@ pub struct Flood {
     /// Connections that subscribe to orders; 0 = nobody listens
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     pub connections: u32,
-    /// Events that are sent before the first of them has come everywhere
-    #[arg(long, value_name = "EVENTS", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=30_000))]
-    pub in_flight: u32,
+    /// Events that are sent before the first of them has come everywhere, or is settled where nobody
+    /// listens; if left out 512, or 30,000 there
+    #[arg(long, value_name = "EVENTS", value_parser = clap::value_parser!(u32).range(1..=30_000))]
+    pub in_flight: Option<u32>,
     /// Bytes of an event's text frame, about
     #[arg(long, value_name = "BYTES", default_value_t = 250, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     pub size: u32,

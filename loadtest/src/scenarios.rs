@@ -69,7 +69,14 @@ fn flood(arguments: &Flood) -> Plan {
     let plan = base("flood", arguments.connections, &arguments.common);
     Plan {
         load: Load::Shared(arguments.size),
-        drive: Drive::Flood(arguments.in_flight),
+        drive: Drive::Flood(arguments.in_flight.unwrap_or(
+            // What nobody waits for may fill the socket.
+            if arguments.connections == 0 {
+                30_000
+            } else {
+                512
+            },
+        )),
         ..timed(plan, &arguments.timing)
     }
 }
