@@ -95,9 +95,12 @@ fn execute(cli: Cli, words: &[String]) -> Result<bool, String> {
 
 fn run_scenario(plan: &Plan, common: &Common, words: &[String]) -> Result<bool, String> {
     process::raise_file_limit(u64::from(plan.connections) + FILES_BESIDE)?;
-    // What a run of hours has seen must not be lost for a folder that is not there.
+    // What a run of hours has seen must not be lost for a folder that is not there, nor an earlier
+    // report for a run that fails.
     for path in common.json.iter().chain(&common.html) {
-        File::create(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let mut opening = File::options();
+        let opened = opening.create(true).append(true).open(path);
+        opened.map_err(|error| format!("{}: {error}", path.display()))?;
     }
     interrupt::watch()?;
     if let Some(nice) = common.nice

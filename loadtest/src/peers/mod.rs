@@ -151,11 +151,9 @@ fn run(words: &[String], json: &Path) -> Result<Report, String> {
         .stdin(Stdio::null())
         .output()
         .map_err(|error| format!("cannot start a run: {error}"))?;
-    if !json.exists() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(said.trim().to_string());
-    }
-    let report = Report::read(json)?;
+    // A run that fails leaves an empty file, and says why.
+    let said = String::from_utf8_lossy(&output.stderr);
+    let report = Report::read(json).map_err(|_| said.trim().to_string())?;
     for verdict in report.verdicts.iter().filter(|verdict| !verdict.passed) {
         eprintln!("  FAIL: {}", verdict.text);
     }
