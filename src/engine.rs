@@ -14,7 +14,7 @@ use mio::{Events, Poll, Token};
 
 use crate::reactor::Reactor;
 use crate::ring::Doorbell;
-use crate::router::{Now, Router};
+use crate::router::Router;
 
 /// The token of every loop's doorbell.
 pub const DOORBELL: Token = Token(usize::MAX);
@@ -43,9 +43,10 @@ impl Engine {
     /// If the poll itself fails, which leaves nothing to go on with.
     pub fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
+        let mut now = Instant::now();
         while !self.is_done() {
             self.doorbell.about_to_sleep();
-            let timeout = self.timeout();
+            let timeout = self.timeout(now);
             let polled = self.poll.poll(&mut events, timeout);
             self.doorbell.awake();
             match polled {
@@ -53,7 +54,7 @@ impl Engine {
                 other => other?,
             }
             self.hand_out(&events);
-            self.turn();
+            now = self.turn();
         }
         Ok(())
     }
@@ -63,7 +64,9 @@ impl Engine {
             && self.reactor.as_ref().is_none_or(Reactor::is_done)
     }
 
-    fn timeout(&self) -> Option<Duration> {
+    /// How long to sleep at most; `now` is the latest reading of the clock. It may be as old as the
+    /// last turn was long, which makes a deadline that much late, and never early.
+    fn timeout(&self, now: Instant) -> Option<Duration> {
         let has_work = self.drain.load(Ordering::Relaxed)
             || self.router.as_ref().is_some_and(Router::has_work)
             || self.reactor.as_ref().is_some_and(Reactor::has_work);
@@ -73,7 +76,7 @@ impl Engine {
         let router = self.router.as_ref().and_then(Router::deadline);
         let reactor = self.reactor.as_ref().and_then(Reactor::deadline);
         let next = router.into_iter().chain(reactor).min()?;
-        Some(next.saturating_duration_since(Instant::now()))
+        Some(next.saturating_duration_since(now))
     }
 
     fn hand_out(&mut self, events: &Events) {
@@ -91,16 +94,21 @@ impl Engine {
         }
     }
 
-    fn turn(&mut self) {
-        let now = Now::read();
+    /// One pass of both parts; returns the latest reading of the clock.
+    fn turn(&mut self) -> Instant {
+        let mut latest = Instant::now();
         if let Some(router) = &mut self.router {
             if self.drain.swap(false, Ordering::Relaxed) {
-                router.begin_drain(now.instant);
+                router.begin_drain(latest);
             }
-            router.turn(now);
+            router.turn(latest);
         }
         if let Some(reactor) = &mut self.reactor {
-            reactor.turn(now.instant);
+            latest = reactor.turn(latest);
         }
+        if let Some(router) = &mut self.router {
+            router.acknowledge();
+        }
+        latest
     }
 }

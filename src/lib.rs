@@ -25,6 +25,7 @@ pub mod access;
 pub mod admission;
 pub mod auth;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod engine;
 pub mod event;

@@ -119,6 +119,7 @@ impl Server {
                 ingest,
                 sequencer(&shared, started),
                 lanes,
+                started,
             )?);
             Ok((engines, router_doorbell, drain))
         };

@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use crate::admission::Admission;
 use crate::auth::Verifier;
+use crate::clock::wall_ms;
 use crate::config::Config;
 use crate::event::{Epoch, NameHasher};
 use crate::http::info_body;
-use crate::router::wall_ms;
 use crate::stats::Stats;
 
 /// The shared parts.

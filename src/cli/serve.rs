@@ -9,8 +9,8 @@ use serde_json::json;
 use super::dev_hints::dev_hints;
 use super::server_flags::ServerFlags;
 use super::{FAILED, WRONG_USAGE, fail};
+use crate::clock::wall_ms;
 use crate::config::{Config, LogFormat};
-use crate::router::wall_ms;
 use crate::server::Server;
 
 /// Run the server

@@ -8,8 +8,8 @@ use super::server_flags::KeyFlags;
 use super::{FAILED, WRONG_USAGE, fail};
 use crate::access::Role;
 use crate::auth::{KeySettings, Subject, mint};
+use crate::clock::wall_ms;
 use crate::config;
-use crate::router::wall_ms;
 
 /// Make a token (JWT, HS256) with the configured secret
 #[derive(clap::Args)]

@@ -175,16 +175,17 @@ impl BlockBuilder {
     /// can make of a shorter one; nothing is left in the block then.
     pub fn push(&mut self, event: &Event<'_>, id: u64, now_ms: u64) -> Result<(), Refusal> {
         const TIMESTAMP: &[u8] = b",\"timestamp\":";
-        let id_digits = Digits::of(id);
-        let time_digits = Digits::of(event.timestamp.unwrap_or(now_ms));
+        let (mut id_digits, mut time_digits) = (itoa::Buffer::new(), itoa::Buffer::new());
+        let id_digits = id_digits.format(id);
+        let time_digits = time_digits.format(event.timestamp.unwrap_or(now_ms));
         let middle = &self.middles[event.kind as usize];
         let data_len = safe_text::escaped_len(event.data);
         let payload_len = self.opening.len()
-            + id_digits.as_bytes().len()
+            + id_digits.len()
             + middle.len()
             + data_len
             + TIMESTAMP.len()
-            + time_digits.as_bytes().len()
+            + time_digits.len()
             + 1;
         if payload_len > self.payload_max {
             return Err(Refusal::too_large(
@@ -298,32 +299,6 @@ fn text_frame_header(payload_len: usize) -> ([u8; 10], usize) {
         header[1] = 127;
         header[2..].copy_from_slice(&(payload_len as u64).to_be_bytes());
         (header, 10)
-    }
-}
-
-/// A number in decimal, written without an allocation or the formatting machinery: two for every
-/// event.
-struct Digits {
-    digits: [u8; 20],
-    start: usize,
-}
-
-impl Digits {
-    fn of(mut number: u64) -> Digits {
-        let mut digits = [0; 20];
-        let mut start = digits.len();
-        loop {
-            start -= 1;
-            digits[start] = b'0' + (number % 10) as u8;
-            number /= 10;
-            if number == 0 {
-                return Digits { digits, start };
-            }
-        }
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        &self.digits[self.start..]
     }
 }
 

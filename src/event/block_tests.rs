@@ -248,13 +248,6 @@ fn hot_types_stay_small() {
     assert_eq!(size_of::<Name>(), 16);
 }
 
-#[test]
-fn digits_are_decimal() {
-    for number in [0, 9, 10, 1234, u64::MAX] {
-        assert_eq!(Digits::of(number).as_bytes(), number.to_string().as_bytes());
-    }
-}
-
 proptest! {
     #[test]
     fn any_event_arrives_as_it_was_sent(

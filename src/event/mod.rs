@@ -21,7 +21,7 @@ pub mod target;
 
 pub use block::{Block, BlockBuilder, Frame, Name, NameHasher};
 pub use catalogue::{EventType, types_of};
-pub use id::{Epoch, format_id, parse_id};
+pub use id::{Epoch, IdPrefix, format_id, parse_id};
 pub use parse::{Event, Line, Parser, Rules};
 pub use publish::PublishError;
 pub use refusal::{Code, Refusal};

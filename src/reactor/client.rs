@@ -11,11 +11,11 @@ use super::ticks::Tick;
 use super::timers::steps;
 use crate::access::{Namespace, NamespaceMask, Role};
 use crate::auth::Identity;
+use crate::clock::wall_ms;
 use crate::event::{EventType, PublishError};
 use crate::limits;
 use crate::log_throttle::held_back;
 use crate::ring::ToRouter;
-use crate::router::wall_ms;
 use crate::wire::CloseReason;
 
 impl Reactor {

@@ -54,7 +54,7 @@ impl Reactor {
 
     /// Sockets with room again take what waits for them.
     pub(super) fn flush_writable(&mut self) {
-        for key in std::mem::take(&mut self.writable) {
+        while let Some(key) = self.writable.pop() {
             let Some(connection) = self.connections.get_mut(key as usize) else {
                 continue;
             };

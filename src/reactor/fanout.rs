@@ -6,6 +6,7 @@
 //! each with a gather list of its own. Per event and connection there is no allocation, no lock,
 //! no log line and no clock here.
 
+use std::borrow::Cow;
 use std::io::{self, IoSlice, Write};
 use std::ops::Range;
 use std::sync::Arc;
@@ -82,7 +83,7 @@ impl Reactor {
         self.plan = plan;
         self.note(&scratch.blocks, deliveries);
         scratch.blocks.clear();
-        for (key, reason) in std::mem::take(&mut scratch.doomed) {
+        for (key, reason) in scratch.doomed.drain(..) {
             self.close(key, reason);
         }
         self.scratch = scratch;
@@ -92,11 +93,14 @@ impl Reactor {
     fn note(&mut self, blocks: &[Arc<Block>], deliveries: u64) {
         let stats = &self.shared.stats.reactors[self.index];
         let total: usize = blocks.iter().map(|block| block.frames.len()).sum();
-        let end = Instant::now();
+        self.sent_at = Instant::now();
         for block in blocks {
             self.position = block.last_id();
             self.online = block.online;
-            let micros = end.saturating_duration_since(block.received).as_micros();
+            let micros = self
+                .sent_at
+                .saturating_duration_since(block.received)
+                .as_micros();
             // Deliveries are counted a turn, not a block: each block has its share of frames.
             let share = deliveries * block.frames.len() as u64 / total.max(1) as u64;
             stats
@@ -109,16 +113,17 @@ impl Reactor {
 
 /// One contiguous range for a whole class: the block's own bytes where the frames lie side by
 /// side, else a copy made once.
-pub fn lay_out(blocks: &[Arc<Block>], slices: &[Slice]) -> (Bytes, Range<usize>) {
+pub fn lay_out<'a>(blocks: &'a [Arc<Block>], slices: &[Slice]) -> (Cow<'a, Bytes>, Range<usize>) {
     if let [slice] = slices {
-        return (blocks[slice.block as usize].bytes.clone(), range(slice));
+        let bytes = &blocks[slice.block as usize].bytes;
+        return (Cow::Borrowed(bytes), range(slice));
     }
     let length = slices.iter().map(|slice| range(slice).len()).sum();
     let mut batch = Vec::with_capacity(length);
     for slice in slices {
         batch.extend_from_slice(&blocks[slice.block as usize].bytes[range(slice)]);
     }
-    (batch.into(), 0..length)
+    (Cow::Owned(batch.into()), 0..length)
 }
 
 fn range(slice: &Slice) -> Range<usize> {

@@ -81,6 +81,8 @@ pub struct Reactor {
     due: Vec<(Tick, Entry)>,
     started: Instant,
     now: Instant,
+    /// When the sends of this turn ended; `now` if there were none.
+    sent_at: Instant,
     tick: Tick,
     outbox_limit: usize,
     message_rate: Rate,
@@ -147,6 +149,7 @@ impl Reactor {
             due: Vec::new(),
             started: now,
             now,
+            sent_at: now,
             tick: Tick(0),
             outbox_limit: config.outbox_limit,
             message_rate: Rate::per_minute(config.message_rate),
@@ -180,9 +183,11 @@ impl Reactor {
         }
     }
 
-    /// One pass: drain, send, read, time.
-    pub fn turn(&mut self, now: Instant) {
+    /// One pass: drain, send, read, time. Returns the latest reading of the clock: `now`, or the
+    /// end of the sends.
+    pub fn turn(&mut self, now: Instant) -> Instant {
         self.now = now;
+        self.sent_at = now;
         self.tick = self.tick_of(now);
         self.drain_ring();
         self.fan_out();
@@ -191,6 +196,7 @@ impl Reactor {
         self.run_timers();
         self.advance_drain();
         self.uplink.notify();
+        self.sent_at
     }
 
     /// Whether there is work that no event of the poll will tell of.

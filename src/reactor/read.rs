@@ -19,14 +19,18 @@ impl Reactor {
         if self.is_clogged() {
             return;
         }
-        for key in std::mem::take(&mut self.readable) {
+        // Those that are not read to the end are put behind these.
+        let count = self.readable.len();
+        let mut buffer = std::mem::take(&mut self.read_buffer);
+        for index in 0..count {
+            let key = self.readable[index];
             if self.connections.contains(key as usize) {
                 self.connections[key as usize].queued = false;
-                let mut buffer = std::mem::take(&mut self.read_buffer);
                 self.read_socket(key, &mut buffer);
-                self.read_buffer = buffer;
             }
         }
+        self.read_buffer = buffer;
+        self.readable.drain(..count);
     }
 
     fn read_socket(&mut self, key: u32, buffer: &mut [u8]) {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::Reactor;
 use super::connection::{Connection, Stage};
 use super::ticks::{Entry, Tick};
+use crate::clock::wall_ms;
 use crate::limits;
-use crate::router::wall_ms;
 use crate::wire::frame::put_frame;
 use crate::wire::{CloseReason, Opcode, Refusal};
 

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use mio::net::UnixStream;
 
-use crate::event::{Code, Refusal};
+use crate::event::{Code, IdPrefix, Refusal};
 use crate::limits;
 
 /// A connected emitter.
@@ -37,6 +37,10 @@ pub struct Emitter {
     pub(super) ended: bool,
     /// Its socket may have bytes for us.
     pub(super) readable: bool,
+    /// It has shut its side down: a read that finds little has not found all.
+    pub(super) hung_up: bool,
+    /// The poll tells when its socket has room for answers, which is asked for only while some wait.
+    pub(super) awaits_room: bool,
     /// Bytes that were in its socket when the drain began and are still to be read.
     pub(super) drain_left: Option<u64>,
     /// A command waits for its answer; the lines after it wait with it.
@@ -72,13 +76,16 @@ impl Emitter {
             written: 0,
             ended: false,
             readable: true,
+            hung_up: false,
+            awaits_room: false,
             drain_left: None,
             awaits_answer: false,
         }
     }
 
     /// Reads once. `spare` is the router's buffer, swapped in if the emitter has none.
-    /// Returns the bytes read; sets `ended` at the end of the stream.
+    /// Returns the bytes read; sets `ended` at the end of the stream, and clears `readable` when
+    /// the socket is empty.
     pub fn read(&mut self, spare: &mut Vec<u8>) -> io::Result<usize> {
         if self.input.is_empty() {
             std::mem::swap(&mut self.input, spare);
@@ -88,7 +95,17 @@ impl Emitter {
             usize::try_from(left).unwrap_or(usize::MAX)
         });
         let end = self.input.len().min(self.unread.end.saturating_add(most));
-        let count = self.stream.read(&mut self.input[self.unread.end..end])?;
+        let room = end - self.unread.end;
+        let count = match self.stream.read(&mut self.input[self.unread.end..end]) {
+            Ok(count) => count,
+            Err(error) => {
+                self.readable = error.kind() != io::ErrorKind::WouldBlock;
+                return Err(error);
+            }
+        };
+        // A read that does not fill its room has emptied the socket (epoll(7)), and what comes
+        // later makes a new event; only an end of stream must be looked for.
+        self.readable = count > 0 && (count == room || self.hung_up);
         self.unread.end += count;
         if let Some(left) = &mut self.drain_left {
             *left -= count as u64;
@@ -211,21 +228,23 @@ impl Emitter {
         self.output.push(b'\n');
     }
 
-    /// Acknowledges every line counted so far, if one is new. `format_id` writes an event's id.
-    pub fn ack(&mut self, format_id: impl FnOnce(u64) -> String) {
+    /// Acknowledges every line counted so far, if one is new. `run` is what all ids of this run
+    /// begin with.
+    pub fn ack(&mut self, run: &IdPrefix) {
         if self.acked == self.lines {
             return;
         }
         self.acked = self.lines;
-        let line = match self.newest {
-            Some(newest) => format!(
-                "{{\"ack\":{},\"id\":\"{}\"}}\n",
-                self.acked,
-                format_id(newest)
-            ),
-            None => format!("{{\"ack\":{}}}\n", self.acked),
-        };
-        self.output.extend_from_slice(line.as_bytes());
+        let mut digits = itoa::Buffer::new();
+        self.output.extend_from_slice(b"{\"ack\":");
+        self.output
+            .extend_from_slice(digits.format(self.acked).as_bytes());
+        if let Some(newest) = self.newest {
+            self.output.extend_from_slice(b",\"id\":\"");
+            run.put_id(newest, &mut self.output);
+            self.output.push(b'"');
+        }
+        self.output.extend_from_slice(b"}\n");
     }
 
     /// Writes answers as far as the socket takes them. True: nothing is left.
@@ -278,6 +297,7 @@ fn keep_spare(spare: &mut Vec<u8>, returned: Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Epoch;
 
     const LINE_MAX: usize = 1000;
 
@@ -359,13 +379,14 @@ mod tests {
         peer.write_all(b"\n\n").unwrap();
         emitter.read(&mut spare).unwrap();
         lines(&mut emitter);
-        emitter.ack(|_| unreachable!("nothing was accepted"));
+        let run = IdPrefix::new(Epoch(0xe));
+        emitter.ack(&run);
         emitter.accepted(7);
-        emitter.ack(|_| unreachable!("nothing new to acknowledge"));
+        emitter.ack(&run);
         peer.write_all(b"\n").unwrap();
         emitter.read(&mut spare).unwrap();
         lines(&mut emitter);
-        emitter.ack(|id| format!("e-{id}"));
+        emitter.ack(&run);
         assert!(emitter.flush().unwrap());
         let mut answers = [0; 100];
         let count = peer.read(&mut answers).unwrap();

@@ -10,9 +10,10 @@ use std::time::Instant;
 use mio::{Interest, Token};
 
 use super::emitter::{Emitter, Next};
-use super::sequencer::{Now, Settled};
+use super::sequencer::Settled;
 use super::{ROUTER, Router, accept, command};
-use crate::event::{Refusal, format_id};
+use crate::clock::Now;
+use crate::event::Refusal;
 use crate::limits;
 use crate::log_throttle::held_back;
 
@@ -37,9 +38,11 @@ impl Router {
             let is_operator = accept::peer_is_operator(stream.as_fd());
             self.generation = (self.generation + 1) & 0x7FFF_FFFF;
             let entry = self.emitters.vacant_entry();
-            let token = Token(ROUTER | (self.generation as usize) << 32 | entry.key());
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            if let Err(error) = self.registry.register(&mut stream, token, interest) {
+            let token = emitter_token(entry.key(), self.generation);
+            if let Err(error) = self
+                .registry
+                .register(&mut stream, token, Interest::READABLE)
+            {
                 log::warn!("registering an emitter failed: {error}");
                 continue;
             }
@@ -51,7 +54,10 @@ impl Router {
     }
 
     pub(super) fn read_emitters(&mut self, now: Now) {
-        for key in std::mem::take(&mut self.ready) {
+        // Those that are to be looked at again are put behind these.
+        let count = self.ready.len();
+        for index in 0..count {
+            let key = self.ready[index];
             if self.is_clogged() {
                 // A reactor cannot keep up: the emitters wait, and feel it in their sockets.
                 self.ready.push(key);
@@ -59,6 +65,7 @@ impl Router {
                 self.read_emitter(key, now);
             }
         }
+        self.ready.drain(..count);
         self.ready.sort_unstable();
         self.ready.dedup();
     }
@@ -73,10 +80,8 @@ impl Router {
         }
         if emitter.readable && !emitter.ended {
             match emitter.read(&mut self.spare) {
-                Ok(0) => emitter.readable = false,
                 Ok(count) => self.sequencer.reserve(count + count / 2),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => emitter.readable = false,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_passing(&error) => {}
                 Err(error) => return self.drop_emitter(key, &error),
             }
         }
@@ -157,21 +162,47 @@ impl Router {
             );
         }
     }
-    /// Every reactor has what was settled: tells the emitters, and lets go of those that are done.
-    pub(super) fn acknowledge(&mut self) {
-        for key in std::mem::take(&mut self.unacked) {
+
+    /// Once every reactor has what was settled: tells the emitters, and lets go of those that are
+    /// done. Comes after the sends of a reactor on the same thread, which browsers wait for.
+    pub fn acknowledge(&mut self) {
+        if self.is_clogged() {
+            return;
+        }
+        while let Some(key) = self.unacked.pop() {
             let Some(emitter) = self.emitters.get_mut(key) else {
                 continue;
             };
             if !emitter.awaits_answer {
-                let epoch = self.epoch;
-                emitter.ack(|id| format_id(epoch, id));
+                emitter.ack(&self.run);
             }
             match emitter.flush() {
                 Ok(_) if emitter.ended && emitter.is_flushed() => self.remove_emitter(key),
-                Ok(_) => {}
+                Ok(all) => self.await_room(key, !all),
                 Err(error) => self.drop_emitter(key, &error),
             }
+        }
+    }
+
+    /// Has the poll tell when the emitter's socket has room, or no longer. Else every ack that an
+    /// emitter reads would wake the router.
+    fn await_room(&mut self, key: usize, wanted: bool) {
+        let emitter = &mut self.emitters[key];
+        if emitter.awaits_room == wanted {
+            return;
+        }
+        let interest = if wanted {
+            Interest::READABLE | Interest::WRITABLE
+        } else {
+            Interest::READABLE
+        };
+        let token = emitter_token(key, emitter.generation);
+        match self
+            .registry
+            .reregister(&mut emitter.stream, token, interest)
+        {
+            Ok(()) => emitter.awaits_room = wanted,
+            Err(error) => self.drop_emitter(key, &error),
         }
     }
 
@@ -191,4 +222,15 @@ impl Router {
         }
         self.shared.stats.router.emitters.sub(1);
     }
+}
+
+fn emitter_token(key: usize, generation: u32) -> Token {
+    Token(ROUTER | (generation as usize) << 32 | key)
+}
+
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
 }

@@ -22,7 +22,8 @@ use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
 use slab::Slab;
 
-use crate::event::{Epoch, EventType};
+use crate::clock::{Clock, Now};
+use crate::event::{EventType, IdPrefix};
 use crate::limits;
 use crate::log_throttle::LogThrottle;
 use crate::ring::{Receiver, Sender, ToReactor, ToRouter};
@@ -32,7 +33,7 @@ pub use drain::Ingest;
 use emitter::Emitter;
 use operator::PendingDisconnect;
 use presence::Presence;
-pub use sequencer::{Now, Sequencer, wall_ms};
+pub use sequencer::Sequencer;
 
 /// One reactor as the router sees it.
 pub struct Lane {
@@ -45,6 +46,7 @@ pub struct Lane {
 /// The router.
 pub struct Router {
     shared: Arc<Shared>,
+    clock: Clock,
     registry: Registry,
     listener: TcpListener,
     accepting: accept::Accepting,
@@ -59,7 +61,8 @@ pub struct Router {
     /// The read buffer that is lent to whichever emitter is being read.
     spare: Vec<u8>,
     sequencer: Sequencer,
-    epoch: Epoch,
+    /// What the ids of this run begin with.
+    run: IdPrefix,
     presence: Presence,
     lanes: Vec<Lane>,
     /// A `disconnect` that the reactors have not all answered.
@@ -80,12 +83,14 @@ impl Router {
         mut ingest: Ingest,
         sequencer: Sequencer,
         lanes: Vec<Lane>,
+        now: Instant,
     ) -> io::Result<Self> {
         registry.register(&mut listener, LISTENER, Interest::READABLE)?;
         registry.register(&mut ingest.listener, INGEST, Interest::READABLE)?;
-        let epoch = shared.epoch;
+        let run = IdPrefix::new(shared.epoch);
         Ok(Self {
             shared,
+            clock: Clock::new(now),
             registry,
             listener,
             accepting: accept::Accepting::default(),
@@ -97,7 +102,7 @@ impl Router {
             unacked: Vec::new(),
             spare: vec![0; limits::INGEST_READ],
             sequencer,
-            epoch,
+            run,
             presence: Presence::default(),
             lanes,
             disconnect: None,
@@ -121,15 +126,18 @@ impl Router {
                 if let Some(emitter) = self.emitters.get_mut(key)
                     && emitter.generation as usize == generation
                 {
-                    emitter.readable |= event.is_readable() || event.is_read_closed();
+                    emitter.hung_up |= event.is_read_closed() || event.is_error();
+                    emitter.readable |= event.is_readable() || emitter.hung_up;
                     self.ready.push(key);
                 }
             }
         }
     }
 
-    /// One pass: what came up, what came in, and all of it handed down.
-    pub fn turn(&mut self, now: Now) {
+    /// One pass: what came up, what came in, and all of it handed down. [`Router::acknowledge`]
+    /// must follow.
+    pub fn turn(&mut self, now: Instant) {
+        let now = self.clock.at(now);
         self.take_from_reactors(now);
         self.announce_gone(now);
         self.dispatch();
@@ -137,9 +145,7 @@ impl Router {
         self.read_emitters(now);
         self.accept_sockets(now.instant);
         self.advance_drain(now.instant);
-        if self.dispatch() {
-            self.acknowledge();
-        }
+        self.dispatch();
     }
 
     /// Whether there is work that no event of the poll will tell of.
@@ -220,23 +226,23 @@ impl Router {
         }
     }
 
-    /// Hands finished blocks to every reactor. True: every reactor has taken all of them.
-    fn dispatch(&mut self) -> bool {
+    /// Hands finished blocks to every reactor, as far as their rings take them.
+    fn dispatch(&mut self) {
         for block in self.sequencer.take_blocks() {
             for lane in &mut self.lanes {
                 lane.down.send(ToReactor::Block(Arc::clone(&block)));
             }
         }
-        let mut clear = true;
         for lane in &mut self.lanes {
-            clear &= lane.down.notify();
+            lane.down.notify();
         }
-        clear
     }
 
+    /// Whether a reactor has not taken all of it yet.
     fn is_clogged(&self) -> bool {
         self.lanes.iter().any(|lane| lane.down.waiting() > 0)
     }
+
     fn accept_sockets(&mut self, now: Instant) {
         self.accepting
             .accept(&self.listener, &self.shared, now, &mut self.lanes);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Router;
 use super::command::{Command, Fault};
-use super::sequencer::Now;
+use crate::clock::Now;
 use crate::ring::ToReactor;
 
 /// A `disconnect` on its way through the reactors.

@@ -58,7 +58,16 @@ impl Presence {
     }
 
     /// The next customer to announce as `customer:offline`, if one's grace has ended.
+    #[inline]
     pub fn next_gone(&mut self, now: Instant) -> Option<Box<str>> {
+        // Asked every turn, and nearly always nobody is leaving.
+        if self.leaving.is_empty() {
+            return None;
+        }
+        self.first_gone(now)
+    }
+
+    fn first_gone(&mut self, now: Instant) -> Option<Box<str>> {
         while self.leaving.front().is_some_and(|(at, _)| *at <= now) {
             let (at, user) = self.leaving.pop_front()?;
             // Someone who came back, or came back and left again, has another end of grace.

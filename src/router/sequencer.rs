@@ -8,36 +8,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::keys::Keys;
+use crate::clock::Now;
 use crate::event::{Block, BlockBuilder, EventType, Line, Parser, Refusal};
 use crate::limits;
-
-/// One reading of both clocks for a whole turn.
-#[derive(Clone, Copy)]
-pub struct Now {
-    /// Monotonic.
-    pub instant: Instant,
-    /// Milliseconds since the Unix epoch.
-    pub wall_ms: u64,
-}
-
-impl Now {
-    /// Reads both clocks.
-    pub fn read() -> Self {
-        Self {
-            instant: Instant::now(),
-            wall_ms: wall_ms(),
-        }
-    }
-}
-
-/// Milliseconds since the Unix epoch; 0 before it.
-pub fn wall_ms() -> u64 {
-    std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| {
-            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-        })
-}
 
 /// What became of a line that was not refused.
 #[derive(Debug, PartialEq, Eq)]
@@ -156,6 +129,7 @@ impl Sequencer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
     use crate::event::{Epoch, NameHasher, Rules};
 
     fn sequencer() -> Sequencer {
@@ -167,11 +141,16 @@ mod tests {
         Sequencer::new(Parser::new(rules), builder, Instant::now())
     }
 
+    fn now() -> Now {
+        let begun = Instant::now();
+        Clock::new(begun).at(begun)
+    }
+
     const DELETED: &[u8] = br#"{"type":"product:deleted","data":{"productId":"p1"},"key":"k"}"#;
 
     #[test]
     fn numbers_follow_acceptance_and_a_refused_line_uses_none() {
-        let (mut sequencer, now) = (sequencer(), Now::read());
+        let (mut sequencer, now) = (sequencer(), now());
         let plain = br#"{"type":"product:deleted","data":{"productId":"p1"}}"#;
         assert_eq!(sequencer.line(plain, now).unwrap(), Settled::Accepted(1));
         assert!(sequencer.line(b"{}", now).is_err());
@@ -185,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_repeated_key_makes_no_second_event_and_a_refused_one_is_not_used_up() {
-        let (mut sequencer, now) = (sequencer(), Now::read());
+        let (mut sequencer, now) = (sequencer(), now());
         let refused = br#"{"type":"product:deleted","data":{},"key":"k"}"#;
         assert!(sequencer.line(refused, now).is_err());
         assert_eq!(sequencer.line(DELETED, now).unwrap(), Settled::Accepted(1));
@@ -201,7 +180,7 @@ mod tests {
 
     #[test]
     fn an_announcement_is_an_event_like_any_other() {
-        let (mut sequencer, now) = (sequencer(), Now::read());
+        let (mut sequencer, now) = (sequencer(), now());
         sequencer.announce(EventType::CustomerOnline, "c\"1", 1, now);
         let blocks: Vec<_> = sequencer.take_blocks().collect();
         assert_eq!(blocks[0].online, 1);

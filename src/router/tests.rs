@@ -81,6 +81,7 @@ impl Bench {
             ingest,
             Sequencer::new(Parser::new(rules), builder, started),
             lanes,
+            started,
         )
         .unwrap();
         Self {
@@ -101,7 +102,8 @@ impl Bench {
         for event in events.iter().filter(|event| Router::owns(event.token())) {
             self.router.on_event(event);
         }
-        self.router.turn(Now::read());
+        self.router.turn(Instant::now());
+        self.router.acknowledge();
     }
 
     /// Turns until `done`, or fails after a generous time.
