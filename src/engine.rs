@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 
+use crate::limits;
 use crate::reactor::Reactor;
 use crate::ring::Doorbell;
 use crate::router::Router;
@@ -45,8 +46,12 @@ impl Engine {
         let mut events = Events::with_capacity(EVENTS);
         let mut now = Instant::now();
         while !self.is_done() {
-            self.doorbell.about_to_sleep();
-            let timeout = self.timeout(now);
+            let timeout = if self.gather(now) {
+                Some(Duration::ZERO)
+            } else {
+                self.doorbell.about_to_sleep();
+                self.timeout(now)
+            };
             let polled = self.poll.poll(&mut events, timeout);
             self.doorbell.awake();
             match polled {
@@ -64,13 +69,29 @@ impl Engine {
             && self.reactor.as_ref().is_none_or(Reactor::is_done)
     }
 
+    /// Lets events come while the router gathers them. Not by the poll, which would wake for each,
+    /// and which counts in milliseconds. False: nothing is being gathered.
+    fn gather(&self, now: Instant) -> bool {
+        let Some(until) = self.router.as_ref().and_then(Router::gathers_until) else {
+            return false;
+        };
+        if !self.has_work() {
+            let left = until.saturating_duration_since(now);
+            std::thread::sleep(left.min(limits::GATHER_NAP));
+        }
+        true
+    }
+
+    fn has_work(&self) -> bool {
+        self.drain.load(Ordering::Relaxed)
+            || self.router.as_ref().is_some_and(Router::has_work)
+            || self.reactor.as_ref().is_some_and(Reactor::has_work)
+    }
+
     /// How long to sleep at most; `now` is the latest reading of the clock. It may be as old as the
     /// last turn was long, which makes a deadline that much late, and never early.
     fn timeout(&self, now: Instant) -> Option<Duration> {
-        let has_work = self.drain.load(Ordering::Relaxed)
-            || self.router.as_ref().is_some_and(Router::has_work)
-            || self.reactor.as_ref().is_some_and(Reactor::has_work);
-        if has_work {
+        if self.has_work() {
             return Some(Duration::ZERO);
         }
         let router = self.router.as_ref().and_then(Router::deadline);

@@ -80,6 +80,8 @@ pub const EMITTERS_MAX: usize = 1024;
 pub const INGEST_READ: usize = 256 * 1024;
 /// Acks and errors an emitter may leave unread, in bytes, before the server stops reading it.
 pub const EMITTER_OUT_MAX: usize = 256 * 1024;
+/// While events are gathered a loop looks at its sockets at least this often.
+pub const GATHER_NAP: Duration = Duration::from_millis(1);
 /// How long a `key` is remembered.
 pub const KEY_WINDOW: Duration = Duration::from_secs(600);
 /// Keys remembered at most; the oldest give way. About 70 bytes each.

@@ -65,6 +65,8 @@ pub struct Config {
     pub max_message: usize,
     /// The most that waits for a slow client behind the frame being written, in bytes.
     pub outbox_limit: usize,
+    /// How long an event that follows another closely may wait for more.
+    pub gather: Duration,
     /// The proxies whose word about a client's address is taken.
     pub trusted_proxies: Vec<IpNet>,
     /// How long stopping may take.
@@ -154,6 +156,7 @@ impl Config {
             },
             max_message: sources.read_or_default(&settings::MAX_MESSAGE, values::message_size)?,
             outbox_limit: sources.read_or_default(&settings::OUTBOX_LIMIT, values::outbox_size)?,
+            gather: sources.read_or_default(&settings::GATHER, values::gather)?,
             trusted_proxies: sources
                 .read_list(&settings::TRUSTED_PROXIES, values::network)?
                 .unwrap_or_default(),

@@ -103,6 +103,8 @@ settings! {
         "The longest message from a client or line on the ingest socket";
     OUTBOX_LIMIT = One "outbox-limit" "WS_OUTBOX_LIMIT" <"SIZE"> ["1048576"]
         "The most that may wait for a slow client before it is closed";
+    GATHER = One "gather" "WS_GATHER" <"DURATION"> ["200us"]
+        "How long an event that follows another closely may wait for more, to share their sends; 0 is not at all";
     TRUSTED_PROXIES = List "trusted-proxies" "WS_TRUSTED_PROXIES" <"CIDRS"> ["none"]
         "Networks of proxies whose word about a client's address is taken, comma-separated";
     DRAIN_TIMEOUT = One "drain-timeout" "WS_DRAIN_TIMEOUT" <"DURATION"> ["10000"]

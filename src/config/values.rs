@@ -77,6 +77,14 @@ pub(super) fn timeout(text: &str) -> Result<Duration, String> {
     duration_in(text, Duration::ZERO..=Duration::from_secs(3600), "0 to 1h")
 }
 
+pub(super) fn gather(text: &str) -> Result<Duration, String> {
+    duration_in(
+        text,
+        Duration::ZERO..=Duration::from_millis(100),
+        "0 to 100ms",
+    )
+}
+
 pub(super) fn message_size(text: &str) -> Result<usize, String> {
     size_in(text, 256..=64 << 20, "256 bytes to 64MiB")
 }

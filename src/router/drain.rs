@@ -80,7 +80,7 @@ impl Router {
                 let all_read = !self.emitters.iter().any(|(_, emitter)| unread(emitter));
                 if (all_read && self.disconnect.is_none()) || now >= until {
                     // Behind the last blocks in the same rings: nobody misses one.
-                    self.dispatch();
+                    self.hand_down();
                     for lane in &mut self.lanes {
                         lane.down.send(ToReactor::Drain);
                     }
@@ -102,7 +102,7 @@ impl Router {
                     for lane in &mut self.lanes {
                         lane.down.send(ToReactor::Stop);
                     }
-                    self.dispatch();
+                    self.hand_down();
                     self.drain = Drain::Done;
                 }
             }

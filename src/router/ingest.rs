@@ -163,10 +163,10 @@ impl Router {
         }
     }
 
-    /// Once every reactor has what was settled: tells the emitters, and lets go of those that are
+    /// Once every reactor has all that was settled: tells the emitters, and lets go of those that are
     /// done. Comes after the sends of a reactor on the same thread, which browsers wait for.
     pub fn acknowledge(&mut self) {
-        if self.is_clogged() {
+        if self.is_clogged() || self.sequencer.waiting() > 0 {
             return;
         }
         while let Some(key) = self.unacked.pop() {

@@ -8,6 +8,7 @@ mod accept;
 mod command;
 mod drain;
 mod emitter;
+mod gathering;
 mod ingest;
 mod keys;
 mod operator;
@@ -31,6 +32,7 @@ use crate::shared::Shared;
 use drain::Drain;
 pub use drain::Ingest;
 use emitter::Emitter;
+use gathering::Gathering;
 use operator::PendingDisconnect;
 use presence::Presence;
 pub use sequencer::Sequencer;
@@ -63,6 +65,7 @@ pub struct Router {
     sequencer: Sequencer,
     /// What the ids of this run begin with.
     run: IdPrefix,
+    gathering: Gathering,
     presence: Presence,
     lanes: Vec<Lane>,
     /// A `disconnect` that the reactors have not all answered.
@@ -87,6 +90,7 @@ impl Router {
     ) -> io::Result<Self> {
         registry.register(&mut listener, LISTENER, Interest::READABLE)?;
         registry.register(&mut ingest.listener, INGEST, Interest::READABLE)?;
+        let gathering = Gathering::new(shared.config.gather);
         let run = IdPrefix::new(shared.epoch);
         Ok(Self {
             shared,
@@ -103,6 +107,7 @@ impl Router {
             spare: vec![0; limits::INGEST_READ],
             sequencer,
             run,
+            gathering,
             presence: Presence::default(),
             lanes,
             disconnect: None,
@@ -138,14 +143,14 @@ impl Router {
     /// must follow.
     pub fn turn(&mut self, now: Instant) {
         let now = self.clock.at(now);
+        self.make_room();
         self.take_from_reactors(now);
         self.announce_gone(now);
-        self.dispatch();
         self.accept_emitters(now.instant);
         self.read_emitters(now);
         self.accept_sockets(now.instant);
         self.advance_drain(now.instant);
-        self.dispatch();
+        self.dispatch(now.instant);
     }
 
     /// Whether there is work that no event of the poll will tell of.
@@ -154,6 +159,11 @@ impl Router {
             || self.accepting.waiting.is_ready()
             || self.emitters_waiting.is_ready()
             || (!self.is_clogged() && !self.ready.is_empty())
+    }
+
+    /// Until when events are gathered: the loop does best to let them come, and to turn then.
+    pub fn gathers_until(&self) -> Option<Instant> {
+        self.gathering.until()
     }
 
     /// When the router has to turn again although nothing happens.
@@ -226,13 +236,30 @@ impl Router {
         }
     }
 
-    /// Hands finished blocks to every reactor, as far as their rings take them.
-    fn dispatch(&mut self) {
+    /// Hands the events of this turn to every reactor, unless they shall wait for others.
+    fn dispatch(&mut self, now: Instant) {
+        let events = self.sequencer.waiting();
+        let is_urgent = self.sequencer.has_full_block() || !matches!(self.drain, Drain::No);
+        if is_urgent {
+            self.gathering.went_out(events, now);
+        } else if !self.gathering.release(events, now) {
+            return self.make_room();
+        }
+        self.hand_down();
+    }
+
+    /// Hands everything accepted to every reactor, as far as their rings take it.
+    fn hand_down(&mut self) {
         for block in self.sequencer.take_blocks() {
             for lane in &mut self.lanes {
                 lane.down.send(ToReactor::Block(Arc::clone(&block)));
             }
         }
+        self.make_room();
+    }
+
+    /// Moves what waits into the rings, as far as they take it.
+    fn make_room(&mut self) {
         for lane in &mut self.lanes {
             lane.down.notify();
         }

@@ -37,6 +37,8 @@ pub struct Sequencer {
     /// Customers online after the events accepted so far.
     online: u32,
     finished: Vec<Arc<Block>>,
+    /// Events in `finished` and under construction.
+    waiting: usize,
 }
 
 impl Sequencer {
@@ -53,6 +55,7 @@ impl Sequencer {
             received: None,
             online: 0,
             finished: Vec::new(),
+            waiting: 0,
         }
     }
 
@@ -81,6 +84,7 @@ impl Sequencer {
         let id = self.last_id + 1;
         self.builder.push(&event, id, now.wall_ms)?;
         self.last_id = id;
+        self.waiting += 1;
         if let Some(key) = key {
             self.keys.remember(key, id, monotonic_ms);
         }
@@ -112,9 +116,20 @@ impl Sequencer {
         }
     }
 
+    /// Events accepted that nobody has taken yet.
+    pub fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// Whether blocks are finished: there is enough for a batch.
+    pub fn has_full_block(&self) -> bool {
+        !self.finished.is_empty()
+    }
+
     /// Closes the block under construction and hands over all finished ones, oldest first.
     pub fn take_blocks(&mut self) -> std::vec::Drain<'_, Arc<Block>> {
         self.finish();
+        self.waiting = 0;
         self.finished.drain(..)
     }
 

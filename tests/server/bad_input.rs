@@ -75,6 +75,7 @@ fn wrong_flags_are_named_with_their_value() {
         ("--max-message", "12parsecs"),
         ("--max-message", "1MiBB"),
         ("--outbox-limit", "big"),
+        ("--gather", "101ms"),
         ("--trusted-proxies", "10.0.0.0/33"),
         ("--trusted-proxies", "proxy.example"),
         ("--drain-timeout", "x"),

@@ -426,6 +426,7 @@ fn every_help_is_complete_with_an_example() {
         ("--connect-rate", "WS_CONNECT_RATE"),
         ("--max-message", "WS_MAX_MESSAGE"),
         ("--outbox-limit", "WS_OUTBOX_LIMIT"),
+        ("--gather", "WS_GATHER"),
         ("--trusted-proxies", "WS_TRUSTED_PROXIES"),
         ("--drain-timeout", "WS_DRAIN_TIMEOUT"),
         ("--log-format", "WS_LOG_FORMAT"),
