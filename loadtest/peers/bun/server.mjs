@@ -1,39 +1,27 @@
 // The peer made of Bun: `Bun.serve`, whose WebSockets are uWebSockets'.
 //
-// What a whole group gets is published to the group's topic; what single connections get is sent to them. Bun keeps both in
-// one order: a send first writes what has been published to that connection.
+// A single event for a whole group is published to the group's topic. Several events of one chunk are sent to each member by
+// itself, corked, which joins more of them into one write than publishing does. Bun keeps both in one order: a send first
+// writes what has been published to that connection.
 
+import { Batch } from '../shared/batch.mjs';
+import { Connection } from '../shared/hub.mjs';
 import { EventIds } from '../shared/ingest.mjs';
-import { listenForEmitters } from '../shared/node-ingest.mjs';
 import { announce, fail, OUTBOX_LIMIT, readSettings, WS_PATH } from '../shared/process.mjs';
 import { Sessions } from '../shared/session.mjs';
 import { tokenVerifier } from '../shared/tokens.mjs';
+import { listenForEmitters } from './ingest.mjs';
 
 const settings = readSettings();
 const ids = new EventIds();
-const sessions = new Sessions('bun', tokenVerifier(settings.secret), ids);
-
-/** A connection's way out. */
-class Link {
-  constructor(ws) {
-    this.ws = ws;
+const sessions = new Sessions('bun', tokenVerifier(settings.secret), ids, (connection, from, to) => {
+  if (from !== null) {
+    connection.link.unsubscribe(from.name);
   }
-
-  send(text) {
-    this.ws.sendText(text);
+  if (to !== null) {
+    connection.link.subscribe(to.name);
   }
-
-  close(code, reason) {
-    this.ws.close(code, reason);
-  }
-
-  moved(from, to) {
-    if (from !== null) {
-      this.ws.unsubscribe(from.name);
-    }
-    this.ws.subscribe(to.name);
-  }
-}
+});
 
 const websocket = {
   perMessageDeflate: false,
@@ -41,13 +29,13 @@ const websocket = {
   closeOnBackpressureLimit: true,
   publishToSelf: false,
   open(ws) {
-    ws.data.connection = sessions.open(new Link(ws));
+    sessions.open(ws.data, ws);
   },
   message(ws, message) {
-    sessions.message(ws.data.connection, message);
+    sessions.message(ws.data, message);
   },
   close(ws) {
-    sessions.close(ws.data.connection);
+    sessions.close(ws.data);
   },
 };
 
@@ -61,7 +49,7 @@ function serve() {
         if (new URL(request.url).pathname !== WS_PATH) {
           return new Response('Not Found', { status: 404 });
         }
-        return server.upgrade(request, { data: {} }) ? undefined : new Response('Upgrade Required', { status: 426 });
+        return server.upgrade(request, { data: new Connection() }) ? undefined : new Response('Upgrade Required', { status: 426 });
       },
     });
   } catch (error) {
@@ -69,34 +57,44 @@ function serve() {
   }
 }
 
-function deliver(event, audience) {
-  // Built for the first receiver: most events of a shop have one, but not all.
-  let text;
-  const once = () => (text ??= JSON.stringify(event));
-  sessions.hub.route(
-    event.type,
-    audience,
-    (group, without) => publish(group, without, once()),
-    (connection) => connection.link.ws.sendText(once()),
-  );
-}
-
-function publish(group, without, text) {
-  const left = [...without].filter((connection) => connection.group === group);
-  if (left.length === 0) {
-    server.publish(group.name, text);
-  } else if (left.length === 1) {
-    // A connection that publishes to its own topic is the one that does not get it.
-    left[0].link.ws.publishText(group.name, text);
-  } else {
-    for (const connection of group.members) {
-      if (!without.has(connection)) {
-        connection.link.ws.sendText(text);
-      }
+const batch = new Batch(
+  (group, texts) => {
+    if (texts.length > 1 || group.apart.length > 1) {
+      group.eachTogether((connection) => sendAll(connection, texts));
+    } else if (group.apart.length === 1) {
+      // A connection that publishes to its own topic is the one that does not get it.
+      group.apart[0].link.publishText(group.name, texts[0]);
+    } else {
+      server.publish(group.name, texts[0]);
     }
+  },
+  (connection, texts) => sendAll(connection, texts),
+);
+
+function sendAll({ link }, texts) {
+  if (texts.length === 1) {
+    link.sendText(texts[0]);
+  } else {
+    link.cork(() => {
+      for (const text of texts) {
+        link.sendText(text);
+      }
+    });
   }
 }
 
+function deliver(event, audience) {
+  // Built for the first receiver: most events of a shop have one, but not all.
+  let text;
+  const once = () => (text ??= event.toText());
+  sessions.hub.route(
+    event.type,
+    audience,
+    (group, without) => batch.toGroup(group, without, once()),
+    (connection) => batch.toOne(connection, once()),
+  );
+}
+
 const server = serve();
-await listenForEmitters(settings.socketPath, ids, deliver, () => {});
+await listenForEmitters(settings.socketPath, ids, deliver, () => batch.flush());
 announce('bun', `ws://${settings.host}:${server.port}${WS_PATH}`, settings.socketPath);

@@ -1,17 +1,23 @@
 // What all peers know of the contract: the event types, who may see which namespace, and how an event's audience is named.
 
-const NAMESPACES_BY_TYPE = new Map(
-  Object.entries({
-    orders: ['order:created', 'order:updated', 'order:status_changed', 'order:deleted'],
-    customers: ['customer:activity', 'customer:viewing_product', 'customer:added_to_cart', 'customer:online', 'customer:offline'],
-    products: ['product:price_changed', 'product:created', 'product:updated', 'product:deleted'],
-    inventory: ['inventory:updated', 'inventory:low_stock', 'inventory:out_of_stock', 'inventory:restocked'],
-    payments: ['payment:received', 'payment:failed', 'payment:refunded'],
-    system: ['system:notification', 'system:alert', 'system:maintenance'],
-  }).flatMap(([namespace, types]) => types.map((type) => [type, namespace])),
+const CATALOGUE = {
+  orders: ['order:created', 'order:updated', 'order:status_changed', 'order:deleted'],
+  customers: ['customer:activity', 'customer:viewing_product', 'customer:added_to_cart', 'customer:online', 'customer:offline'],
+  products: ['product:price_changed', 'product:created', 'product:updated', 'product:deleted'],
+  inventory: ['inventory:updated', 'inventory:low_stock', 'inventory:out_of_stock', 'inventory:restocked'],
+  payments: ['payment:received', 'payment:failed', 'payment:refunded'],
+  system: ['system:notification', 'system:alert', 'system:maintenance'],
+};
+
+/** Each event type by its name: its namespace, and the bit it has in a set of types. */
+const TYPES = new Map(
+  Object.entries(CATALOGUE)
+    .flatMap(([namespace, names]) => names.map((name) => ({ name, namespace })))
+    .map((type, place) => [type.name, { ...type, bit: 1 << place }]),
 );
 
-export const NAMESPACES = new Set(NAMESPACES_BY_TYPE.values());
+/** Each namespace with the set of its types. */
+const NAMESPACES = new Map(Object.entries(CATALOGUE).map(([namespace, names]) => [namespace, setOf(names)]));
 
 /** The role of a connection that has shown no token; no token can carry it. */
 export const PUBLIC = 'public';
@@ -27,13 +33,44 @@ const ACCESS = {
 
 export const ROLES = new Set(Object.keys(ACCESS).filter((role) => role !== PUBLIC));
 
-export function namespaceOf(type) {
-  return NAMESPACES_BY_TYPE.get(type);
+/** The event type of this name, or undefined. */
+export function typeNamed(name) {
+  return TYPES.get(name);
 }
 
 /** 'all', 'own', or undefined where the role sees nothing of the namespace. */
 export function access(role, namespace) {
   return ACCESS[role][namespace];
+}
+
+/** The set of types that the role may see, all of them or its own. */
+export function visibleTo(role) {
+  return Object.keys(ACCESS[role]).reduce((types, namespace) => types | NAMESPACES.get(namespace), 0);
+}
+
+/** The names of the types in a set. */
+export function namesOf(types) {
+  return [...TYPES.values()].filter(({ bit }) => types & bit).map(({ name }) => name);
+}
+
+/** The namespaces that a set of types has types of. */
+export function namespacesOf(types) {
+  const names = [];
+  for (const [namespace, all] of NAMESPACES) {
+    if (types & all) {
+      names.push(namespace);
+    }
+  }
+  return names;
+}
+
+/** A set of types in the fewest words: names of whole namespaces, and of single types where it has not all of one. */
+export function subjectsOf(types) {
+  return [...NAMESPACES].flatMap(([namespace, all]) => ((types & all) === all ? [namespace] : namesOf(types & all)));
+}
+
+function setOf(names) {
+  return names.reduce((types, name) => types | TYPES.get(name).bit, 0);
 }
 
 export function isId(value) {
@@ -48,7 +85,6 @@ export class Refusal extends Error {
   }
 }
 
-const EVERYONE = { roles: undefined, users: undefined, owners: [], excludedUsers: [], excludedSession: undefined };
 const TARGET_FIELDS = new Set(['roles', 'userIds', 'owners', 'excludeUserIds', 'excludeSessionId']);
 
 /**
@@ -58,11 +94,12 @@ const TARGET_FIELDS = new Set(['roles', 'userIds', 'owners', 'excludeUserIds', '
  * A mistake is refused: a typo must never become a broadcast.
  */
 export function readAudience(type, to, data) {
-  const audience = to === undefined ? { ...EVERYONE } : readTarget(to);
+  const audience =
+    to === undefined ? { roles: undefined, users: undefined, owners: [], excludedUsers: [], excludedSession: undefined } : readTarget(to);
   if (typeof data.customerId === 'string' && !audience.owners.includes(data.customerId)) {
-    audience.owners = [...audience.owners, data.customerId];
+    audience.owners.push(data.customerId);
   }
-  if (data.targetRoles !== undefined && namespaceOf(type) === 'system') {
+  if (data.targetRoles !== undefined && type.namespace === 'system') {
     const roles = readRoles(data.targetRoles, 'invalid_payload', 'data.targetRoles');
     audience.roles = audience.roles?.filter((role) => roles.includes(role)) ?? roles;
   }
@@ -109,15 +146,15 @@ export function isObject(value) {
 }
 
 /**
- * What a `subscribe` asks for: for each namespace the set of its types that `events` names, or null for all of them.
+ * The set of types that a connection of `role` is subscribed to after a `subscribe`, with `subscribed` what it was before.
  * All or nothing: throws a Refusal that says why `role` gets none of it.
  */
-export function readSubscription(role, data) {
-  const { namespaces, events = [] } = data;
-  if (!Array.isArray(namespaces) || namespaces.length === 0 || !namespaces.every((name) => NAMESPACES.has(name))) {
-    throw new Refusal('invalid_message', '`namespaces` is not a list of one or more namespaces');
+export function subscribe(role, subscribed, { namespaces, events = [] }) {
+  checkNamespaces(namespaces);
+  if (namespaces.length === 0) {
+    throw new Refusal('invalid_message', '`namespaces` is empty');
   }
-  if (!Array.isArray(events) || !events.every((type) => namespaces.includes(namespaceOf(type)))) {
+  if (!Array.isArray(events) || !events.every((name) => namespaces.includes(typeNamed(name)?.namespace))) {
     throw new Refusal('invalid_message', '`events` is not a list of event types of these namespaces');
   }
   const forbidden = namespaces.find((name) => access(role, name) === undefined);
@@ -125,23 +162,21 @@ export function readSubscription(role, data) {
     const code = role === PUBLIC ? 'unauthorized' : 'forbidden';
     throw new Refusal(code, `${role} may not subscribe to ${forbidden}`);
   }
-  return new Map(
-    namespaces.map((name) => {
-      const named = events.filter((type) => namespaceOf(type) === name);
-      return [name, named.length > 0 ? new Set(named) : null];
-    }),
-  );
+  const named = setOf(events);
+  return namespaces.reduce((types, name) => {
+    const all = NAMESPACES.get(name);
+    return (types & ~all) | (named & all || all);
+  }, subscribed);
 }
 
-/** The namespaces an `unsubscribe` names. */
-export function readNamespaces(data) {
-  const { namespaces } = data;
+/** The set of types that a connection is still subscribed to after an `unsubscribe`. */
+export function unsubscribe(subscribed, { namespaces }) {
+  checkNamespaces(namespaces);
+  return namespaces.reduce((types, name) => types & ~NAMESPACES.get(name), subscribed);
+}
+
+function checkNamespaces(namespaces) {
   if (!Array.isArray(namespaces) || !namespaces.every((name) => NAMESPACES.has(name))) {
     throw new Refusal('invalid_message', '`namespaces` is not a list of namespaces');
   }
-  return namespaces;
-}
-
-export function typesOf(namespace) {
-  return [...NAMESPACES_BY_TYPE].filter(([, name]) => name === namespace).map(([type]) => type);
 }

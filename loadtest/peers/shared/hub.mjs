@@ -3,47 +3,50 @@
 // Connections that see exactly the same (same role, same subscription) form a group, so that an event for everybody costs one
 // look at each group and nothing for each connection; who is meant by name is found by name.
 
-import { access, namespaceOf, PUBLIC, typesOf } from './contract.mjs';
+import { access, namesOf, PUBLIC, typeNamed, visibleTo } from './contract.mjs';
 
 const NOBODY = new Set();
 
-/** Connections of one role with one subscription. */
+/** Connections of one role that are subscribed to the same types. */
 export class Group {
   static #count = 0;
 
   members = new Set();
   role;
-  /** For each event type subscribed to, what the access table says: 'all' or 'own'. */
-  grants = new Map();
-  /** What the hub finds it by. */
-  key;
-  /** Also the name of the group's topic where the peer has topics. */
+  types;
+  /** See `Batch`: frames for all members but those in `apart`, which have frames of their own. */
+  frames = [];
+  apart = [];
+  /** For a peer that has topics: the one of the group. */
   name = `group-${(Group.#count += 1)}`;
 
-  constructor(role, types, key) {
+  constructor(role, types) {
     this.role = role;
-    this.key = key;
-    for (const type of types) {
-      this.grants.set(type, access(role, namespaceOf(type)));
+    this.types = types;
+  }
+
+  /** Calls `send(connection)` for each member that is not in `apart`. */
+  eachTogether(send) {
+    for (const connection of this.members) {
+      if (connection.frames === null) {
+        send(connection);
+      }
     }
   }
 }
 
-/** A connection as the hub sees it; public until it has shown who it is. */
+/** A connection as the hub sees it; public until it has shown who it is, and in no group until it is subscribed. */
 export class Connection {
   user = null;
   role = PUBLIC;
   session = null;
-  /** Namespace to the set of its types that are subscribed to, null for all of them. */
-  subscription = new Map();
+  /** The set of types that it is subscribed to. */
+  subscribed = 0;
   group = null;
+  /** See `Batch`; null where it gets what its group gets. */
+  frames = null;
   /** What the peer sends by. */
-  link;
-
-  constructor(id, link) {
-    this.id = id;
-    this.link = link;
-  }
+  link = null;
 }
 
 export class Hub {
@@ -52,34 +55,31 @@ export class Hub {
   #byUser = new Map();
   #bySession = new Map();
 
-  /** Puts the connection where its role and subscription belong; to be called after each change of them. */
-  regroup(connection) {
-    if (connection.group !== null) {
-      this.#leaveGroup(connection);
-    }
-    connection.group = this.#groupFor(connection);
-    connection.group.members.add(connection);
+  /** Replaces what the connection is subscribed to. */
+  subscribe(connection, types) {
+    connection.subscribed = types;
+    this.#regroup(connection);
   }
 
-  /** The connection has shown who it is. */
+  /** The connection has shown who it is; what its role may not see any more, it is no longer subscribed to. */
   identify(connection, { user, role, session }) {
     this.#forget(connection);
-    Object.assign(connection, { user, role, session });
+    connection.user = user;
+    connection.role = role;
+    connection.session = session;
     addTo(this.#byUser, user, connection);
     if (session !== null) {
       addTo(this.#bySession, session, connection);
     }
-    for (const namespace of connection.subscription.keys()) {
-      if (access(role, namespace) === undefined) {
-        connection.subscription.delete(namespace);
-      }
-    }
-    this.regroup(connection);
+    connection.subscribed &= visibleTo(role);
+    this.#regroup(connection);
   }
 
   remove(connection) {
     this.#forget(connection);
-    this.#leaveGroup(connection);
+    if (connection.group !== null) {
+      this.#leaveGroup(connection);
+    }
   }
 
   /**
@@ -90,7 +90,7 @@ export class Hub {
     const { roles, users, owners } = audience;
     const excluded = this.#excluded(audience);
     if (users === undefined) {
-      for (const group of this.#sharing.get(type) ?? NOBODY) {
+      for (const group of this.#sharing.get(type.name) ?? NOBODY) {
         if (roles === undefined || roles.includes(group.role)) {
           toGroup(group, excluded);
         }
@@ -98,9 +98,8 @@ export class Hub {
     }
     for (const user of users ?? owners) {
       for (const connection of this.#byUser.get(user) ?? NOBODY) {
-        const grant = connection.group.grants.get(type);
         // Whom `users` names owns the event, too; where nobody is named, `all` has been served by its group.
-        const granted = users === undefined ? grant === 'own' : grant !== undefined;
+        const granted = (connection.subscribed & type.bit) !== 0 && (users !== undefined || access(connection.role, type.namespace) === 'own');
         if (granted && (roles === undefined || roles.includes(connection.role)) && !excluded.has(connection)) {
           toOne(connection);
         }
@@ -108,17 +107,28 @@ export class Hub {
     }
   }
 
-  #groupFor({ role, subscription }) {
-    const types = [...subscription].flatMap(([namespace, some]) => [...(some ?? typesOf(namespace))]).sort();
-    const key = `${role} ${types}`;
+  #regroup(connection) {
+    const { group, role, subscribed } = connection;
+    if (group?.role === role && group.types === subscribed) {
+      return;
+    }
+    if (group !== null) {
+      this.#leaveGroup(connection);
+    }
+    if (subscribed !== 0) {
+      connection.group = this.#groupFor(role, subscribed);
+      connection.group.members.add(connection);
+    }
+  }
+
+  #groupFor(role, types) {
+    const key = keyOf(role, types);
     let group = this.#groups.get(key);
     if (group === undefined) {
-      group = new Group(role, types, key);
+      group = new Group(role, types);
       this.#groups.set(key, group);
-      for (const [type, grant] of group.grants) {
-        if (grant === 'all') {
-          addTo(this.#sharing, type, group);
-        }
+      for (const type of sharedBy(group)) {
+        addTo(this.#sharing, type, group);
       }
     }
     return group;
@@ -139,14 +149,24 @@ export class Hub {
 
   #leaveGroup(connection) {
     const { group } = connection;
+    connection.group = null;
     group.members.delete(connection);
     if (group.members.size === 0) {
-      this.#groups.delete(group.key);
-      for (const type of group.grants.keys()) {
+      this.#groups.delete(keyOf(group.role, group.types));
+      for (const type of sharedBy(group)) {
         removeFrom(this.#sharing, type, group);
       }
     }
   }
+}
+
+function keyOf(role, types) {
+  return `${role} ${types}`;
+}
+
+/** The names of the types of which each member of the group sees all events. */
+function sharedBy({ role, types }) {
+  return namesOf(types).filter((name) => access(role, typeNamed(name).namespace) === 'all');
 }
 
 function addTo(sets, key, value) {

@@ -2,7 +2,8 @@
 //
 // Knows nothing of sockets, so that each peer reads by what its runtime is fastest with.
 
-import { isObject, namespaceOf, readAudience, Refusal } from './contract.mjs';
+import { IngestedEvent } from './event.mjs';
+import { isObject, readAudience, typeNamed, Refusal } from './contract.mjs';
 
 const NEWLINE = 0x0a;
 
@@ -33,7 +34,7 @@ export class Emitter {
   }
 
   /**
-   * Takes what one read gave. Each accepted event goes to `accept({id, type, namespace, data, timestamp}, audience)`.
+   * Takes what one read gave. Each accepted event goes to `accept(event, audience)`.
    * Returns what is to be answered: empty where no line was completed.
    */
   read(chunk, accept) {
@@ -78,17 +79,18 @@ export class Emitter {
     if (line === '' || line === '\r') {
       return;
     }
-    const { type, data, to, timestamp = now } = parseObject(line);
-    const namespace = namespaceOf(type);
-    if (namespace === undefined) {
-      throw new Refusal('unknown_type', `\`${type}\` is no event type`);
+    const parsed = parseObject(line);
+    const { data } = parsed;
+    const type = typeNamed(parsed.type);
+    if (type === undefined) {
+      throw new Refusal('unknown_type', `\`${parsed.type}\` is no event type`);
     }
     if (!isObject(data)) {
       throw new Refusal('invalid_payload', '`data` is not an object');
     }
-    const audience = readAudience(type, to, data);
+    const audience = readAudience(type, parsed.to, data);
     this.#newestId = this.#ids.next();
-    accept({ id: this.#newestId, type, namespace, data, timestamp }, audience);
+    accept(new IngestedEvent(this.#newestId, type, line, parsed, now), audience);
   }
 }
 

@@ -1,12 +1,11 @@
 // The WebSocket protocol of the contract, for the peers that speak it as it is written: auth, subscribe, unsubscribe, ping.
 //
-// A peer gives each connection a `link` with `send(text)`, `close(code, reason)` and `moved(from, to)`, which is told when
-// the connection changes its group.
+// A peer gives each connection a `link` with `send(text)` and `close(code, reason)`.
 
 import { randomUUID } from 'node:crypto';
 
-import { isObject, readNamespaces, readSubscription, Refusal } from './contract.mjs';
-import { Connection, Hub } from './hub.mjs';
+import { isObject, namespacesOf, Refusal, subscribe, unsubscribe } from './contract.mjs';
+import { Hub } from './hub.mjs';
 import { PING_INTERVAL } from './process.mjs';
 
 const CLOSE_TOKEN_REFUSED = 4401;
@@ -16,19 +15,20 @@ export class Sessions {
   #server;
   #verify;
   #ids;
+  #moved;
 
-  constructor(server, verify, ids) {
+  /** `moved(connection, from, to)` is told when a connection changes its group; null is none. */
+  constructor(server, verify, ids, moved = () => {}) {
     this.#server = server;
     this.#verify = verify;
     this.#ids = ids;
+    this.#moved = moved;
   }
 
-  /** Welcomes a new connection. */
-  open(link) {
-    const connection = new Connection(randomUUID(), link);
-    this.#move(connection, () => this.hub.regroup(connection));
-    send(connection, 'welcome', { connectionId: connection.id, server: this.#server, pingInterval: PING_INTERVAL });
-    return connection;
+  /** Welcomes a new connection, which is heard by `link`. */
+  open(connection, link) {
+    connection.link = link;
+    send(connection, 'welcome', { connectionId: randomUUID(), server: this.#server, pingInterval: PING_INTERVAL });
   }
 
   close(connection) {
@@ -82,26 +82,22 @@ export class Sessions {
   }
 
   #subscribe(connection, data) {
-    for (const [namespace, types] of readSubscription(connection.role, data)) {
-      connection.subscription.set(namespace, types);
-    }
-    this.#move(connection, () => this.hub.regroup(connection));
-    send(connection, 'subscribed', { namespaces: [...connection.subscription.keys()], position: this.#ids.newest });
+    const types = subscribe(connection.role, connection.subscribed, data);
+    this.#move(connection, () => this.hub.subscribe(connection, types));
+    send(connection, 'subscribed', { namespaces: namespacesOf(types), position: this.#ids.newest });
   }
 
   #unsubscribe(connection, data) {
-    for (const namespace of readNamespaces(data)) {
-      connection.subscription.delete(namespace);
-    }
-    this.#move(connection, () => this.hub.regroup(connection));
-    send(connection, 'unsubscribed', { namespaces: [...connection.subscription.keys()] });
+    const types = unsubscribe(connection.subscribed, data);
+    this.#move(connection, () => this.hub.subscribe(connection, types));
+    send(connection, 'unsubscribed', { namespaces: namespacesOf(types) });
   }
 
   #move(connection, change) {
     const from = connection.group;
     change();
     if (connection.group !== from) {
-      connection.link.moved(from, connection.group);
+      this.#moved(connection, from, connection.group);
     }
   }
 }

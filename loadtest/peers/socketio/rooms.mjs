@@ -4,7 +4,7 @@
 // these), for events that all of the role may see, and in one of its role and user, for those that only it may. For one
 // event a connection is in at most one of the rooms it goes to.
 
-import { access, ROLES, PUBLIC } from '../shared/contract.mjs';
+import { access, PUBLIC, ROLES, subjectsOf } from '../shared/contract.mjs';
 
 const ROLES_AND_PUBLIC = [...ROLES, PUBLIC];
 
@@ -13,14 +13,13 @@ export function identityRooms({ user, session }) {
   return [...(user === null ? [] : [userRoom(user)]), ...(session === null ? [] : [sessionRoom(session)])];
 }
 
-/** Rooms of a connection that subscribed to `types` of `namespace`, null for all of them. */
-export function subscriptionRooms({ role, user }, namespace, types) {
-  const subjects = types === null ? [namespace] : [...types];
-  return subjects.flatMap((subject) => [roleRoom(subject, role), ...(user === null ? [] : [personalRoom(subject, role, user)])]);
+/** Rooms of a connection that is subscribed to a set of types. */
+export function subscriptionRooms({ role, user }, types) {
+  return subjectsOf(types).flatMap((subject) => [roleRoom(subject, role), ...(user === null ? [] : [personalRoom(subject, role, user)])]);
 }
 
 /** Rooms an event goes to, of those that `existing` has. */
-export function audienceRooms({ type, namespace }, { roles = ROLES_AND_PUBLIC, users, owners }, existing) {
+export function audienceRooms({ name, namespace }, { roles = ROLES_AND_PUBLIC, users, owners }, existing) {
   const rooms = [];
   const add = (room) => existing.has(room) && rooms.push(room);
   for (const role of roles) {
@@ -28,7 +27,7 @@ export function audienceRooms({ type, namespace }, { roles = ROLES_AND_PUBLIC, u
     if (grant === undefined) {
       continue;
     }
-    for (const subject of [namespace, type]) {
+    for (const subject of [namespace, name]) {
       if (grant === 'all' && users === undefined) {
         add(roleRoom(subject, role));
       } else {

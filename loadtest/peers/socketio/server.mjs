@@ -5,7 +5,7 @@ import { createServer } from 'node:http';
 
 import { Server } from 'socket.io';
 
-import { PUBLIC, readNamespaces, readSubscription, Refusal } from '../shared/contract.mjs';
+import { namespacesOf, PUBLIC, Refusal, subscribe, unsubscribe } from '../shared/contract.mjs';
 import { EventIds } from '../shared/ingest.mjs';
 import { listenForEmitters } from '../shared/node-ingest.mjs';
 import { announce, BACKLOG, fail, OUTBOX_LIMIT, PING_INTERVAL, readSettings } from '../shared/process.mjs';
@@ -41,34 +41,32 @@ io.use((socket, next) => {
 
 io.on('connection', (socket) => {
   const { data: identity } = socket;
-  /** Namespace to the set of its types that are subscribed to, null for all of them. */
-  const subscription = new Map();
+  /** The set of types that it is subscribed to. */
+  let subscribed = 0;
   socket.join(identityRooms(identity));
 
   socket.on('subscribe', (data) =>
     perform(socket, 'subscribe', () => {
-      for (const [namespace, types] of readSubscription(identity.role, data ?? {})) {
-        leaveNamespace(namespace);
-        subscription.set(namespace, types);
-        socket.join(subscriptionRooms(identity, namespace, types));
-      }
-      return { namespaces: [...subscription.keys()], position: ids.newest };
+      resubscribe(subscribe(identity.role, subscribed, data ?? {}));
+      return { namespaces: namespacesOf(subscribed), position: ids.newest };
     }),
   );
   socket.on('unsubscribe', (data) =>
     perform(socket, 'unsubscribe', () => {
-      for (const namespace of readNamespaces(data ?? {})) {
-        leaveNamespace(namespace);
-        subscription.delete(namespace);
-      }
-      return { namespaces: [...subscription.keys()] };
+      resubscribe(unsubscribe(subscribed, data ?? {}));
+      return { namespaces: namespacesOf(subscribed) };
     }),
   );
 
-  function leaveNamespace(namespace) {
-    if (subscription.has(namespace)) {
-      subscriptionRooms(identity, namespace, subscription.get(namespace)).forEach((room) => socket.leave(room));
+  function resubscribe(types) {
+    const rooms = subscriptionRooms(identity, types);
+    for (const room of subscriptionRooms(identity, subscribed)) {
+      if (!rooms.includes(room)) {
+        socket.leave(room);
+      }
     }
+    socket.join(rooms);
+    subscribed = types;
   }
 });
 
@@ -105,9 +103,10 @@ setInterval(() => {
 }, OUTBOX_CHECK_INTERVAL);
 
 function deliver(event, audience) {
-  const rooms = audienceRooms(event, audience, io.of('/').adapter.rooms);
+  const { id, type, parsed, timestamp } = event;
+  const rooms = audienceRooms(type, audience, io.of('/').adapter.rooms);
   if (rooms.length > 0) {
-    io.to(rooms).except(excludedRooms(audience)).emit('event', event);
+    io.to(rooms).except(excludedRooms(audience)).emit('event', { id, type: type.name, namespace: type.namespace, data: parsed.data, timestamp });
   }
 }
 

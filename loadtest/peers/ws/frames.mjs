@@ -1,23 +1,29 @@
-// Text frames as a server sends them (RFC 6455, section 5.2): built once, written to everybody.
+// Text frames as a server sends them (RFC 6455, section 5.2).
+//
+// A frame is a string in which each character is one byte. Node joins such strings without copying them, and writes one
+// that goes to a single socket without a Buffer of its own.
 
-const TEXT_FIN = 0x81;
-const LENGTH_IN_2_BYTES = 126;
-const LENGTH_IN_8_BYTES = 127;
+const TEXT_FIN = '\x81';
+const LENGTH_IN_2_BYTES = '\x7e';
+const LENGTH_IN_8_BYTES = '\x7f';
+
+/** What frames are encoded by. */
+export const BYTES = 'latin1';
 
 export function textFrame(text) {
   const length = Buffer.byteLength(text);
-  const headerLength = length < 126 ? 2 : length < 65536 ? 4 : 10;
-  const frame = Buffer.allocUnsafe(headerLength + length);
-  frame[0] = TEXT_FIN;
-  if (headerLength === 2) {
-    frame[1] = length;
-  } else if (headerLength === 4) {
-    frame[1] = LENGTH_IN_2_BYTES;
-    frame.writeUInt16BE(length, 2);
-  } else {
-    frame[1] = LENGTH_IN_8_BYTES;
-    frame.writeBigUInt64BE(BigInt(length), 2);
+  const payload = length === text.length ? text : Buffer.from(text).toString(BYTES);
+  return TEXT_FIN + lengthField(length) + payload;
+}
+
+function lengthField(length) {
+  if (length < 126) {
+    return String.fromCharCode(length);
   }
-  frame.write(text, headerLength);
-  return frame;
+  if (length < 65536) {
+    return LENGTH_IN_2_BYTES + String.fromCharCode(length >> 8, length & 255);
+  }
+  const field = Buffer.alloc(8);
+  field.writeBigUInt64BE(BigInt(length));
+  return LENGTH_IN_8_BYTES + field.toString(BYTES);
 }

@@ -1,20 +1,21 @@
 #!/usr/bin/env node
 // The peer made of Node and `ws`.
 //
-// `ws` does the handshakes and reads; events are written past it, as frames built once and joined a chunk, straight to the
-// TCP socket. That is sound because without compression `ws` itself writes each of its frames whole, at once.
+// `ws` does the handshakes, reads, pings and closes; texts are written past it, as frames built once and joined a chunk,
+// straight to the TCP socket. That is sound because without compression `ws` itself writes each of its frames whole, at once.
 
 import { createServer, STATUS_CODES } from 'node:http';
 
 import { WebSocketServer } from 'ws';
 
+import { Batch } from '../shared/batch.mjs';
+import { Connection } from '../shared/hub.mjs';
 import { EventIds } from '../shared/ingest.mjs';
 import { listenForEmitters } from '../shared/node-ingest.mjs';
 import { announce, BACKLOG, fail, OUTBOX_LIMIT, PING_INTERVAL, readSettings, WS_PATH } from '../shared/process.mjs';
 import { Sessions } from '../shared/session.mjs';
 import { tokenVerifier } from '../shared/tokens.mjs';
-import { Batch } from './batch.mjs';
-import { textFrame } from './frames.mjs';
+import { BYTES, textFrame } from './frames.mjs';
 
 const settings = readSettings();
 const ids = new EventIds();
@@ -28,7 +29,7 @@ const wss = new WebSocketServer({
 });
 const links = new Set();
 
-/** A connection's way out: `ws` for what the protocol says, the socket for events. */
+/** A connection's way out: `ws` for what the protocol says, the socket for texts. */
 class Link {
   alive = true;
 
@@ -38,22 +39,23 @@ class Link {
   }
 
   send(text) {
-    this.ws.send(text);
+    this.write(textFrame(text));
   }
 
   close(code, reason) {
     this.ws.close(code, reason.slice(0, 100));
   }
 
-  moved() {}
-
-  write(bytes) {
-    if (this.ws.readyState !== this.ws.OPEN) {
+  write(frames) {
+    const { socket, ws } = this;
+    if (ws.readyState !== ws.OPEN) {
       return;
     }
-    this.socket.write(bytes);
-    if (this.socket.writableLength > OUTBOX_LIMIT) {
-      this.ws.terminate();
+    // A string that has to wait is copied: its parts belong to a whole chunk, which it would keep in memory.
+    const mustCopy = typeof frames === 'string' && socket.writableLength > 0;
+    socket.write(mustCopy ? Buffer.from(frames, BYTES) : frames, BYTES);
+    if (socket.writableLength > OUTBOX_LIMIT) {
+      ws.terminate();
     }
   }
 
@@ -70,17 +72,18 @@ class Link {
 
 function welcome(ws, socket) {
   const link = new Link(ws, socket);
+  const connection = new Connection();
   links.add(link);
-  const connection = sessions.open(link);
   ws.on('message', (message) => sessions.message(connection, message));
   ws.on('pong', () => {
     link.alive = true;
   });
-  ws.on('error', (error) => process.stderr.write(`connection ${connection.id}: ${error.message}\n`));
+  ws.on('error', (error) => process.stderr.write(`${connection.user ?? 'public'}: ${error.message}\n`));
   ws.on('close', () => {
     links.delete(link);
     sessions.close(connection);
   });
+  sessions.open(connection, link);
 }
 
 const http = createServer({ noDelay: true }, (_request, response) => {
@@ -95,12 +98,18 @@ http.on('upgrade', (request, socket, head) => {
 });
 setInterval(() => links.forEach((link) => link.ping()), PING_INTERVAL);
 
-const batch = new Batch((connection, bytes) => connection.link.write(bytes));
+const batch = new Batch(
+  (group, frames) => {
+    const bytes = Buffer.from(frames.join(''), BYTES);
+    group.eachTogether((connection) => connection.link.write(bytes));
+  },
+  (connection, frames) => connection.link.write(frames.join('')),
+);
 
 function deliver(event, audience) {
   // Built for the first receiver: most events of a shop have one, but not all.
   let frame;
-  const once = () => (frame ??= textFrame(JSON.stringify(event)));
+  const once = () => (frame ??= textFrame(event.toText()));
   sessions.hub.route(
     event.type,
     audience,
