@@ -19,6 +19,8 @@ pub struct Snapshot {
     pub server: Option<Cpu>,
     /// CPU time of this client so far.
     pub client: Cpu,
+    /// What the receiving thread has waited for a core so far, where the kernel says.
+    pub client_waited: Option<Duration>,
     /// Time that the machine's cores have idled so far, where the kernel says.
     pub idle: Option<Duration>,
     /// Deliveries so far.
@@ -39,11 +41,21 @@ impl Snapshot {
             at: Instant::now(),
             server: pid.and_then(|pid| process::cpu(pid).ok()),
             client: process::cpu(std::process::id())?,
+            client_waited: process::own_wait(),
             idle: process::idle(),
             received: client.recorder.received,
             settled,
             reads: client.recorder.reads,
         })
+    }
+
+    /// Whether the server ran on from `earlier` to this one. The threads of one that has ended, or is
+    /// just ending, are gone, and with them what they had run.
+    pub fn is_after(&self, earlier: &Snapshot) -> bool {
+        match (&earlier.server, &self.server) {
+            (Some(earlier), Some(server)) => server.run >= earlier.run,
+            (earlier, _) => earlier.is_none(),
+        }
     }
 }
 
@@ -56,6 +68,8 @@ pub struct Window {
     pub server: Option<Cpu>,
     /// CPU time of this client.
     pub client: Cpu,
+    /// What its receiving thread has waited for a core.
+    pub client_waited: Option<Duration>,
     /// Time that the machine's cores have idled.
     pub idle: Option<Duration>,
     /// Deliveries.
@@ -71,17 +85,23 @@ impl Window {
     pub fn between(from: &Snapshot, to: &Snapshot) -> Self {
         Self {
             time: to.at.saturating_duration_since(from.at),
-            server: to.server.zip(from.server).map(|(to, from)| to - from),
+            server: to
+                .server
+                .zip(from.server)
+                .filter(|_| to.is_after(from))
+                .map(|(to, from)| to - from),
             client: to.client - from.client,
-            idle: to
-                .idle
-                .zip(from.idle)
-                .map(|(to, from)| to.saturating_sub(from)),
+            client_waited: passed(from.client_waited, to.client_waited),
+            idle: passed(from.idle, to.idle),
             received: to.received - from.received,
             settled: to.settled.saturating_sub(from.settled),
             reads: to.reads - from.reads,
         }
     }
+}
+
+fn passed(from: Option<Duration>, to: Option<Duration>) -> Option<Duration> {
+    to.zip(from).map(|(to, from)| to.saturating_sub(from))
 }
 
 /// One point of the timeline.
@@ -124,6 +144,16 @@ impl Timeline {
             began: first.at,
             previous: first,
         }
+    }
+
+    /// How long ago it began.
+    pub fn age(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// The latest readings.
+    pub fn latest(&self) -> &Snapshot {
+        &self.previous
     }
 
     /// Whether the next point is due at `now`.
