@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Resource, getrlimit, pidfd_open, setrlimit};
+use rustix::time::{ClockId, clock_gettime};
 
 /// Memory of a process, in bytes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -101,6 +102,12 @@ pub fn cpu(pid: u32) -> Result<Cpu, String> {
     Ok(cpu)
 }
 
+/// CPU time of this process so far, threads that have ended included.
+pub fn own_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+}
+
 /// What the calling thread has waited for a core so far, where the kernel says.
 pub fn own_wait() -> Option<Duration> {
     let text = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
@@ -186,11 +193,15 @@ pub fn raise_file_limit(needed: u64) -> Result<(), String> {
     }
 }
 
-/// Reads user and system time from the text of a stat file. The program's name, in parentheses, may
-/// itself hold spaces and parentheses.
+/// Reads user and system time from the text of a stat file, unless the process has ended. The program's
+/// name, in parentheses, may itself hold spaces and parentheses.
 fn parse_cpu(text: &str, ticks_per_second: u64) -> Option<Cpu> {
     let (_, fields) = text.rsplit_once(')')?;
-    let mut fields = fields.split_whitespace().skip(11);
+    let mut fields = fields.split_whitespace();
+    if matches!(fields.next()?, "Z" | "X") {
+        return None;
+    }
+    let mut fields = fields.skip(10);
     let mut time = || {
         let ticks: u64 = fields.next()?.parse().ok()?;
         Some(Duration::from_secs_f64(
@@ -216,6 +227,10 @@ mod tests {
         assert_eq!(cpu.user, Duration::from_millis(2500));
         assert_eq!(cpu.system, Duration::from_millis(500));
         assert!(parse_cpu("42 (a", 100).is_none());
+        assert!(
+            parse_cpu(&text.replace(" S ", " Z "), 100).is_none(),
+            "it has ended"
+        );
     }
 
     #[test]
@@ -227,6 +242,11 @@ mod tests {
 
     #[test]
     fn this_process_can_be_read() {
+        let before = own_cpu();
+        std::thread::spawn(|| while own_cpu() < Duration::from_millis(20) {})
+            .join()
+            .unwrap();
+        assert!(own_cpu() > before, "with a thread that has ended");
         let memory = memory(std::process::id()).unwrap();
         assert!(memory.rss >= memory.pss && memory.pss > 0);
         cpu(std::process::id()).unwrap();

@@ -7,7 +7,7 @@
 //! - [`connection`]: one connection from its handshake to its end
 //! - [`frames`], [`dialect`]: WebSocket frames, and what is said in them
 //! - [`recorder`], [`setup`]: what was received and how long it took
-//! - [`address`]: local addresses, many of them
+//! - [`address`], [`timer`]: local addresses, many of them; waking up on time
 
 mod address;
 pub mod connection;
@@ -15,6 +15,7 @@ pub mod dialect;
 pub mod frames;
 pub mod recorder;
 mod setup;
+mod timer;
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -39,6 +40,7 @@ use connection::{Connection, Context, Turn};
 use dialect::Dialect;
 use recorder::Recorder;
 pub use setup::Setup;
+use timer::Timer;
 
 /// Without any progress for so long while connecting, the run is given up.
 const CONNECT_STALL: Duration = Duration::from_secs(20);
@@ -52,8 +54,8 @@ const SCRATCH: usize = 256 * 1024;
 /// Readiness reports taken at once.
 const EVENTS: usize = 4096;
 
-/// The token under which the emitter's socket is watched, ...
-const EMITTER: Token = Token(usize::MAX);
+/// The token under which a source is watched that only ends the waiting, ...
+const OTHER: Token = Token(usize::MAX);
 
 /// ... and the one of the server's process.
 const SERVER: Token = Token(usize::MAX - 1);
@@ -174,6 +176,8 @@ impl Client {
             Arrivals::UnderWay(_) => None,
             Arrivals::Rate(rate) => Some(Schedule::new(progress, rate, f64::from(count) / rate)),
         };
+        let mut timer = Timer::new()?;
+        self.watch(&mut timer)?;
         let count = count as usize;
         self.slots.reserve_exact(count);
         while self.subscribed < count && !interrupt.is_asked_for() {
@@ -191,16 +195,12 @@ impl Client {
                     is_rejoining: false,
                 });
             }
-            let timeout = match schedule {
-                Some(schedule) if self.slots.len() < count => {
-                    let next = schedule.intended(self.slots.len() as u32);
-                    let until = next.saturating_duration_since(Instant::now());
-                    // Whole milliseconds: the kernel rounds others up, and the next one would be late.
-                    Duration::from_millis(until.as_millis() as u64).min(OPENING_WAIT_MAX)
-                }
-                _ => OPENING_WAIT_MAX,
-            };
-            let more = self.turn(timeout)?;
+            if let Some(schedule) = schedule
+                && self.slots.len() < count
+            {
+                timer.ring_at(schedule.intended(self.slots.len() as u32))?;
+            }
+            let more = self.turn(OPENING_WAIT_MAX)?;
             self.subscribed += more;
             if let Some((reason, number)) = self.ended.first_key_value() {
                 return Err(format!("{number} connections were not set up: {reason}"));
@@ -244,8 +244,8 @@ impl Client {
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll
             .registry()
-            .register(source, EMITTER, interest)
-            .map_err(|error| format!("cannot watch the ingest socket: {error}"))
+            .register(source, OTHER, interest)
+            .map_err(|error| format!("cannot watch a socket or timer: {error}"))
     }
 
     /// Waits, no longer than `timeout`, and gives each connection that is ready its turn. Returns

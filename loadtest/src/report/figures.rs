@@ -285,7 +285,7 @@ fn put_cpu(load: &Window, put: &mut Put<'_>) {
         put("server-user-share", Some(user / (user + system)));
         put("server-waited", Some(server.waited.as_secs_f64() / seconds));
     }
-    let client = load.client.run.as_secs_f64();
+    let client = load.client.as_secs_f64();
     put("client-busy", Some(client / seconds));
     put("client-us-per-delivery", each(client, received));
     let waited = load.client_waited.map(|waited| waited.as_secs_f64());

@@ -39,7 +39,7 @@ const WAITED: f64 = 0.05;
 
 /// CPU of other programs, in cores, from which on the server's waiting is laid to them: its threads
 /// also wait for each other.
-const FOREIGN_BESIDE_SERVER: f64 = 0.05;
+const FOREIGN_BESIDE_SERVER: f64 = 0.1;
 
 /// The version of the JSON form.
 const FORMAT: u32 = 1;
@@ -254,7 +254,7 @@ fn warnings(measured: &Measured, figures: &Figures) -> Vec<String> {
     }
     if figure("client-waited") > WAITED {
         warnings.push(format!(
-            "this client's receiving thread waited for a core {:.0} % of the time: something else ran on its core, if only its own sending; the latencies have this in them",
+            "this client's receiving thread waited for a core {:.0} % of the time, and the latencies have this in them: another program, the server or its own sending ran there (--pin-server and --pin-client keep the two apart)",
             100.0 * figure("client-waited")
         ));
     }

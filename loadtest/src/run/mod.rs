@@ -125,20 +125,25 @@ pub fn run(
     let memory = || target.pid.and_then(|pid| process::memory(pid).ok());
     let memory_empty = memory();
     let mut client = Client::new(target, &world, &name, &progress)?;
-    let before = Snapshot::take(target.pid, &client, 0)?;
+    let before = Snapshot::take(target.pid, &client, 0);
     let opened = client.open(plan.connections, plan.arrivals, interrupt, |live| {
         console.say(|| format!("{live} of {} connections subscribed", plan.connections));
     });
-    let after = Snapshot::take(target.pid, &client, 0)?;
+    let mut after = Snapshot::take(target.pid, &client, 0);
+    if opened.is_err() {
+        client.listen_for(LINGER)?;
+    }
+    if client.has_server_ended() {
+        // What was still there to be read of it is a part.
+        after.server = None;
+    }
     let memory_full = memory();
 
     let mut session = Session::new(plan, console, interrupt, &progress, target.pid, after);
-    if let Err(message) = opened {
-        // A server that ends is told as such; one that refuses has not been measured at all.
-        client.listen_for(LINGER)?;
-        if !session.is_cut_short(&client) {
-            return Err(message);
-        }
+    // A server that ends is told as such; one that refuses has not been measured at all.
+    match opened {
+        Err(message) if !session.is_cut_short(&client) => return Err(message),
+        _ => {}
     }
     let sent = match plan.drive {
         _ if session.is_cut_short(&client) => Sent::default(),

@@ -129,7 +129,7 @@ impl<'a> Session<'a> {
         while Instant::now() < end && !self.is_cut_short(client) {
             self.turn(client, start, 0, WAIT_MAX)?;
         }
-        self.end_measuring(client, 0)?;
+        self.end_measuring(client, 0);
         Ok(Sent::default())
     }
 
@@ -176,7 +176,7 @@ impl<'a> Session<'a> {
         if self.cut.is_some() {
             emitter.stop();
         }
-        self.end_measuring(client, self.progress.settled())?;
+        self.end_measuring(client, self.progress.settled());
         let progress = self.progress;
         self.listen_on(client, || progress.has_ended())?;
         Ok(emitter.join())
@@ -217,7 +217,7 @@ impl<'a> Session<'a> {
                 client.recorder.begin_measuring();
             }
         }
-        self.end_measuring(client, emitter.sent().settled)?;
+        self.end_measuring(client, emitter.sent().settled);
 
         let events = emitter.sent().events;
         self.progress.set_events(events);
@@ -283,14 +283,14 @@ impl<'a> Session<'a> {
         let plan = self.plan;
         let due = |share: f64| start + Duration::from_secs_f64(plan.warm_up + plan.seconds * share);
         if self.from.is_none() && now >= due(0.0) {
-            self.from = Some(Snapshot::take(self.pid, client, settled)?);
+            self.from = Some(Snapshot::take(self.pid, client, settled));
         }
         // Reading memory takes long enough to delay what comes meanwhile: only where it is needed.
         if plan.watches_growth() && self.memory_early.is_none() && now >= due(0.25) {
             self.memory_early = self.memory();
         }
         if self.timeline.is_due(now) {
-            let snapshot = Snapshot::take(self.pid, client, settled)?;
+            let snapshot = Snapshot::take(self.pid, client, settled);
             let rss = self.pid.and_then(|pid| process::rss(pid).ok());
             // Of a server that is just ending there is nothing left to be read.
             if snapshot.is_after(self.timeline.latest()) {
@@ -304,18 +304,17 @@ impl<'a> Session<'a> {
 
     /// The last readings of the measured time: those of now, or where the server is gone, the latest
     /// that it was there for.
-    fn end_measuring(&mut self, client: &mut Client, settled: u32) -> Result<(), String> {
+    fn end_measuring(&mut self, client: &Client, settled: u32) {
         let latest = *self.timeline.latest();
-        let now = Snapshot::take(self.pid, client, settled)?;
+        let now = Snapshot::take(self.pid, client, settled);
         if client.has_server_ended() || !now.is_after(&latest) {
             self.to = Some(latest);
-            return Ok(());
+            return;
         }
         self.to = Some(now);
         self.memory_end = self.memory();
         let files = self.pid.filter(|_| self.plan.watches_growth());
         self.files_to = files.and_then(|pid| process::open_files(pid).ok());
-        Ok(())
     }
 
     fn memory(&self) -> Option<Memory> {
