@@ -54,6 +54,8 @@ pub struct Sent {
     pub behind: Duration,
     /// Times that the server did not take what was there to be written.
     pub held_back: u32,
+    /// Why sending, or the settling of what was sent, ended before its end.
+    pub broke_off: Option<String>,
 }
 
 impl Emitter {
@@ -86,21 +88,28 @@ impl Emitter {
     }
 
     /// Makes lines of the events before number `until`, as many as fit, and writes what the socket
-    /// takes. Reads the answers that are there. Returns the events made lines by this call.
-    ///
-    /// # Errors
-    /// Where the server has closed the socket or speaks no JSON.
-    pub fn pump(&mut self, until: u32) -> Result<std::ops::Range<u32>, String> {
+    /// takes. Reads the answers that are there. Returns the events made lines by this call: none once
+    /// sending has broken off, because the server has closed the socket or speaks no JSON.
+    pub fn pump(&mut self, until: u32) -> std::ops::Range<u32> {
         let first = self.next;
+        if self.has_broken_off() {
+            return first..first;
+        }
         while self.next < until && self.lines.len() < CHUNK {
             self.world.put_line(self.next, &mut self.lines);
             self.next += 1;
         }
         self.progress.announce(self.next);
         self.sent.events = self.next;
-        self.write()?;
-        self.read()?;
-        Ok(first..self.next)
+        // What the server has settled counts, also where it takes no more.
+        let (written, read) = (self.write(), self.read());
+        self.sent.broke_off = written.and(read).err();
+        first..self.next
+    }
+
+    /// Whether nothing more can be sent.
+    pub fn has_broken_off(&self) -> bool {
+        self.sent.broke_off.is_some()
     }
 
     /// Whether everything made ready is written.
@@ -114,10 +123,14 @@ impl Emitter {
     }
 
     /// Says that no more events come, and waits for the last answer.
-    ///
-    /// # Errors
-    /// Where it does not come.
-    pub fn finish(mut self) -> Result<Sent, String> {
+    pub fn finish(mut self) -> Sent {
+        if !self.has_broken_off() {
+            self.sent.broke_off = self.settle().err();
+        }
+        self.sent
+    }
+
+    fn settle(&mut self) -> Result<(), String> {
         while !self.is_flushed() {
             self.wait()?;
             self.write()?;
@@ -130,7 +143,7 @@ impl Emitter {
             self.wait()?;
             self.read()?;
         }
-        Ok(self.sent)
+        Ok(())
     }
 
     /// Waits until the socket takes what waits to be written, or has an answer.
@@ -215,7 +228,8 @@ impl Emitter {
 
 /// An emitter that sends by schedule, on its own thread.
 pub struct Scheduled {
-    thread: JoinHandle<Result<Sent, String>>,
+    thread: JoinHandle<Sent>,
+    progress: Arc<Progress>,
 }
 
 impl Scheduled {
@@ -230,44 +244,61 @@ impl Scheduled {
         schedule: Schedule,
     ) -> Result<Self, String> {
         let emitter = Emitter::connect(socket, world, progress)?;
-        let progress = Arc::clone(progress);
         let thread = thread::Builder::new()
             .name("emitter".into())
             .spawn(move || {
                 priority::be_punctual();
-                let outcome = send(emitter, schedule);
-                progress.end();
-                outcome
+                send(emitter, schedule)
             })
             .map_err(|error| format!("cannot start the emitter's thread: {error}"))?;
-        Ok(Self { thread })
+        Ok(Self {
+            thread,
+            progress: Arc::clone(progress),
+        })
+    }
+
+    /// Ends the schedule now: what is sent is the whole run.
+    pub fn stop(&self) {
+        self.progress.stop();
+        self.thread.thread().unpark();
     }
 
     /// Waits for the last answer.
-    ///
-    /// # Errors
-    /// Why not all events could be sent, or not all answers read.
-    pub fn join(self) -> Result<Sent, String> {
+    pub fn join(self) -> Sent {
         self.thread
             .join()
-            .map_err(|_| "the emitter's thread panicked")?
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 
-fn send(mut emitter: Emitter, schedule: Schedule) -> Result<Sent, String> {
-    while emitter.next < schedule.events() || !emitter.is_flushed() {
+fn send(mut emitter: Emitter, schedule: Schedule) -> Sent {
+    let progress = Arc::clone(&emitter.progress);
+    while !emitter.has_broken_off() {
         let now = Instant::now();
-        let due = schedule.due(now);
-        if !emitter.is_flushed() {
-            emitter.wait()?;
-        } else if due == emitter.next {
-            thread::sleep(schedule.intended(due).saturating_duration_since(now));
-            continue;
+        let due = if progress.is_stopping() {
+            emitter.next
         } else {
+            schedule.due(now)
+        };
+        if !emitter.is_flushed() {
+            if let Err(reason) = emitter.wait() {
+                emitter.sent.broke_off = Some(reason);
+            }
+        } else if due > emitter.next {
             let behind = now.saturating_duration_since(schedule.intended(emitter.next));
             emitter.sent.behind = emitter.sent.behind.max(behind);
+        } else if due == schedule.events() || progress.is_stopping() {
+            break;
+        } else {
+            // As a sleep, but that it ends when the schedule does.
+            thread::park_timeout(schedule.intended(due).saturating_duration_since(now));
+            continue;
         }
-        emitter.pump(due)?;
+        emitter.pump(due);
     }
-    emitter.finish()
+    // Where sending has ended early, what was sent is all there is to come.
+    progress.set_events(emitter.next);
+    let sent = emitter.finish();
+    progress.end();
+    sent
 }

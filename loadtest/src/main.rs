@@ -40,6 +40,7 @@ use clap::Parser;
 
 use cli::{Cli, Command, Common};
 use console::Console;
+use interrupt::Interrupt;
 use report::{Report, compare, html, text};
 use run::plan::{Load, Plan};
 use server::{Server, Start};
@@ -48,36 +49,49 @@ use server::{Server, Start};
 /// limit.
 const FILES_BESIDE: u64 = 200;
 
-fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().collect();
-    match execute(Cli::parse(), &words) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(message) => {
-            eprintln!("loadtest: {message}");
-            ExitCode::FAILURE
-        }
+/// The exit code of a wrong command line or scenario file.
+const WRONG_USAGE: u8 = 2;
+
+/// Why this program could not do what it was asked to.
+enum Failure {
+    /// It was asked for something that there is not.
+    Usage(String),
+    /// Only running has shown it.
+    Running(String),
+}
+
+/// What [`execute`] and those it calls return. `false`: it was done, and not all holds that was judged.
+type Outcome = Result<bool, Failure>;
+
+impl From<String> for Failure {
+    fn from(message: String) -> Self {
+        Failure::Running(message)
     }
 }
 
-/// Does what `words`, parsed as `cli`, say. `false`: it was done, and not all holds that was judged.
-fn execute(cli: Cli, words: &[String]) -> Result<bool, String> {
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().collect();
+    let (message, code) = match execute(Cli::parse(), &words) {
+        Ok(true) => return ExitCode::SUCCESS,
+        Ok(false) => return ExitCode::FAILURE,
+        Err(Failure::Running(message)) => (message, ExitCode::FAILURE),
+        Err(Failure::Usage(message)) => (message, ExitCode::from(WRONG_USAGE)),
+    };
+    eprintln!("loadtest: {message}");
+    code
+}
+
+/// Does what `words`, parsed as `cli`, say.
+fn execute(cli: Cli, words: &[String]) -> Outcome {
     match &cli.command {
         Command::Run(run) => {
-            let words: Vec<String> = words
-                .iter()
-                .take(1)
-                .cloned()
-                .chain(scenario_file::expand(&run.file, &run.flags)?)
-                .collect();
-            let cli = Cli::try_parse_from(&words).unwrap_or_else(|error| error.exit());
-            if matches!(cli.command, Command::Run(_)) {
-                return Err("a scenario file cannot name another one".into());
-            }
+            let (cli, words) =
+                scenario_file::parse(&run.file, &run.flags, &words[0]).map_err(Failure::Usage)?;
             execute(cli, &words)
         }
         Command::Compare(files) => {
-            let (a, b) = (Report::read(&files.a)?, Report::read(&files.b)?);
+            let read = |file| Report::read(file).map_err(Failure::Usage);
+            let (a, b) = (read(&files.a)?, read(&files.b)?);
             print(|out| compare::write(&a, &b, out))?;
             Ok(true)
         }
@@ -85,15 +99,15 @@ fn execute(cli: Cli, words: &[String]) -> Result<bool, String> {
             print(text::write_figures)?;
             Ok(true)
         }
-        Command::Peers(arguments) => peers::main(arguments),
-        command => match scenarios::plan(command)? {
+        Command::Peers(arguments) => Ok(peers::main(arguments)?),
+        command => match scenarios::plan(command).map_err(Failure::Usage)? {
             Some((plan, common)) => run_scenario(&plan, common, words),
             None => Ok(true),
         },
     }
 }
 
-fn run_scenario(plan: &Plan, common: &Common, words: &[String]) -> Result<bool, String> {
+fn run_scenario(plan: &Plan, common: &Common, words: &[String]) -> Outcome {
     process::raise_file_limit(u64::from(plan.connections) + FILES_BESIDE)?;
     // What a run of hours has seen must not be lost for a folder that is not there, nor an earlier
     // report for a run that fails.
@@ -102,25 +116,30 @@ fn run_scenario(plan: &Plan, common: &Common, words: &[String]) -> Result<bool, 
         let opened = opening.create(true).append(true).open(path);
         opened.map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    interrupt::watch()?;
+    let interrupt = Interrupt::default();
+    interrupt.watch()?;
     if let Some(nice) = common.nice
         && !priority::be_nice(nice)
     {
         eprintln!("loadtest: not allowed to be nice {nice}; running as usual");
     }
-    let server = open_server(plan, common)?;
+    let mut server = open_server(plan, common, &interrupt)?;
     if let Some(cores) = &common.pin_client {
         priority::pin(cores)?;
     }
     let console = Console::new(common.quiet);
-    let measured = run::run(&server.target, plan, &console);
+    let measured = run::run(&server.target, plan, &console, &interrupt);
     console.end();
-    let measured = measured.map_err(|message| match server.log_tail() {
-        Some(log) if !log.is_empty() => format!("{message}\nthe server's log ends so:\n{log}"),
+    let log = || server.log_tail().filter(|log| !log.is_empty());
+    let measured = measured.map_err(|message| match log() {
+        Some(log) => format!("{message}\nthe server's log ends so:\n{log}"),
         _ => message,
     })?;
-    let command = words.join(" ");
-    let report = Report::new(&server.name, command, plan, &measured);
+    let mut report = Report::new(&server.name, words.join(" "), plan, &measured);
+    if measured.cut.is_some_and(|cut| !cut.is_asked_for) {
+        let log = log();
+        report.tell_last_words(server.exit_status(), log.as_deref());
+    }
     print(|out| text::write(&report, out))?;
     if let Some(path) = &common.json {
         report.write(path)?;
@@ -141,16 +160,21 @@ fn print(write: impl FnOnce(&mut StdoutLock<'static>) -> io::Result<()>) -> Resu
     }
 }
 
-fn open_server(plan: &Plan, common: &Common) -> Result<Server, String> {
+fn open_server(plan: &Plan, common: &Common, interrupt: &Interrupt) -> Result<Server, Failure> {
     match (&common.attach, &common.socket, &common.secret_file) {
-        (Some(url), Some(socket), Some(secret_file)) => Server::attach(url, socket, secret_file),
-        _ => Server::start(&Start {
-            server: common.server.clone(),
-            connections: plan.connections,
-            workers: common.workers,
-            cores: common.pin_server.clone(),
-            arguments: common.server_arguments.clone(),
-            is_unicast: matches!(plan.load, Load::Own(_)),
-        }),
+        (Some(url), Some(socket), Some(secret_file)) => {
+            Server::attach(url, socket, secret_file).map_err(Failure::Usage)
+        }
+        _ => {
+            let start = Start {
+                server: common.server.clone(),
+                connections: plan.connections,
+                workers: common.workers,
+                cores: common.pin_server.clone(),
+                arguments: common.server_arguments.clone(),
+                is_unicast: matches!(plan.load, Load::Own(_)),
+            };
+            Ok(Server::start(&start, interrupt)?)
+        }
     }
 }

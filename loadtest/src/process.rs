@@ -1,9 +1,12 @@
 //! What the kernel says about a process: memory and CPU, and the limit on open files.
 
 use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::process::{Pid, PidfdFlags, Resource, getrlimit, pidfd_open, setrlimit};
+use rustix::time::{ClockId, clock_gettime};
 
 /// Memory of a process, in bytes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -23,6 +26,8 @@ pub struct Cpu {
     pub system: Duration,
     /// What the scheduler has let its threads run, to the nanosecond.
     pub run: Duration,
+    /// What they were ready to run and waited for a core, likewise.
+    pub waited: Duration,
 }
 
 impl std::ops::Sub for Cpu {
@@ -33,8 +38,20 @@ impl std::ops::Sub for Cpu {
             user: self.user.saturating_sub(earlier.user),
             system: self.system.saturating_sub(earlier.system),
             run: self.run.saturating_sub(earlier.run),
+            waited: self.waited.saturating_sub(earlier.waited),
         }
     }
+}
+
+/// A hold on process `pid`: readable once it has ended, and never another process that is given the
+/// same number later.
+///
+/// # Errors
+/// Where there is no such process.
+pub fn open(pid: u32) -> io::Result<OwnedFd> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(pidfd_open(pid, PidfdFlags::empty())?)
 }
 
 /// Memory of process `pid` now.
@@ -80,8 +97,21 @@ pub fn cpu(pid: u32) -> Result<Cpu, String> {
     let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
     let mut cpu = parse_cpu(&text, rustix::param::clock_ticks_per_second())
         .ok_or_else(|| format!("{path} has no CPU times"))?;
-    cpu.run = run_time(pid).unwrap_or(cpu.user + cpu.system);
+    (cpu.run, cpu.waited) =
+        scheduled(pid).unwrap_or_else(|| (cpu.user + cpu.system, Duration::ZERO));
     Ok(cpu)
+}
+
+/// CPU time of this process so far, threads that have ended included.
+pub fn own_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+}
+
+/// What the calling thread has waited for a core so far, where the kernel says.
+pub fn own_wait() -> Option<Duration> {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    parse_schedstat(&text).map(|(_, waited)| waited)
 }
 
 /// Time that the cores of this machine have idled so far, added up, where the kernel says.
@@ -108,18 +138,26 @@ pub fn open_files(pid: u32) -> Result<usize, String> {
         .map_err(|error| format!("{path}: {error}"))
 }
 
-/// What the scheduler has let the threads of process `pid` run, where the kernel says. Threads that
-/// have ended are not in it: the servers measured here keep theirs.
-fn run_time(pid: u32) -> Option<Duration> {
+/// What the scheduler has let the threads of process `pid` run and wait, where the kernel says. Threads
+/// that have ended are not in it: the servers measured here keep theirs.
+fn scheduled(pid: u32) -> Option<(Duration, Duration)> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
-    let mut sum = 0;
+    let mut sum = (Duration::ZERO, Duration::ZERO);
     for task in tasks {
         // A thread that has just ended is gone from here.
         if let Ok(text) = fs::read_to_string(task.ok()?.path().join("schedstat")) {
-            sum += text.split_whitespace().next()?.parse::<u64>().ok()?;
+            let (run, waited) = parse_schedstat(&text)?;
+            sum = (sum.0 + run, sum.1 + waited);
         }
     }
-    Some(Duration::from_nanos(sum))
+    Some(sum)
+}
+
+/// Time run and time waited for a core, of the text of a schedstat file.
+fn parse_schedstat(text: &str) -> Option<(Duration, Duration)> {
+    let mut fields = text.split_whitespace();
+    let mut time = || fields.next()?.parse().ok().map(Duration::from_nanos);
+    Some((time()?, time()?))
 }
 
 /// Memory the kernel holds for all TCP sockets of this machine, in bytes, where it says.
@@ -155,11 +193,15 @@ pub fn raise_file_limit(needed: u64) -> Result<(), String> {
     }
 }
 
-/// Reads user and system time from the text of a stat file. The program's name, in parentheses, may
-/// itself hold spaces and parentheses.
+/// Reads user and system time from the text of a stat file, unless the process has ended. The program's
+/// name, in parentheses, may itself hold spaces and parentheses.
 fn parse_cpu(text: &str, ticks_per_second: u64) -> Option<Cpu> {
     let (_, fields) = text.rsplit_once(')')?;
-    let mut fields = fields.split_whitespace().skip(11);
+    let mut fields = fields.split_whitespace();
+    if matches!(fields.next()?, "Z" | "X") {
+        return None;
+    }
+    let mut fields = fields.skip(10);
     let mut time = || {
         let ticks: u64 = fields.next()?.parse().ok()?;
         Some(Duration::from_secs_f64(
@@ -169,7 +211,7 @@ fn parse_cpu(text: &str, ticks_per_second: u64) -> Option<Cpu> {
     Some(Cpu {
         user: time()?,
         system: time()?,
-        run: Duration::ZERO,
+        ..Cpu::default()
     })
 }
 
@@ -185,10 +227,26 @@ mod tests {
         assert_eq!(cpu.user, Duration::from_millis(2500));
         assert_eq!(cpu.system, Duration::from_millis(500));
         assert!(parse_cpu("42 (a", 100).is_none());
+        assert!(
+            parse_cpu(&text.replace(" S ", " Z "), 100).is_none(),
+            "it has ended"
+        );
+    }
+
+    #[test]
+    fn what_ran_and_what_waited_are_told_apart() {
+        let expected = (Duration::from_micros(2), Duration::from_micros(3));
+        assert_eq!(parse_schedstat("2000 3000 17\n"), Some(expected));
+        assert_eq!(parse_schedstat("2000"), None);
     }
 
     #[test]
     fn this_process_can_be_read() {
+        let before = own_cpu();
+        std::thread::spawn(|| while own_cpu() < Duration::from_millis(20) {})
+            .join()
+            .unwrap();
+        assert!(own_cpu() > before, "with a thread that has ended");
         let memory = memory(std::process::id()).unwrap();
         assert!(memory.rss >= memory.pss && memory.pss > 0);
         cpu(std::process::id()).unwrap();

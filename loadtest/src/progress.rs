@@ -9,6 +9,7 @@ pub struct Progress {
     events: AtomicU32,
     announced: AtomicU32,
     settled: AtomicU32,
+    is_stopping: AtomicBool,
     has_ended: AtomicBool,
 }
 
@@ -42,6 +43,16 @@ impl Progress {
     /// Says that the server has settled all events before this number.
     pub fn settle(&self, until: u32) {
         self.settled.store(until, Ordering::SeqCst);
+    }
+
+    /// Whether sending shall end early.
+    pub fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::SeqCst)
+    }
+
+    /// Asks for sending to end early.
+    pub fn stop(&self) {
+        self.is_stopping.store(true, Ordering::SeqCst);
     }
 
     /// Whether sending has ended, well or badly.

@@ -13,7 +13,10 @@
 
 use std::path::Path;
 
+use clap::{CommandFactory, Parser};
 use toml::{Table, Value};
+
+use crate::cli::Cli;
 
 /// The key that names the scenario.
 const SCENARIO: &str = "scenario";
@@ -21,17 +24,33 @@ const SCENARIO: &str = "scenario";
 /// The key of what follows `--`.
 const SERVER_ARGUMENTS: &str = "server-arguments";
 
-/// The command line, without the program's name, that runs the scenario in `file`, with the flags in
-/// `more` behind it.
+/// Commands that are no scenarios.
+const NO_SCENARIOS: [&str; 4] = ["run", "figures", "compare", "peers"];
+
+/// What the scenario in `file`, with the flags in `more` behind it, asks `program` for, and the
+/// command line that says the same.
 ///
 /// # Errors
-/// Where the file cannot be read, is no TOML or names no scenario.
-pub fn expand(file: &Path, more: &[String]) -> Result<Vec<String>, String> {
-    let text =
-        std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    arguments(&text, more).map_err(|error| format!("{}: {error}", file.display()))
+/// Where the file cannot be read, is no TOML, names no scenario, or asks for what there is not.
+pub fn parse(file: &Path, more: &[String], program: &str) -> Result<(Cli, Vec<String>), String> {
+    let failed = |error: String| format!("{}: {error}", file.display());
+    let text = std::fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
+    let mut words = vec![program.to_string()];
+    words.extend(arguments(&text, more).map_err(failed)?);
+    match Cli::try_parse_from(&words) {
+        Ok(cli) => Ok((cli, words)),
+        // The flags behind the file asked for help.
+        Err(help) if !help.use_stderr() => help.exit(),
+        Err(error) => {
+            let message = error.to_string();
+            let message = message.strip_prefix("error: ").unwrap_or(&message);
+            Err(failed(message.trim_end().to_string()))
+        }
+    }
 }
 
+/// The command line, without the program's name, that runs the scenario in `text`, with the flags in
+/// `more` behind it.
 fn arguments(text: &str, more: &[String]) -> Result<Vec<String>, String> {
     let mut table: Table = text.parse().map_err(|error| format!("{error}"))?;
     let scenario = match table.remove(SCENARIO) {
@@ -46,8 +65,16 @@ fn arguments(text: &str, more: &[String]) -> Result<Vec<String>, String> {
             .collect::<Result<_, _>>()?,
         Some(_) => return Err(format!("{SERVER_ARGUMENTS} is a list of strings")),
     };
+    let known = keys(&scenario)?;
     let mut arguments = vec![scenario];
     for (key, value) in &table {
+        if !known.contains(key) {
+            return Err(format!(
+                "there is no key `{key}` in {}; its keys are {}",
+                arguments[0],
+                known.join(", ")
+            ));
+        }
         match value {
             Value::Boolean(true) => arguments.push(format!("--{key}")),
             Value::Boolean(false) => {}
@@ -68,6 +95,22 @@ fn arguments(text: &str, more: &[String]) -> Result<Vec<String>, String> {
         arguments.extend(rest.iter().skip(1).cloned());
     }
     Ok(arguments)
+}
+
+/// The keys of a scenario: its flags' names.
+fn keys(scenario: &str) -> Result<Vec<String>, String> {
+    let cli = Cli::command();
+    let is_scenario = |command: &&clap::Command| !NO_SCENARIOS.contains(&command.get_name());
+    let scenarios = || cli.get_subcommands().filter(is_scenario);
+    let Some(found) = scenarios().find(|command| command.get_name() == scenario) else {
+        let names: Vec<&str> = scenarios().map(clap::Command::get_name).collect();
+        return Err(format!(
+            "there is no scenario `{scenario}`; the scenarios are {}",
+            names.join(", ")
+        ));
+    };
+    let flags = found.get_arguments().filter_map(clap::Arg::get_long);
+    Ok(flags.map(String::from).collect())
 }
 
 fn word(key: &str, value: &Value) -> Result<String, String> {
@@ -125,6 +168,39 @@ mod tests {
             "nonsense",
         ] {
             assert!(arguments(bad, &[]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_there_is_not_is_named_with_what_there_is() {
+        for (text, named, allowed) in [
+            ("scenario = 'fan'", "`fan`", "fanout, flood, unicast"),
+            ("scenario = 'run'", "`run`", "fanout, flood, unicast"),
+            (
+                "scenario = 'fanout'\nconections = 5",
+                "`conections`",
+                "connections, rate, deliveries",
+            ),
+            (
+                "scenario = 'fanout'\nrate = 'fast'",
+                "'fast' for '--rate",
+                "a number greater than 0",
+            ),
+            (
+                "scenario = 'fanout'\nexpect = ['speed<1']",
+                "`speed`",
+                "latency-p99-ms",
+            ),
+        ] {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), text).unwrap();
+            let message = parse(file.path(), &[], "loadtest").unwrap_err();
+            assert!(
+                message.starts_with(&*file.path().to_string_lossy()),
+                "{message}"
+            );
+            assert!(message.contains(named), "{message}");
+            assert!(message.contains(allowed), "{message}");
         }
     }
 }

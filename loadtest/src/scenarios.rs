@@ -6,7 +6,7 @@ use crate::cli::{
     Command, Common, Connect, Fanout, Flood, Idle, Mixed, Seed, Slow, Soak, Timing, Unicast,
 };
 use crate::report::expectation::Expectation;
-use crate::run::plan::{Drive, Load, Plan};
+use crate::run::plan::{Arrivals, Drive, Load, Plan};
 use crate::world::shop::Kinds;
 
 /// The lines of the founding document's page that speak of times, and their measure.
@@ -105,10 +105,11 @@ fn mixed(arguments: &Mixed) -> Plan {
 }
 
 fn connect(arguments: &Connect) -> Plan {
-    Plan {
-        seconds: 0.0,
-        ..base("connect", arguments.connections, &arguments.common)
+    let mut plan = base("connect", arguments.connections, &arguments.common);
+    if let Some(rate) = arguments.arrival_rate {
+        plan.arrivals = Arrivals::Rate(rate);
     }
+    plan
 }
 
 fn idle(arguments: &Idle) -> Plan {
@@ -199,7 +200,7 @@ fn base(scenario: &'static str, connections: u32, common: &Common) -> Plan {
     Plan {
         scenario,
         connections,
-        under_way: common.under_way,
+        arrivals: Arrivals::UnderWay(common.under_way),
         load: Load::Shared(0),
         drive: Drive::Hold,
         warm_up: 0.0,
@@ -257,9 +258,8 @@ mod tests {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
         let mut count = 0;
         for entry in std::fs::read_dir(folder).unwrap() {
-            let words = crate::scenario_file::expand(&entry.unwrap().path(), &[]).unwrap();
-            let words = ["loadtest".to_string()].into_iter().chain(words);
-            let cli = Cli::try_parse_from(words).unwrap();
+            let path = entry.unwrap().path();
+            let (cli, _) = crate::scenario_file::parse(&path, &[], "loadtest").unwrap();
             assert!(plan(&cli.command).unwrap().is_some());
             count += 1;
         }
@@ -276,6 +276,13 @@ mod tests {
             panic!("seed has a rate")
         };
         assert!((40.0..60.0).contains(&rate), "{rate}");
+    }
+
+    #[test]
+    fn connections_come_by_rate_or_as_others_are_done() {
+        assert_eq!(of("connect").arrivals, Arrivals::UnderWay(64));
+        let plan = of("connect --arrival-rate 250");
+        assert_eq!(plan.arrivals, Arrivals::Rate(250.0));
     }
 
     #[test]
@@ -302,6 +309,10 @@ mod tests {
             "slow --stalled 0.9",
             "unicast --flood --rate 5",
             "unicast --in-flight 5",
+            "connect --arrival-rate 0",
+            "connect --arrival-rate 5 --under-way 5",
+            "peers --servers nginx",
+            "peers --cases a,z",
         ] {
             let words = ["loadtest"].into_iter().chain(bad.split(' '));
             assert!(Cli::try_parse_from(words).is_err(), "{bad}");

@@ -1,7 +1,7 @@
 //! One client connection: its handshake, its subscription, what it has received, its leaving.
 //!
 //! Owns the socket and the connection's [`Tally`]; what is common to all connections of a run is
-//! handed in as [`Common`].
+//! handed in as [`Context`].
 
 use std::io::{ErrorKind, Read, Write};
 use std::time::Instant;
@@ -42,7 +42,9 @@ pub struct Connection {
     /// Who it is.
     pub member: Member,
     phase: Phase,
-    /// When the present phase of setting up began.
+    /// When setting up began, or was to begin, ...
+    began: Instant,
+    /// ... and when its present phase did.
     since: Instant,
     token: Option<String>,
     /// There once the connection has subscribed.
@@ -58,7 +60,7 @@ pub struct Connection {
 }
 
 /// What all connections of a run have in common.
-pub struct Common<'a> {
+pub struct Context<'a> {
     /// Who sees what.
     pub world: &'a World,
     /// The protocol spoken.
@@ -99,8 +101,14 @@ enum Phase {
 }
 
 impl Connection {
-    /// Begins the handshake on a socket that is connecting.
-    pub fn new(stream: TcpStream, target: &Target, member: Member, token: Option<String>) -> Self {
+    /// Begins the handshake on a socket that is connecting. Its times count from `since`.
+    pub fn new(
+        stream: TcpStream,
+        target: &Target,
+        member: Member,
+        token: Option<String>,
+        since: Instant,
+    ) -> Self {
         let request = format!(
             "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n",
@@ -110,7 +118,8 @@ impl Connection {
             stream,
             member,
             phase: Phase::Connecting,
-            since: Instant::now(),
+            began: since,
+            since,
             token,
             tally: None,
             misdirected: 0,
@@ -163,7 +172,7 @@ impl Connection {
         &mut self,
         at_end: bool,
         scratch: &mut [u8],
-        common: &mut Common<'_>,
+        context: &mut Context<'_>,
     ) -> Result<Turn, String> {
         if self.phase == Phase::Connecting && !self.is_connected()? {
             return Ok(Turn::Waiting);
@@ -176,7 +185,7 @@ impl Connection {
                 Ok(0) if self.phase == Phase::Closing => self.phase = Phase::Gone,
                 Ok(0) => return Err("ended by the server without a close frame".into()),
                 Ok(length) => {
-                    self.take(&scratch[..length], common)?;
+                    self.take(&scratch[..length], context)?;
                     self.flush()?;
                     // A short read has emptied the socket: what comes later is told anew. Only the
                     // end of the stream must be read to be seen.
@@ -238,10 +247,10 @@ impl Connection {
         Ok(())
     }
 
-    fn take(&mut self, bytes: &[u8], common: &mut Common<'_>) -> Result<(), String> {
-        common.recorder.begin_read(Instant::now(), bytes.len());
+    fn take(&mut self, bytes: &[u8], context: &mut Context<'_>) -> Result<(), String> {
+        context.recorder.begin_read(Instant::now(), bytes.len());
         if self.phase != Phase::Upgrading {
-            return self.take_frames(bytes, common);
+            return self.take_frames(bytes, context);
         }
         self.head.extend_from_slice(bytes);
         let Some(end) = memmem::find(&self.head, b"\r\n\r\n") else {
@@ -260,14 +269,14 @@ impl Connection {
                 String::from_utf8_lossy(&head).trim()
             ));
         }
-        self.enter(Phase::Greeting, Some(Step::Upgrade), common.setup);
-        self.take_frames(&head[end + 4..], common)
+        self.enter(Phase::Greeting, Some(Step::Upgrade), context.setup);
+        self.take_frames(&head[end + 4..], context)
     }
 
-    fn take_frames(&mut self, bytes: &[u8], common: &mut Common<'_>) -> Result<(), String> {
+    fn take_frames(&mut self, bytes: &[u8], context: &mut Context<'_>) -> Result<(), String> {
         let mut scanner = std::mem::take(&mut self.scanner);
         let outcome = scanner.feed(bytes, |opcode, payload| match opcode {
-            frames::TEXT => self.take_text(payload, common),
+            frames::TEXT => self.take_text(payload, context),
             frames::PING => {
                 frames::put_client_frame(frames::PONG, payload, &mut self.outgoing);
                 Ok(())
@@ -285,47 +294,47 @@ impl Connection {
     }
 
     #[inline]
-    fn take_text(&mut self, payload: &[u8], common: &mut Common<'_>) -> Result<(), String> {
-        match common.recorder.number_in(payload) {
+    fn take_text(&mut self, payload: &[u8], context: &mut Context<'_>) -> Result<(), String> {
+        match context.recorder.number_in(payload) {
             Some(number) => {
-                self.take_event(number, common);
-                self.altered += u64::from(self.is_altered(number, payload, common));
+                self.take_event(number, context);
+                self.altered += u64::from(self.is_altered(number, payload, context));
                 Ok(())
             }
-            None => self.take_answer(payload, common),
+            None => self.take_answer(payload, context),
         }
     }
 
     /// Whether an event's content is not what was sent. Looked at now and then: it means to parse.
     #[inline]
-    fn is_altered(&self, number: u32, payload: &[u8], common: &Common<'_>) -> bool {
+    fn is_altered(&self, number: u32, payload: &[u8], context: &Context<'_>) -> bool {
         let is_sampled = number
             .wrapping_add(self.member.session)
             .is_multiple_of(CONTENT_SAMPLED);
-        is_sampled && !common.world.is_content(number, payload)
+        is_sampled && !context.world.is_content(number, payload)
     }
 
     #[inline]
-    fn take_event(&mut self, number: u32, common: &mut Common<'_>) {
+    fn take_event(&mut self, number: u32, context: &mut Context<'_>) {
         let view = View {
-            world: common.world,
+            world: context.world,
             member: &self.member,
-            events: common.progress.events(),
+            events: context.progress.events(),
         };
         match &mut self.tally {
             // An event that was not sent yet is none of the run's, whatever it says.
-            _ if number >= common.progress.announced() => self.misdirected += 1,
+            _ if number >= context.progress.announced() => self.misdirected += 1,
             Some(tally) if self.phase != Phase::Closing => {
                 if tally.receive(number, view) {
-                    common.recorder.count(number);
+                    context.recorder.count(number);
                 }
             }
             _ => self.misdirected += 1,
         }
     }
 
-    fn take_answer(&mut self, payload: &[u8], common: &mut Common<'_>) -> Result<(), String> {
-        let dialect = common.dialect;
+    fn take_answer(&mut self, payload: &[u8], context: &mut Context<'_>) -> Result<(), String> {
+        let dialect = context.dialect;
         match (self.phase, dialect.read(payload)) {
             (_, Answer::Ping) => self.say(SOCKET_IO_PONG),
             (_, Answer::Refused) => {
@@ -335,36 +344,36 @@ impl Connection {
                 match dialect.authenticate(self.token.take().as_deref()) {
                     Some(text) => {
                         self.say(&text);
-                        self.enter(Phase::Authenticating, None, common.setup);
+                        self.enter(Phase::Authenticating, None, context.setup);
                     }
-                    None => self.subscribe(None, common),
+                    None => self.subscribe(None, context),
                 }
             }
             (Phase::Authenticating, Answer::Authenticated) => {
-                self.subscribe(Some(Step::Authenticate), common);
+                self.subscribe(Some(Step::Authenticate), context);
             }
             (Phase::Subscribing, Answer::Subscribed) => {
                 let view = View {
-                    world: common.world,
+                    world: context.world,
                     member: &self.member,
-                    events: common.progress.events(),
+                    events: context.progress.events(),
                 };
                 // What is announced from now on is written after the server had subscribed us.
-                self.tally = Some(Tally::new(common.progress.announced(), view));
-                self.enter(Phase::Live, Some(Step::Subscribe), common.setup);
+                self.tally = Some(Tally::new(context.progress.announced(), view));
+                self.enter(Phase::Live, Some(Step::Subscribe), context.setup);
             }
             (Phase::Unsubscribing, Answer::Unsubscribed) => {
                 frames::put_client_frame(frames::CLOSE, &CLOSE_NORMAL, &mut self.outgoing);
                 self.phase = Phase::Closing;
             }
-            _ => common.recorder.other += 1,
+            _ => context.recorder.other += 1,
         }
         Ok(())
     }
 
-    fn subscribe(&mut self, done: Option<Step>, common: &mut Common<'_>) {
-        self.say(&common.dialect.subscribe(self.member.interest));
-        self.enter(Phase::Subscribing, done, common.setup);
+    fn subscribe(&mut self, done: Option<Step>, context: &mut Context<'_>) {
+        self.say(&context.dialect.subscribe(self.member.interest));
+        self.enter(Phase::Subscribing, done, context.setup);
     }
 
     /// Goes on to `phase`; `done` is the step that was waited for until now.
@@ -372,6 +381,9 @@ impl Connection {
         let now = Instant::now();
         if let Some(done) = done {
             setup.record(done, now - self.since);
+        }
+        if phase == Phase::Live {
+            setup.record(Step::Whole, now - self.began);
         }
         self.since = now;
         self.phase = phase;

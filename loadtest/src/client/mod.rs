@@ -7,7 +7,7 @@
 //! - [`connection`]: one connection from its handshake to its end
 //! - [`frames`], [`dialect`]: WebSocket frames, and what is said in them
 //! - [`recorder`], [`setup`]: what was received and how long it took
-//! - [`address`]: local addresses, many of them
+//! - [`address`], [`timer`]: local addresses, many of them; waking up on time
 
 mod address;
 pub mod connection;
@@ -15,28 +15,38 @@ pub mod dialect;
 pub mod frames;
 pub mod recorder;
 mod setup;
+mod timer;
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::event::Source;
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::accounting::Faults;
-use crate::interrupt;
+use crate::interrupt::Interrupt;
+use crate::process;
 use crate::progress::Progress;
+use crate::run::plan::Arrivals;
+use crate::schedule::Schedule;
 use crate::server::Target;
 use crate::tokens::Mint;
 use crate::world::World;
-use connection::{Common, Connection, Turn};
+use connection::{Connection, Context, Turn};
 use dialect::Dialect;
 use recorder::Recorder;
 pub use setup::Setup;
+use timer::Timer;
 
 /// Without any progress for so long while connecting, the run is given up.
 const CONNECT_STALL: Duration = Duration::from_secs(20);
+
+/// The longest wait for readiness while connecting, so that a standstill is seen.
+const OPENING_WAIT_MAX: Duration = Duration::from_millis(100);
 
 /// One read takes this much at most.
 const SCRATCH: usize = 256 * 1024;
@@ -44,8 +54,11 @@ const SCRATCH: usize = 256 * 1024;
 /// Readiness reports taken at once.
 const EVENTS: usize = 4096;
 
-/// The token under which a source beside the connections is watched.
+/// The token under which a source is watched that only ends the waiting, ...
 const OTHER: Token = Token(usize::MAX);
+
+/// ... and the one of the server's process.
+const SERVER: Token = Token(usize::MAX - 1);
 
 /// All connections of a run.
 pub struct Client {
@@ -57,6 +70,8 @@ pub struct Client {
     pub ended: BTreeMap<String, u32>,
     /// Connections that left and came again.
     pub rejoined: u32,
+    /// Connections that [`open`](Self::open) has seen subscribed.
+    pub subscribed: usize,
     target: Target,
     world: Arc<World>,
     progress: Arc<Progress>,
@@ -73,6 +88,9 @@ pub struct Client {
     opened: u32,
     /// Faults of connections that have left.
     faults_of_left: Faults,
+    /// The server's process, where it is known; kept open to be told of its end.
+    _server: Option<OwnedFd>,
+    has_server_ended: bool,
     scratch: Vec<u8>,
 }
 
@@ -90,81 +108,132 @@ enum State {
     Leaving(u32),
     /// Does not read, as a browser whose machine sleeps.
     Stalled,
+    /// Has left, and nothing came in its place.
+    Left,
     Ended,
 }
 
 impl Client {
-    /// A client without connections.
+    /// A client without connections, which watches whether the server's process runs on.
     ///
     /// # Errors
-    /// Where the kernel gives no poll.
+    /// Where the kernel gives no poll, or the process is not there.
     pub fn new(
         target: &Target,
         world: &Arc<World>,
         run: &str,
         progress: &Arc<Progress>,
     ) -> Result<Self, String> {
+        let poll = Poll::new().map_err(|error| format!("cannot make a poll: {error}"))?;
+        let watch = |pid| {
+            let server = process::open(pid)?;
+            let mut source = SourceFd(&server.as_raw_fd());
+            let registry = poll.registry();
+            registry.register(&mut source, SERVER, Interest::READABLE)?;
+            Ok(server)
+        };
+        let server = target.pid.map(watch).transpose();
+        let server =
+            server.map_err(|error: std::io::Error| format!("cannot watch the server: {error}"))?;
         Ok(Self {
             recorder: Recorder::new(run),
             setup: Setup::new(),
             ended: BTreeMap::new(),
             rejoined: 0,
+            subscribed: 0,
             target: target.clone(),
             world: Arc::clone(world),
             progress: Arc::clone(progress),
             mint: Mint::new(&target.secret),
             dialect: Dialect::of_path(&target.path),
-            poll: Poll::new().map_err(|error| format!("cannot make a poll: {error}"))?,
+            poll,
             events: Events::with_capacity(EVENTS),
             slots: Vec::new(),
             unfinished: Vec::new(),
             stalled: Vec::new(),
             opened: 0,
             faults_of_left: Faults::default(),
+            _server: server,
+            has_server_ended: false,
             scratch: vec![0; SCRATCH],
         })
     }
 
-    /// Opens `count` connections, at most `under_way` of them at once, and waits until each is
-    /// subscribed. `tell` is told the number of those that are, now and then.
+    /// Opens `count` connections as `arrivals` says, and waits until each is subscribed, or `interrupt`
+    /// asks for an early end. `tell` is told the number of those that are, now and then.
     ///
     /// # Errors
     /// The first connection's failure, or a standstill.
     pub fn open(
         &mut self,
         count: u32,
-        under_way: u32,
+        arrivals: Arrivals,
+        interrupt: &Interrupt,
         mut tell: impl FnMut(u32),
     ) -> Result<(), String> {
-        let count = count as usize;
-        let mut live = 0;
         let mut progress = Instant::now();
+        let schedule = match arrivals {
+            Arrivals::UnderWay(_) => None,
+            Arrivals::Rate(rate) => Some(Schedule::new(progress, rate, f64::from(count) / rate)),
+        };
+        let mut timer = Timer::new()?;
+        self.watch(&mut timer)?;
+        let count = count as usize;
         self.slots.reserve_exact(count);
-        while live < count {
-            while self.slots.len() < count && self.slots.len() - live < under_way as usize {
-                let connection = self.begin(self.slots.len())?;
+        while self.subscribed < count && !interrupt.is_asked_for() {
+            let until = match (arrivals, &schedule) {
+                (_, Some(schedule)) => schedule.due(Instant::now()) as usize,
+                (Arrivals::UnderWay(limit), _) => self.subscribed + limit as usize,
+                (Arrivals::Rate(_), None) => count,
+            };
+            while self.slots.len() < until.min(count) {
+                let due = schedule.map(|schedule| schedule.intended(self.slots.len() as u32));
+                let connection = self.begin(self.slots.len(), due)?;
                 self.slots.push(Slot {
                     connection,
                     state: State::Open,
                     is_rejoining: false,
                 });
             }
-            let before = live;
-            live += self.turn(Duration::from_millis(100))?;
+            if let Some(schedule) = schedule
+                && self.slots.len() < count
+            {
+                timer.ring_at(schedule.intended(self.slots.len() as u32))?;
+            }
+            let more = self.turn(OPENING_WAIT_MAX)?;
+            self.subscribed += more;
             if let Some((reason, number)) = self.ended.first_key_value() {
                 return Err(format!("{number} connections were not set up: {reason}"));
             }
             let now = Instant::now();
-            if live > before {
+            if more > 0 || self.subscribed == self.slots.len() {
                 progress = now;
-                tell(live as u32);
+                tell(self.subscribed as u32);
             } else if now - progress > CONNECT_STALL {
                 return Err(format!(
-                    "{live} of {count} connections are subscribed, and no more come"
+                    "{} of {count} connections are subscribed, and no more come",
+                    self.subscribed
                 ));
             }
         }
         Ok(())
+    }
+
+    /// Gives the connections their turns for so long.
+    ///
+    /// # Errors
+    /// Where the poll fails.
+    pub fn listen_for(&mut self, time: Duration) -> Result<(), String> {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            self.turn(end.saturating_duration_since(Instant::now()))?;
+        }
+        Ok(())
+    }
+
+    /// Whether the server's process has ended.
+    pub fn has_server_ended(&self) -> bool {
+        self.has_server_ended
     }
 
     /// Watches one more source; its readiness ends [`turn`](Self::turn)'s waiting.
@@ -176,16 +245,15 @@ impl Client {
         self.poll
             .registry()
             .register(source, OTHER, interest)
-            .map_err(|error| format!("cannot watch the ingest socket: {error}"))
+            .map_err(|error| format!("cannot watch a socket or timer: {error}"))
     }
 
     /// Waits, no longer than `timeout`, and gives each connection that is ready its turn. Returns
     /// how many became live.
     ///
     /// # Errors
-    /// Where the poll fails or a connection cannot come again.
+    /// Where the poll fails.
     pub fn turn(&mut self, timeout: Duration) -> Result<usize, String> {
-        interrupt::check()?;
         let timeout = if self.unfinished.is_empty() {
             timeout
         } else {
@@ -211,7 +279,7 @@ impl Client {
             ended,
             ..
         } = self;
-        let mut common = Common {
+        let mut context = Context {
             world,
             dialect: self.dialect,
             progress,
@@ -224,12 +292,13 @@ impl Client {
         });
         for (index, at_end) in ready.chain(unfinished.into_iter().map(|index| (index, false))) {
             let Some(slot) = slots.get_mut(index) else {
+                self.has_server_ended |= index == SERVER.0;
                 continue;
             };
-            if matches!(slot.state, State::Stalled | State::Ended) {
+            if matches!(slot.state, State::Stalled | State::Left | State::Ended) {
                 continue;
             }
-            match slot.connection.turn(at_end, scratch, &mut common) {
+            match slot.connection.turn(at_end, scratch, &mut context) {
                 Ok(Turn::Waiting) => {}
                 Ok(Turn::Unfinished) => self.unfinished.push(index),
                 Ok(Turn::BecameLive) => {
@@ -245,7 +314,9 @@ impl Client {
             }
         }
         for index in left {
-            self.rejoin(index)?;
+            if let Err(reason) = self.rejoin(index) {
+                *self.ended.entry(reason).or_default() += 1;
+            }
         }
         Ok(live)
     }
@@ -333,15 +404,16 @@ impl Client {
             .count()
     }
 
-    /// The faults of all connections that were to read.
-    pub fn faults(&self) -> Faults {
+    /// The faults of all connections that were to read, where the events before number `owed` had to
+    /// come.
+    pub fn faults(&self, owed: u32) -> Faults {
         let events = self.progress.events();
         let mut sum = self.faults_of_left;
         for slot in &self.slots {
             let until = match slot.state {
-                State::Leaving(until) => until,
-                State::Stalled => continue,
-                State::Open | State::Ended => events,
+                State::Leaving(until) => until.min(owed),
+                State::Stalled | State::Left => continue,
+                State::Open | State::Ended => owed,
             };
             sum += slot.connection.faults(until, &self.world, events);
         }
@@ -355,13 +427,15 @@ impl Client {
             .map(|slot| &slot.connection)
     }
 
-    fn begin(&mut self, index: usize) -> Result<Connection, String> {
+    /// Begins connection `index`, whose times count from when it was `due`, or from now.
+    fn begin(&mut self, index: usize, due: Option<Instant>) -> Result<Connection, String> {
+        let since = due.unwrap_or_else(Instant::now);
         let member = self.world.member(index as u32);
         let token = self.mint.token(&member)?;
         let stream = address::connect(self.target.address, self.opened)
             .map_err(|error| format!("connection {index}: {error}"))?;
         self.opened += 1;
-        let mut connection = Connection::new(stream, &self.target, member, token);
+        let mut connection = Connection::new(stream, &self.target, member, token, since);
         // Registered once: readiness is reported by edges, and each turn reads and writes dry.
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll
@@ -372,13 +446,14 @@ impl Client {
     }
 
     fn rejoin(&mut self, index: usize) -> Result<(), String> {
-        let connection = self.begin(index)?;
         let slot = &mut self.slots[index];
         if let State::Leaving(until) = slot.state {
             let events = self.progress.events();
             self.faults_of_left += slot.connection.faults(until, &self.world, events);
         }
-        *slot = Slot {
+        slot.state = State::Left;
+        let connection = self.begin(index, None)?;
+        self.slots[index] = Slot {
             connection,
             state: State::Open,
             is_rejoining: true,

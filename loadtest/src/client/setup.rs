@@ -9,12 +9,15 @@ use super::recorder::histogram;
 /// What a new connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// From connect() to the answer to the handshake.
+    /// From connect(), or where connections come by rate from when it was due, to the answer to the
+    /// handshake.
     Upgrade,
     /// From sending the token to its acceptance.
     Authenticate,
     /// From asking for the subscription to its confirmation.
     Subscribe,
+    /// All of it, from where [`Step::Upgrade`] begins.
+    Whole,
 }
 
 /// The times of all connections of a run.
@@ -26,6 +29,8 @@ pub struct Setup {
     pub authenticate: Histogram<u64>,
     /// [`Step::Subscribe`], in microseconds.
     pub subscribe: Histogram<u64>,
+    /// [`Step::Whole`], in microseconds.
+    pub whole: Histogram<u64>,
 }
 
 impl Setup {
@@ -35,6 +40,7 @@ impl Setup {
             upgrade: histogram(),
             authenticate: histogram(),
             subscribe: histogram(),
+            whole: histogram(),
         }
     }
 
@@ -44,6 +50,7 @@ impl Setup {
             Step::Upgrade => &mut self.upgrade,
             Step::Authenticate => &mut self.authenticate,
             Step::Subscribe => &mut self.subscribe,
+            Step::Whole => &mut self.whole,
         };
         let waited_us = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
         histogram.saturating_record(waited_us.max(1));

@@ -31,21 +31,46 @@ const TRIES: u32 = 3;
 /// Nice value of client and server, where it is allowed: other work on the machine waits.
 const NICE: &str = "--nice=-15";
 
+/// A server's name of the command line.
+///
+/// # Errors
+/// Where there is no such server, with those there are.
+pub fn server_name(text: &str) -> Result<String, String> {
+    known(text, "server", launch::KNOWN.iter().map(|known| known.name))
+}
+
+/// A case's letter of the command line.
+///
+/// # Errors
+/// Where there is no such case, with those there are.
+pub fn case_letter(text: &str) -> Result<String, String> {
+    known(text, "case", CASES.iter().map(|case| case.letter))
+}
+
+fn known<'a>(
+    text: &str,
+    what: &str,
+    all: impl Iterator<Item = &'a str> + Clone,
+) -> Result<String, String> {
+    if all.clone().any(|name| name == text) {
+        return Ok(text.to_string());
+    }
+    let all: Vec<&str> = all.collect();
+    Err(format!(
+        "there is no such {what}; there are {}",
+        all.join(", ")
+    ))
+}
+
 /// Measures and tells. `false`: in some run something did not hold.
 ///
 /// # Errors
-/// Where there is no such server or case, or a file cannot be written.
+/// Where a file cannot be written.
 pub fn main(arguments: &Peers) -> Result<bool, String> {
-    for server in &arguments.servers {
-        if launch::known(server).is_none() {
-            let names: Vec<&str> = launch::KNOWN.iter().map(|known| known.name).collect();
-            return Err(format!(
-                "there is no server `{server}`; the servers are {}",
-                names.join(", ")
-            ));
-        }
-    }
-    let cases = chosen(&arguments.cases)?;
+    let letters = &arguments.cases;
+    let is_chosen =
+        |case: &&Case| letters.is_empty() || letters.iter().any(|letter| letter == case.letter);
+    let cases: Vec<&Case> = CASES.iter().filter(is_chosen).collect();
     fs::create_dir_all(&arguments.reports)
         .map_err(|error| format!("{}: {error}", arguments.reports.display()))?;
     let rounds = arguments.rounds;
@@ -77,21 +102,6 @@ pub fn main(arguments: &Peers) -> Result<bool, String> {
     crate::print(|out| out.write_all(text.as_bytes()))?;
     let holds = |outcome: &Outcome| outcome.report.as_ref().is_ok_and(Report::has_passed);
     Ok(outcomes.iter().all(holds))
-}
-
-fn chosen(letters: &[String]) -> Result<Vec<&'static Case>, String> {
-    let letters: Vec<&str> = letters.iter().map(String::as_str).collect();
-    for letter in &letters {
-        if !CASES.iter().any(|case| case.letter == *letter) {
-            let all: Vec<&str> = CASES.iter().map(|case| case.letter).collect();
-            return Err(format!(
-                "there is no case `{letter}`; the cases are {}",
-                all.join(", ")
-            ));
-        }
-    }
-    let is_chosen = |case: &&Case| letters.is_empty() || letters.contains(&case.letter);
-    Ok(CASES.iter().filter(is_chosen).collect())
 }
 
 /// The report of one measurement: the one that is kept, or a new one.
@@ -157,5 +167,9 @@ fn run(words: &[String], json: &Path) -> Result<Report, String> {
     for verdict in report.verdicts.iter().filter(|verdict| !verdict.passed) {
         eprintln!("  FAIL: {}", verdict.text);
     }
-    Ok(report)
+    // The figures of a part stand beside none of a whole.
+    match &report.cut_short {
+        Some(reason) => Err(format!("the run was cut short: {reason}")),
+        None => Ok(report),
+    }
 }

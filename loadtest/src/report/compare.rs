@@ -1,15 +1,16 @@
 //! The ratios between two runs.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
-use super::figures::{ALL, Better};
+use super::figures::{ALL, Better, definition};
 use super::{Report, number};
 
 /// From this ratio on, either way, a difference is pointed out: below it, two runs of the same
 /// program differ as much (docs/tuning.md).
 const NOTABLE: f64 = 1.1;
 
-/// Writes every figure that both reports have, and the ratio of the second to the first.
+/// Writes every figure that either report has, and the ratio of the second to the first.
 ///
 /// # Errors
 /// Where writing fails.
@@ -35,29 +36,35 @@ pub fn write(a: &Report, b: &Report, out: &mut impl Write) -> io::Result<()> {
     if a.scenario != b.scenario {
         writeln!(out, "note: these are different scenarios")?;
     }
-    writeln!(out, "\n{:<24} {:>14} {:>14} {:>8}", "", "A", "B", "B/A")?;
-    for definition in ALL {
-        let (Some(&before), Some(&after)) =
-            (a.figures.get(definition.key), b.figures.get(definition.key))
-        else {
-            continue;
+    writeln!(out, "\n{}", row("", "A", "B", "B/A", "").trim_end())?;
+    // A report of another version of this program may have figures that this one does not know.
+    let known: Vec<&str> = ALL.iter().map(|definition| definition.key).collect();
+    let both = || a.figures.keys().chain(b.figures.keys()).map(String::as_str);
+    let unknown: BTreeSet<&str> = both().filter(|key| !known.contains(key)).collect();
+    for key in known.into_iter().chain(unknown) {
+        let line = match (a.figures.get(key), b.figures.get(key)) {
+            (Some(&before), Some(&after)) => {
+                let ratio = after / before;
+                let shown = if ratio.is_finite() {
+                    format!("{ratio:.3}")
+                } else {
+                    "-".into()
+                };
+                let better = definition(key).map_or(Better::Neither, |figure| figure.better);
+                let word = verdict(better, before, after, ratio);
+                row(key, &number(before), &number(after), &shown, word)
+            }
+            (Some(&before), None) => row(key, &number(before), "-", "-", "only in A"),
+            (None, Some(&after)) => row(key, "-", &number(after), "-", "only in B"),
+            (None, None) => continue,
         };
-        let ratio = after / before;
-        let shown = if ratio.is_finite() {
-            format!("{ratio:.3}")
-        } else {
-            "-".into()
-        };
-        let word = verdict(definition.better, before, after, ratio);
-        let line = format!(
-            "{:<24} {:>14} {:>14} {shown:>8}  {word}",
-            definition.key,
-            number(before),
-            number(after)
-        );
         writeln!(out, "{}", line.trim_end())?;
     }
     Ok(())
+}
+
+fn row(key: &str, before: &str, after: &str, ratio: &str, word: &str) -> String {
+    format!("{key:<24} {before:>14} {after:>14} {ratio:>8}  {word}")
 }
 
 fn verdict(better: Better, before: f64, after: f64, ratio: f64) -> &'static str {
@@ -72,7 +79,41 @@ fn verdict(better: Better, before: f64, after: f64, ratio: f64) -> &'static str 
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::report::tests::report;
+
+    #[test]
+    fn a_figure_of_one_report_alone_is_told() {
+        let with = |figures: &[(&str, f64)]| {
+            let figures = figures.iter().map(|(key, value)| (key.to_string(), *value));
+            Report {
+                figures: figures.collect(),
+                ..report()
+            }
+        };
+        let a = with(&[("lost", 1.0), ("memory-growth", 1.1), ("deliveries", 10.0)]);
+        let b = with(&[("deliveries", 20.0), ("ended", 0.0), ("of-tomorrow", 3.0)]);
+        let mut out = Vec::new();
+        write(&a, &b, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let words = |key: &str| -> Vec<&str> {
+            let line = text.lines().find(|line| line.starts_with(key));
+            line.unwrap_or_default()
+                .split_whitespace()
+                .skip(1)
+                .collect()
+        };
+        assert_eq!(words("deliveries "), ["10", "20", "2.000"]);
+        assert_eq!(
+            words("memory-growth"),
+            ["1.10", "-", "-", "only", "in", "A"]
+        );
+        assert_eq!(words("lost"), ["1", "-", "-", "only", "in", "A"]);
+        assert_eq!(words("ended"), ["-", "0", "-", "only", "in", "B"]);
+        assert_eq!(words("of-tomorrow"), ["-", "3", "-", "only", "in", "B"]);
+        assert!(!text.contains("auth-p50-ms"), "in neither");
+    }
 
     #[test]
     fn a_difference_is_named_for_what_it_is() {

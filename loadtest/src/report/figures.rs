@@ -67,7 +67,7 @@ pub const ALL: &[Definition] = &[
     lower("connect-cpu-us", "server CPU to set up one connection"),
     lower(
         "upgrade-p50-ms",
-        "connect() to the handshake's answer, median",
+        "connect(), or with --arrival-rate when it was due, to the handshake's answer, median",
     ),
     lower("upgrade-p99-ms", "the same, 99th percentile"),
     lower("upgrade-p999-ms", "the same, 99.9th percentile"),
@@ -80,6 +80,12 @@ pub const ALL: &[Definition] = &[
     ),
     lower("subscribe-p99-ms", "the same, 99th percentile"),
     lower("subscribe-p999-ms", "the same, 99.9th percentile"),
+    lower(
+        "setup-p50-ms",
+        "from the same to the subscription's confirmation, median",
+    ),
+    lower("setup-p99-ms", "the same, 99th percentile"),
+    lower("setup-p999-ms", "the same, 99.9th percentile"),
     plain("rejoined", "connections that left and came again"),
     lower("ended", "connections that ended without being told to"),
     plain("stalled", "connections made not to read"),
@@ -145,6 +151,14 @@ pub const ALL: &[Definition] = &[
     plain("client-busy", "client CPU, in cores"),
     plain("client-us-per-delivery", "client CPU a delivery"),
     plain(
+        "client-waited",
+        "what the client's receiving thread waited for a core, as a share of the time",
+    ),
+    plain(
+        "server-waited",
+        "what the server's threads waited for a core, as a share of the time",
+    ),
+    plain(
         "foreign-cores",
         "CPU of other programs, the kernel's threads and the hypervisor, in cores",
     ),
@@ -167,9 +181,6 @@ pub const ALL: &[Definition] = &[
     ),
 ];
 
-/// In a shorter run, in seconds, growth means nothing.
-const GROWTH_SECONDS_MIN: f64 = 60.0;
-
 /// The definition of a key.
 pub fn definition(key: &str) -> Option<&'static Definition> {
     ALL.iter().find(|definition| definition.key == key)
@@ -185,12 +196,13 @@ pub fn of(plan: &Plan, measured: &Measured) -> Figures {
         }
     };
     put_connections(plan, measured, &mut put);
-    put_memory(plan, measured, &mut put);
-    // Where nothing is measured afterwards, setting up is what was.
-    put_cpu(
-        measured.load.as_ref().unwrap_or(&measured.opening),
-        &mut put,
-    );
+    put_memory(measured, &mut put);
+    // Where nothing is to be measured afterwards, setting up is what was.
+    let is_all = plan.seconds == 0.0;
+    let window = is_all.then_some(&measured.opening);
+    if let Some(window) = window.or(measured.load.as_ref()) {
+        put_cpu(window, &mut put);
+    }
     if measured.sent.events > 0 {
         put_events(measured, &mut put);
     }
@@ -203,10 +215,10 @@ pub fn of(plan: &Plan, measured: &Measured) -> Figures {
 type Put<'a> = dyn FnMut(&str, Option<f64>) + 'a;
 
 fn put_connections(plan: &Plan, measured: &Measured, put: &mut Put<'_>) {
-    put("connections", Some(f64::from(plan.connections)));
-    if plan.connections > 0 {
+    let each = f64::from(measured.connections);
+    put("connections", Some(each));
+    if measured.connections > 0 {
         let opening = &measured.opening;
-        let each = f64::from(plan.connections);
         put("connects-per-s", Some(each / opening.time.as_secs_f64()));
         let cpu = opening.server.map(|cpu| cpu.run.as_secs_f64() * 1e6 / each);
         put("connect-cpu-us", cpu);
@@ -215,6 +227,7 @@ fn put_connections(plan: &Plan, measured: &Measured, put: &mut Put<'_>) {
             ("upgrade", &setup.upgrade),
             ("auth", &setup.authenticate),
             ("subscribe", &setup.subscribe),
+            ("setup", &setup.whole),
         ] {
             put_percentiles(
                 step,
@@ -270,10 +283,13 @@ fn put_cpu(load: &Window, put: &mut Put<'_>) {
         put("server-busy", Some(run / seconds));
         let (user, system) = (server.user.as_secs_f64(), server.system.as_secs_f64());
         put("server-user-share", Some(user / (user + system)));
+        put("server-waited", Some(server.waited.as_secs_f64() / seconds));
     }
-    let client = load.client.run.as_secs_f64();
+    let client = load.client.as_secs_f64();
     put("client-busy", Some(client / seconds));
     put("client-us-per-delivery", each(client, received));
+    let waited = load.client_waited.map(|waited| waited.as_secs_f64());
+    put("client-waited", waited.map(|waited| waited / seconds));
     let foreign = load.idle.zip(load.server).map(|(idle, server)| {
         let busy = machine::cores() as f64 * seconds - idle.as_secs_f64();
         (busy - server.run.as_secs_f64() - client).max(0.0) / seconds
@@ -301,7 +317,8 @@ fn put_latency(measured: &Measured, put: &mut Put<'_>) {
             put,
         );
         let p99 = |histogram: &Histogram<u64>| histogram.value_at_quantile(0.99) as f64;
-        put("stall-p99-ratio", Some(p99(latency) / p99(baseline)));
+        let ratio = (!latency.is_empty()).then(|| p99(latency) / p99(baseline));
+        put("stall-p99-ratio", ratio);
     }
 }
 
@@ -320,7 +337,7 @@ fn put_percentiles(
     }
 }
 
-fn put_memory(plan: &Plan, measured: &Measured, put: &mut Put<'_>) {
+fn put_memory(measured: &Measured, put: &mut Put<'_>) {
     let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let (empty, full) = (measured.memory_empty, measured.memory_full);
     put("rss-empty-mib", empty.map(|memory| mebibytes(memory.rss)));
@@ -329,21 +346,20 @@ fn put_memory(plan: &Plan, measured: &Measured, put: &mut Put<'_>) {
     put("rss-max-mib", most);
     let each = |of: fn(Memory) -> u64| {
         let more = of(full?).saturating_sub(of(empty?)) as f64;
-        Some(more / f64::from(plan.connections))
+        Some(more / f64::from(measured.connections))
     };
     put("rss-per-connection", each(|memory| memory.rss));
     put("pss-per-connection", each(|memory| memory.pss));
-    let is_long = plan.seconds >= GROWTH_SECONDS_MIN;
     let growth = measured.memory_early.zip(measured.memory_end);
-    let growth = growth.filter(|_| is_long);
     put(
         "memory-growth",
         growth.map(|(early, end)| end.pss as f64 / early.pss as f64),
     );
-    let files = measured.open_files.filter(|_| is_long);
     put(
         "open-files-growth",
-        files.map(|(from, to)| to as f64 - from as f64),
+        measured
+            .open_files
+            .map(|(from, to)| to as f64 - from as f64),
     );
     put("kernel-tcp-mib", measured.kernel_tcp.map(mebibytes));
 }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
+use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
 
 use super::{Report, figures, number};
@@ -123,28 +124,13 @@ fn latency(percentiles: &[(f64, f64)]) -> Drawn<String> {
     let right = points.last().map_or(10.0, |point| point.0).max(10.0);
     let least = points.first().map_or(0.01, |point| point.1);
     let most = percentiles.last().map_or(1.0, |point| point.1);
-    let mut svg = String::new();
-    {
-        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-        let mut chart = ChartBuilder::on(&area)
-            .margin(12)
-            .x_label_area_size(34)
-            .y_label_area_size(64)
-            .build_cartesian_2d(
-                (1.0..right).log_scale(),
-                (least * 0.8..most * 1.3).log_scale(),
-            )?;
-        chart
-            .configure_mesh()
-            .light_line_style(WHITE)
-            .label_style(("sans-serif", 13))
-            .x_label_formatter(&|nines| format!("{}%", share(*nines)))
-            .y_label_formatter(&|milliseconds| number(*milliseconds))
-            .draw()?;
-        chart.draw_series(LineSeries::new(points, COLOURS[0].stroke_width(2)))?;
-        area.present()?;
-    }
-    Ok(svg)
+    let line = Line { name: "", points };
+    draw(
+        (1.0..right).log_scale(),
+        (least * 0.8..most * 1.3).log_scale(),
+        &|nines| format!("{}%", share(*nines)),
+        &[line],
+    )
 }
 
 /// `1 / (1 - share)` as a percentage with as many nines as it has.
@@ -159,6 +145,18 @@ fn over_time(lines: &[Line]) -> Drawn<String> {
     let right = points().fold(0.0, |most: f64, point| most.max(point.0));
     let top = points().fold(0.0, |most: f64, point| most.max(point.1));
     let top = if top > 0.0 { top * 1.1 } else { 1.0 };
+    let seconds = |seconds: &f64| format!("{} s", number(*seconds));
+    draw(0.0..right, 0.0..top, &seconds, lines)
+}
+
+/// Draws `lines` in a chart with these axes, and a legend if there are several.
+fn draw<X, Y>(x: X, y: Y, x_label: &dyn Fn(&f64) -> String, lines: &[Line]) -> Drawn<String>
+where
+    X: AsRangedCoord<Value = f64>,
+    Y: AsRangedCoord<Value = f64>,
+    X::CoordDescType: ValueFormatter<f64>,
+    Y::CoordDescType: ValueFormatter<f64>,
+{
     let mut svg = String::new();
     {
         let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
@@ -166,12 +164,12 @@ fn over_time(lines: &[Line]) -> Drawn<String> {
             .margin(12)
             .x_label_area_size(34)
             .y_label_area_size(64)
-            .build_cartesian_2d(0.0..right, 0.0..top)?;
+            .build_cartesian_2d(x, y)?;
         chart
             .configure_mesh()
             .light_line_style(WHITE)
             .label_style(("sans-serif", 13))
-            .x_label_formatter(&|seconds| format!("{} s", number(*seconds)))
+            .x_label_formatter(&x_label)
             .y_label_formatter(&|value| number(*value))
             .draw()?;
         for (line, colour) in lines.iter().zip(COLOURS) {
@@ -206,8 +204,8 @@ fn escape(text: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::report::machine::Machine;
-    use crate::report::{FORMAT, Verdict};
+    use crate::report::Verdict;
+    use crate::report::tests::report;
 
     #[test]
     fn the_page_needs_nothing_from_elsewhere_and_shows_what_was_said() {
@@ -220,12 +218,7 @@ mod tests {
             server_rss_mib: 9.0,
         };
         let report = Report {
-            format: FORMAT,
-            scenario: "fanout".into(),
             server: "a <server>".into(),
-            command: "loadtest fanout".into(),
-            ended_at_s: 0,
-            machine: Machine::this(),
             figures: [("latency-p99-ms".to_string(), 2.5)].into(),
             verdicts: vec![Verdict {
                 passed: false,
@@ -234,6 +227,7 @@ mod tests {
             warnings: vec!["careful".into()],
             percentiles: vec![(0.0, 0.5), (0.5, 1.0), (0.99, 2.0), (1.0, 3.0)],
             timeline: vec![sample(1.0), sample(2.0)],
+            ..report()
         };
         let page = page(&report).unwrap();
         assert_eq!(page.matches("<svg").count(), 5);

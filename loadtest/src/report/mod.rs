@@ -14,6 +14,7 @@ pub mod text;
 
 use std::fs;
 use std::path::Path;
+use std::process::ExitStatus;
 
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,13 @@ const SEND_DELAY_MS: f64 = 5.0;
 /// CPU of other programs, in cores, that disturbs a measurement.
 const FOREIGN_CORES: f64 = 0.3;
 
+/// Share of the time that the client's receiving thread, or the server's threads, may wait for a core.
+const WAITED: f64 = 0.05;
+
+/// CPU of other programs, in cores, from which on the server's waiting is laid to them: its threads
+/// also wait for each other.
+const FOREIGN_BESIDE_SERVER: f64 = 0.1;
+
 /// The version of the JSON form.
 const FORMAT: u32 = 1;
 
@@ -47,6 +55,9 @@ pub struct Report {
     pub server: String,
     /// The command line.
     pub command: String,
+    /// Why the run ended before its time, if it did: its figures are those of a shorter one.
+    #[serde(default)]
+    pub cut_short: Option<String>,
     /// Seconds since 1970 when the run ended.
     pub ended_at_s: u64,
     /// Where it ran.
@@ -81,6 +92,7 @@ impl Report {
             scenario: plan.scenario.to_string(),
             server: server.to_string(),
             command,
+            cut_short: measured.cut.as_ref().map(|cut| cut.reason.clone()),
             ended_at_s: std::time::SystemTime::now()
                 .duration_since(std::time::UNIX_EPOCH)
                 .map_or(0, |since| since.as_secs()),
@@ -91,6 +103,17 @@ impl Report {
             timeline: measured.timeline.clone(),
             figures,
         }
+    }
+
+    /// Tells how a server ended that has cut the run short, and what it last said.
+    pub fn tell_last_words(&mut self, status: Option<ExitStatus>, log: Option<&str>) {
+        if let Some(status) = status {
+            self.warnings
+                .push(format!("the server has ended with {status}"));
+        }
+        let lines = log.unwrap_or_default().lines();
+        self.warnings
+            .extend(lines.map(|line| format!("the server's log: {line}")));
     }
 
     /// Whether everything holds that was judged.
@@ -133,6 +156,14 @@ impl Report {
 fn verdicts(plan: &Plan, measured: &Measured, figures: &Figures) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     let mut judge = |passed, text| verdicts.push(Verdict { passed, text });
+    if let Some(cut) = &measured.cut {
+        let after = cut.after.as_secs_f64();
+        let reason = &cut.reason;
+        judge(
+            false,
+            format!("the run goes to its end: after {after:.1} s, {reason}"),
+        );
+    }
     if plan.drive != Drive::Hold {
         let sent = &measured.sent;
         let first = sent.first_refusal.as_deref().unwrap_or_default();
@@ -221,6 +252,18 @@ fn warnings(measured: &Measured, figures: &Figures) -> Vec<String> {
             figure("foreign-cores")
         ));
     }
+    if figure("client-waited") > WAITED {
+        warnings.push(format!(
+            "this client's receiving thread waited for a core {:.0} % of the time, and the latencies have this in them: another program, the server or its own sending ran there (--pin-server and --pin-client keep the two apart)",
+            100.0 * figure("client-waited")
+        ));
+    }
+    if figure("server-waited") > WAITED && figure("foreign-cores") > FOREIGN_BESIDE_SERVER {
+        warnings.push(format!(
+            "the server's threads waited for a core {:.0} % of the time, while other programs ran: measure again",
+            100.0 * figure("server-waited")
+        ));
+    }
     if measured.opening.server.is_none() {
         warnings.push("the server's process is not known: its CPU and memory are missing".into());
     }
@@ -273,8 +316,26 @@ pub fn number(value: f64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
+
+    /// A report without figures.
+    pub fn report() -> Report {
+        Report {
+            format: FORMAT,
+            scenario: "fanout".into(),
+            server: "shopwire".into(),
+            command: "loadtest fanout".into(),
+            cut_short: None,
+            ended_at_s: 0,
+            machine: Machine::this(),
+            figures: Figures::new(),
+            verdicts: Vec::new(),
+            warnings: Vec::new(),
+            percentiles: Vec::new(),
+            timeline: Vec::new(),
+        }
+    }
 
     #[test]
     fn numbers_are_written_to_be_read() {

@@ -42,6 +42,14 @@ const ROWS: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     (
+        "set up in all, ms",
+        &[
+            ("p50", "setup-p50-ms"),
+            ("p99", "setup-p99-ms"),
+            ("p99.9", "setup-p999-ms"),
+        ],
+    ),
+    (
         "events",
         &[
             ("sent", "events"),
@@ -104,6 +112,7 @@ const ROWS: &[(&str, &[(&str, &str)])] = &[
             ("us an event", "cpu-us-per-event"),
             ("cores", "server-busy"),
             ("of it in user mode", "server-user-share"),
+            ("of the time waiting for a core", "server-waited"),
         ],
     ),
     (
@@ -111,6 +120,7 @@ const ROWS: &[(&str, &[(&str, &str)])] = &[
         &[
             ("us a delivery", "client-us-per-delivery"),
             ("cores", "client-busy"),
+            ("of the time waiting for a core", "client-waited"),
             ("cores of other programs", "foreign-cores"),
         ],
     ),

@@ -18,7 +18,9 @@ pub struct Snapshot {
     /// CPU time of the server so far, where its process is known.
     pub server: Option<Cpu>,
     /// CPU time of this client so far.
-    pub client: Cpu,
+    pub client: Duration,
+    /// What the receiving thread has waited for a core so far, where the kernel says.
+    pub client_waited: Option<Duration>,
     /// Time that the machine's cores have idled so far, where the kernel says.
     pub idle: Option<Duration>,
     /// Deliveries so far.
@@ -31,19 +33,26 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// The readings now.
-    ///
-    /// # Errors
-    /// Where this process cannot read its own CPU time.
-    pub fn take(pid: Option<u32>, client: &Client, settled: u32) -> Result<Self, String> {
-        Ok(Self {
+    pub fn take(pid: Option<u32>, client: &Client, settled: u32) -> Self {
+        Self {
             at: Instant::now(),
             server: pid.and_then(|pid| process::cpu(pid).ok()),
-            client: process::cpu(std::process::id())?,
+            client: process::own_cpu(),
+            client_waited: process::own_wait(),
             idle: process::idle(),
             received: client.recorder.received,
             settled,
             reads: client.recorder.reads,
-        })
+        }
+    }
+
+    /// Whether the server ran on from `earlier` to this one. The threads of one that has ended, or is
+    /// just ending, are gone, and with them what they had run.
+    pub fn is_after(&self, earlier: &Snapshot) -> bool {
+        match (&earlier.server, &self.server) {
+            (Some(earlier), Some(server)) => server.run >= earlier.run,
+            (earlier, _) => earlier.is_none(),
+        }
     }
 }
 
@@ -55,7 +64,9 @@ pub struct Window {
     /// CPU time of the server.
     pub server: Option<Cpu>,
     /// CPU time of this client.
-    pub client: Cpu,
+    pub client: Duration,
+    /// What its receiving thread has waited for a core.
+    pub client_waited: Option<Duration>,
     /// Time that the machine's cores have idled.
     pub idle: Option<Duration>,
     /// Deliveries.
@@ -71,17 +82,23 @@ impl Window {
     pub fn between(from: &Snapshot, to: &Snapshot) -> Self {
         Self {
             time: to.at.saturating_duration_since(from.at),
-            server: to.server.zip(from.server).map(|(to, from)| to - from),
-            client: to.client - from.client,
-            idle: to
-                .idle
-                .zip(from.idle)
-                .map(|(to, from)| to.saturating_sub(from)),
+            server: to
+                .server
+                .zip(from.server)
+                .filter(|_| to.is_after(from))
+                .map(|(to, from)| to - from),
+            client: to.client.saturating_sub(from.client),
+            client_waited: passed(from.client_waited, to.client_waited),
+            idle: passed(from.idle, to.idle),
             received: to.received - from.received,
             settled: to.settled.saturating_sub(from.settled),
             reads: to.reads - from.reads,
         }
     }
+}
+
+fn passed(from: Option<Duration>, to: Option<Duration>) -> Option<Duration> {
+    to.zip(from).map(|(to, from)| to.saturating_sub(from))
 }
 
 /// One point of the timeline.
@@ -126,6 +143,16 @@ impl Timeline {
         }
     }
 
+    /// How long ago it began.
+    pub fn age(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// The latest readings.
+    pub fn latest(&self) -> &Snapshot {
+        &self.previous
+    }
+
     /// Whether the next point is due at `now`.
     pub fn is_due(&self, now: Instant) -> bool {
         now >= self.previous.at + self.every
@@ -147,7 +174,7 @@ impl Timeline {
             server_cores: window
                 .server
                 .map_or(0.0, |cpu| cpu.run.as_secs_f64() / seconds),
-            client_cores: window.client.run.as_secs_f64() / seconds,
+            client_cores: window.client.as_secs_f64() / seconds,
             server_rss_mib: rss as f64 / f64::from(1 << 20),
         };
         interval.reset();

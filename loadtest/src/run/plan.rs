@@ -7,6 +7,9 @@ use crate::world::World;
 use crate::world::orders::Orders;
 use crate::world::shop::{Kinds, Shop};
 
+/// In a shorter run, in seconds, growth means nothing.
+const GROWTH_SECONDS_MIN: f64 = 60.0;
+
 /// A scenario with all its values.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -14,8 +17,8 @@ pub struct Plan {
     pub scenario: &'static str,
     /// Connections that subscribe.
     pub connections: u32,
-    /// Connections that may be under way at once until they are subscribed.
-    pub under_way: u32,
+    /// When each of them comes.
+    pub arrivals: Arrivals,
     /// What is sent, and to whom.
     pub load: Load,
     /// How fast.
@@ -32,6 +35,15 @@ pub struct Plan {
     pub stalled_nth: Option<usize>,
     /// What the figures must be.
     pub expectations: Vec<Expectation>,
+}
+
+/// When connections come.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Arrivals {
+    /// As soon as others are subscribed: so many are under way at once.
+    UnderWay(u32),
+    /// So many a second, come what may.
+    Rate(f64),
 }
 
 /// What is sent, and to whom.
@@ -57,6 +69,11 @@ pub enum Drive {
 }
 
 impl Plan {
+    /// Whether it lasts long enough for a leak to show.
+    pub fn watches_growth(&self) -> bool {
+        self.seconds >= GROWTH_SECONDS_MIN
+    }
+
     /// The world of this plan in a run of this name.
     pub fn world(&self, run: &str) -> World {
         match self.load {

@@ -1,23 +1,26 @@
 //! The server under test: started here, or already running and attached to.
 //!
-//! Owns the started process and its folder, and ends that process, by its id, when dropped.
+//! Owns the started process and its folder, and ends that process, and no other, when dropped.
 
 pub mod launch;
 mod target;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, pidfd_send_signal};
 use tempfile::TempDir;
 
-use crate::priority;
+use crate::interrupt::Interrupt;
+use crate::{priority, process};
 pub use target::Target;
 
 /// How long a server may take until it is ready.
@@ -54,6 +57,8 @@ pub struct Start {
 
 struct Started {
     child: Child,
+    /// The same process, for signals.
+    process: OwnedFd,
     /// Holds socket, secret and log; removed with the server.
     folder: TempDir,
 }
@@ -77,36 +82,57 @@ impl Server {
         })
     }
 
-    /// Starts a server and waits until it is ready.
+    /// Starts a server, which a second signal to this program ends too, and waits until it is ready.
     ///
     /// # Errors
     /// Why it is not, with the end of its log.
-    pub fn start(start: &Start) -> Result<Self, String> {
+    pub fn start(start: &Start, interrupt: &Interrupt) -> Result<Self, String> {
         let folder = tempfile::Builder::new()
             .prefix("shopwire-load-")
             .tempdir()
             .map_err(|error| format!("cannot make a folder for the server: {error}"))?;
         let mut child = spawn(start, folder.path())?;
-        let ready = wait_until_ready(&mut child).and_then(|line| read_ready_line(&line));
+        let held = process::open(child.id()).and_then(|process| {
+            interrupt.takes_along(process.try_clone()?, folder.path().to_path_buf());
+            Ok(process)
+        });
+        let process = match held {
+            Ok(process) => process,
+            Err(error) => {
+                kill(&mut child);
+                return Err(format!("cannot watch the server just started: {error}"));
+            }
+        };
+        let mut started = Started {
+            child,
+            process,
+            folder,
+        };
+        let ready = wait_until_ready(&mut started.child).and_then(|line| read_ready_line(&line));
         let target = ready.and_then(|(name, url, socket)| {
-            let secret = fs::read(folder.path().join("secret"))
+            let secret = fs::read(started.folder.path().join("secret"))
                 .map_err(|error| format!("cannot read the secret just written: {error}"))?;
             Ok((name, Target::new(&url, socket, secret)?))
         });
         match target {
             Ok((name, mut target)) => {
-                target.pid = Some(child.id());
+                target.pid = Some(started.child.id());
                 Ok(Server {
                     target,
                     name,
-                    started: Some(Started { child, folder }),
+                    started: Some(started),
                 })
             }
             Err(message) => {
-                stop(&mut child);
-                Err(format!("{message}\n{}", log_tail(folder.path())))
+                let log = log_tail(started.folder.path());
+                Err(format!("{message}\n{log}"))
             }
         }
+    }
+
+    /// How a started server has ended, if it has.
+    pub fn exit_status(&mut self) -> Option<ExitStatus> {
+        self.started.as_mut()?.child.try_wait().ok().flatten()
     }
 
     /// The last lines of a started server's log.
@@ -117,11 +143,18 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for Started {
+    /// Asks the process to end, waits for that, and kills it if it takes too long.
     fn drop(&mut self) {
-        if let Some(started) = &mut self.started {
-            stop(&mut started.child);
+        let asked = pidfd_send_signal(&self.process, Signal::TERM).is_ok();
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        while asked && Instant::now() < deadline {
+            match self.child.try_wait() {
+                Ok(None) => thread::sleep(Duration::from_millis(20)),
+                _ => return,
+            }
         }
+        kill(&mut self.child);
     }
 }
 
@@ -156,7 +189,9 @@ fn spawn(start: &Start, folder: &Path) -> Result<Child, String> {
         .args(&start.arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(log);
+        .stderr(log)
+        // Ctrl-C is for this program: it ends the server when it has reported.
+        .process_group(0);
 
     // A child inherits the cores: this way all of the server's threads begin where they shall run.
     let own_cores = priority::allowed()?;
@@ -215,16 +250,7 @@ fn read_ready_line(line: &str) -> Result<(String, String, PathBuf), String> {
     }
 }
 
-fn stop(child: &mut Child) {
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    let asked = pid.is_some_and(|pid| kill_process(pid, Signal::TERM).is_ok());
-    let deadline = Instant::now() + STOP_TIMEOUT;
-    while asked && Instant::now() < deadline {
-        match child.try_wait() {
-            Ok(None) => thread::sleep(Duration::from_millis(20)),
-            _ => return,
-        }
-    }
+fn kill(child: &mut Child) {
     if let Err(error) = child.kill().and_then(|()| child.wait()) {
         eprintln!(
             "loadtest: cannot end the server, process {}: {error}",
@@ -273,7 +299,9 @@ mod tests {
             arguments: Vec::new(),
             is_unicast: false,
         };
-        let message = Server::start(&start).map(|_| ()).unwrap_err();
+        let message = Server::start(&start, &Interrupt::default())
+            .map(|_| ())
+            .unwrap_err();
         assert!(message.contains("/no/such/program"), "{message}");
     }
 }

@@ -1,16 +1,22 @@
 //! The command line: which scenarios there are and what can be said about them.
+//!
+//! - [`values`]: which numbers are taken
+
+mod values;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::peers;
 use crate::report::expectation::Expectation;
+use values::{a_minute, not_negative, positive, share};
 
 /// Drives a real shopwire server over real sockets and measures it.
 ///
 /// Every scenario opens its connections, accounts for every delivery, and ends with a table; its
-/// exit code is 0 if everything it judged holds, 1 if not or if it could not be run, 2 for a wrong
-/// command line.
+/// exit code is 0 if everything it judged holds, 1 if not, if it was cut short or if it could not be
+/// run, 2 for a wrong command line or scenario file.
 #[derive(Debug, Parser)]
 #[command(version, arg_required_else_help = true, args_override_self = true)]
 pub struct Cli {
@@ -37,7 +43,9 @@ pub enum Command {
     #[command(after_help = "Example:\n  loadtest mixed --connections 2000 --rate 200")]
     Mixed(Mixed),
     /// A storm of connections: handshake, authentication, subscription
-    #[command(after_help = "Example:\n  loadtest connect --connections 5000 --under-way 64")]
+    #[command(
+        after_help = "Example:\n  loadtest connect --connections 5000 --under-way 64\n  loadtest connect --connections 5000 --arrival-rate 2000"
+    )]
     Connect(Connect),
     /// Connections that do nothing: memory, and the CPU of keeping them
     #[command(after_help = "Example:\n  loadtest idle --connections 10000 --seconds 60")]
@@ -235,6 +243,10 @@ pub struct Connect {
     /// Connections to set up
     #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub connections: u32,
+    /// Connections a second that come, however many are under way: their times count from when they
+    /// were to come
+    #[arg(long, value_name = "PER_S", value_parser = positive, conflicts_with = "under_way")]
+    pub arrival_rate: Option<f64>,
     #[command(flatten)]
     pub common: Common,
 }
@@ -340,11 +352,12 @@ pub struct Peers {
     #[arg(
         long,
         value_delimiter = ',',
+        value_parser = peers::server_name,
         default_value = "floor,shopwire,bun,ws,socketio,axum"
     )]
     pub servers: Vec<String>,
     /// Measurements to take, by their letters, comma-separated; if left out, all
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', value_parser = peers::case_letter)]
     pub cases: Vec<String>,
     /// How often each is taken, the servers by turns
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
@@ -364,37 +377,4 @@ pub struct Peers {
     /// Write the page, as Markdown
     #[arg(long, value_name = "FILE")]
     pub markdown: Option<PathBuf>,
-}
-
-/// The largest number taken: a hundred days in seconds, and more than any rate.
-const NUMBER_MAX: f64 = 1e7;
-
-fn positive(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(number) if number > 0.0 && number <= NUMBER_MAX => Ok(number),
-        _ => Err(format!(
-            "a number greater than 0 and at most {NUMBER_MAX} is needed"
-        )),
-    }
-}
-
-fn a_minute(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(number) if (60.0..=NUMBER_MAX).contains(&number) => Ok(number),
-        _ => Err(format!("a number from 60 to {NUMBER_MAX} is needed")),
-    }
-}
-
-fn not_negative(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(number) if (0.0..=NUMBER_MAX).contains(&number) => Ok(number),
-        _ => Err(format!("a number from 0 to {NUMBER_MAX} is needed")),
-    }
-}
-
-fn share(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(number) if number > 0.0 && number <= 0.5 => Ok(number),
-        _ => Err("a number greater than 0 and at most 0.5 is needed".into()),
-    }
 }
