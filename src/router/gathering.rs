@@ -14,7 +14,7 @@ const PATIENCE: u32 = 16;
 pub struct Gathering {
     /// The gathering time; zero is off.
     time: Duration,
-    /// The last batch went out this long ago, plus the gathering time.
+    /// When the gathering time behind the last batch ends.
     next: Option<Instant>,
     /// Events are being held back.
     holding: bool,
@@ -54,8 +54,11 @@ impl Gathering {
         true
     }
 
-    /// The events went out without having been asked about: there were enough for a batch.
+    /// The events go out at `now`, whether they should have waited or not.
     pub fn went_out(&mut self, events: usize, now: Instant) {
+        if self.time.is_zero() {
+            return;
+        }
         let in_vain = self.holding && events == 1;
         self.impatient = if in_vain {
             PATIENCE
@@ -119,6 +122,7 @@ mod tests {
         let mut gathering = Gathering::new(Duration::ZERO);
         let now = Instant::now();
         assert!((0..10).all(|_| gathering.release(1, now)));
+        gathering.went_out(1_000, now);
         assert_eq!(gathering.until(), None);
     }
 }

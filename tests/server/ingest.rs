@@ -416,6 +416,27 @@ fn an_ack_comes_when_the_event_is_on_its_way_to_every_worker() {
     }
 }
 
+/// Whether one worker shares its loop with the router or not.
+#[test]
+fn gathered_events_keep_their_order_and_are_acknowledged_once_they_are_out() {
+    for workers in ["1", "2"] {
+        let server = Server::with(&["--gather", "100ms", "--workers", workers]);
+        let mut public = server.public();
+        public.subscribe(&["products"]);
+        let mut emitter = server.emitter();
+        let sent: Vec<String> = (0..20).map(|n| n.to_string()).collect();
+        for id in &sent {
+            // Each in a write of its own: the first is alone, the others wait for one another.
+            emitter.send_line(product(id).to_string().as_bytes());
+        }
+        let got = read_all(public, sent.len());
+        emitter.settle();
+        assert_eq!(emitter.last_id(), Some(got[sent.len() - 1].1.as_str()));
+        let ids: Vec<&String> = got.iter().map(|(id, _)| id).collect();
+        assert_eq!(ids, sent.iter().collect::<Vec<_>>());
+    }
+}
+
 fn read_all(mut client: Client, count: usize) -> Vec<(String, String)> {
     (0..count)
         .map(|_| {
