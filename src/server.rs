@@ -119,7 +119,6 @@ impl Server {
                 ingest,
                 sequencer(&shared, started),
                 lanes,
-                started,
             )?);
             Ok((engines, router_doorbell, drain))
         };

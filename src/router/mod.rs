@@ -23,7 +23,7 @@ use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
 use slab::Slab;
 
-use crate::clock::{Clock, Now};
+use crate::clock::Now;
 use crate::event::{EventType, IdPrefix};
 use crate::limits;
 use crate::log_throttle::LogThrottle;
@@ -48,7 +48,6 @@ pub struct Lane {
 /// The router.
 pub struct Router {
     shared: Arc<Shared>,
-    clock: Clock,
     registry: Registry,
     listener: TcpListener,
     accepting: accept::Accepting,
@@ -86,7 +85,6 @@ impl Router {
         mut ingest: Ingest,
         sequencer: Sequencer,
         lanes: Vec<Lane>,
-        now: Instant,
     ) -> io::Result<Self> {
         registry.register(&mut listener, LISTENER, Interest::READABLE)?;
         registry.register(&mut ingest.listener, INGEST, Interest::READABLE)?;
@@ -94,7 +92,6 @@ impl Router {
         let run = IdPrefix::new(shared.epoch);
         Ok(Self {
             shared,
-            clock: Clock::new(now),
             registry,
             listener,
             accepting: accept::Accepting::default(),
@@ -142,7 +139,7 @@ impl Router {
     /// One pass: what came up, what came in, and all of it handed down. [`Router::acknowledge`]
     /// must follow.
     pub fn turn(&mut self, now: Instant) {
-        let now = self.clock.at(now);
+        let now = Now::at(now);
         self.make_room();
         self.take_from_reactors(now);
         self.announce_gone(now);

@@ -144,7 +144,6 @@ impl Sequencer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Clock;
     use crate::event::{Epoch, NameHasher, Rules};
 
     fn sequencer() -> Sequencer {
@@ -157,8 +156,7 @@ mod tests {
     }
 
     fn now() -> Now {
-        let begun = Instant::now();
-        Clock::new(begun).at(begun)
+        Now::at(Instant::now())
     }
 
     const DELETED: &[u8] = br#"{"type":"product:deleted","data":{"productId":"p1"},"key":"k"}"#;

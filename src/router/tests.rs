@@ -81,7 +81,6 @@ impl Bench {
             ingest,
             Sequencer::new(Parser::new(rules), builder, started),
             lanes,
-            started,
         )
         .unwrap();
         Self {
