@@ -48,6 +48,7 @@ export function deliveryChecks(stage, check) {
     () => check('2,000 events, shared and direct mixed: each once and in order, for everybody', () => playMixed(stage)),
     () => check('all observers of the same view see the same ids', () => sameIds(stage)),
     () => check('an event has its fields, and its data as it was sent', () => form(stage)),
+    () => check('data is passed on in whatever form its line is written', () => anyForm(stage)),
     () => check('every event was one text message', () => onlyText(stage)),
     () => check('after unsubscribe and subscribe, what arrives is what is subscribed to', () => resubscribe(stage)),
   ];
@@ -112,6 +113,29 @@ async function form(stage) {
   if (!(deleted.timestamp >= start && deleted.timestamp <= Date.now())) {
     throw new Error(`timestamp ${deleted.timestamp} is not the time of the server's clock`);
   }
+}
+
+async function anyForm(stage) {
+  const { client } = stage.observers[0];
+  const from = client.inbox.items.length;
+  const data = { orderId: 'any form', changes: { note: ',"to":{}}', to: { roles: ['admin'] }, timestamp: 1 }, to: {}, timestamp: 2 };
+  const [type, text, to] = ['"type":"order:updated"', `"data":${JSON.stringify(data)}`, '"to":{"roles":["admin"]}'];
+  const lines = [
+    `{${type},${text}}`,
+    `{${type},${text},${to}}`,
+    `{${type},${text},"timestamp":1700000000123,${to}}`,
+    `{${type},${text},${to},"timestamp":1700000000123}`,
+    `{${type},${text},"timestamp":17e11}`,
+    `{${type},"namespace":"orders",${text}}`,
+    `{${type},${text},"key":"any form"}`,
+    `{${to},${text},${type}}`,
+    ` { ${type} , ${text} , ${to} } `,
+  ];
+  await stage.emitter.emit(...lines);
+  await stage.fence([client]);
+  const events = client.inbox.items.slice(from).filter((message) => message.data?.orderId === 'any form');
+  same('data', events.map((event) => event.data), Array(lines.length).fill(data));
+  same('fields', events.map((event) => Object.keys(event)), Array(lines.length).fill(EVENT_FIELDS));
 }
 
 async function onlyText(stage) {
