@@ -131,6 +131,29 @@ struct Entry {
     name: &'static str,
     namespace: Namespace,
     fields: &'static [Field],
+    customer_field: Option<usize>,
+    roles_field: Option<usize>,
+}
+
+/// The position of the field called `name`.
+const fn position(fields: &[Field], name: &str) -> Option<usize> {
+    let mut i = 0;
+    while i < fields.len() {
+        if equal(fields[i].name.as_bytes(), name.as_bytes()) {
+            return Some(i);
+        }
+        i += 1;
+    }
+    None
+}
+
+/// `==`, which constants cannot use yet.
+const fn equal(a: &[u8], b: &[u8]) -> bool {
+    let mut i = 0;
+    while i < a.len() && i < b.len() && a[i] == b[i] {
+        i += 1;
+    }
+    i == a.len() && i == b.len()
 }
 
 /// Declares [`EventType`] and its table together, so that no type is without its entry and the
@@ -151,6 +174,8 @@ macro_rules! catalogue {
             name: $name,
             namespace: Namespace::$namespace,
             fields: &[$($field),*],
+            customer_field: position(&[$($field),*], "customerId"),
+            roles_field: position(&[$($field),*], "targetRoles"),
         }),*];
     };
 }
@@ -359,6 +384,16 @@ impl EventType {
     /// The fields of its `data` that have rules; other fields are passed on unread.
     pub fn fields(self) -> &'static [Field] {
         CATALOGUE[self as usize].fields
+    }
+
+    /// The position of `customerId`, the owner, among its fields.
+    pub fn customer_field(self) -> Option<usize> {
+        CATALOGUE[self as usize].customer_field
+    }
+
+    /// The position of `targetRoles` among its fields.
+    pub fn roles_field(self) -> Option<usize> {
+        CATALOGUE[self as usize].roles_field
     }
 }
 

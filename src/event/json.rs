@@ -24,13 +24,23 @@ const KEPT_NODES: usize = 1 << 16;
 
 /// The memory one line is read in, used again for the next.
 pub(super) struct Workspace {
+    /// A copy of the line, then what is left of longer ones: simd-json reads beyond the end.
     scratch: Vec<u8>,
     buffers: Buffers,
     tape: Tape<'static>,
     keys: Vec<u32>,
 }
 
-/// A line that is one whole JSON object without duplicate keys.
+/// What whoever judged a document can say about the keys of its objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keys {
+    /// Saw all of them: no object has one twice.
+    Distinct,
+    /// Did not look at all of them.
+    Unchecked,
+}
+
+/// A line that is one whole JSON value; an object without duplicate keys once it was judged.
 #[derive(Clone, Copy)]
 pub(super) struct Document<'t, 'a> {
     nodes: &'t [Node<'a>],
@@ -49,11 +59,12 @@ impl Workspace {
         }
     }
 
-    /// Reads `line` and hands the document to `judge`, whose answer may keep strings of it.
+    /// Reads `line` and hands the document to `judge`, whose answer may keep strings of it, and stands
+    /// only if the line is an object without duplicate keys: those are looked for unless `judge` did.
     pub(super) fn read<'a, T>(
         &'a mut self,
         line: &[u8],
-        judge: impl FnOnce(Document<'_, 'a>) -> Result<T, Refusal>,
+        judge: impl FnOnce(Document<'_, 'a>) -> Result<(T, Keys), Refusal>,
     ) -> Result<T, Refusal> {
         self.let_go_of_the_huge();
         let Workspace {
@@ -62,21 +73,25 @@ impl Workspace {
             tape: kept,
             keys,
         } = self;
-        scratch.clear();
-        scratch.reserve(line.len() + INPUT_PADDING);
-        scratch.extend_from_slice(line);
-        scratch.extend_from_slice(&[b' '; INPUT_PADDING]);
-        let base = scratch.as_ptr().addr();
+        if scratch.len() < line.len() + INPUT_PADDING {
+            scratch.resize(line.len() + INPUT_PADDING, 0);
+        }
+        let padded = &mut scratch[..line.len() + INPUT_PADDING];
+        padded[..line.len()].copy_from_slice(line);
+        let base = padded.as_ptr().addr();
 
         let mut tape: Tape<'a> = std::mem::replace(kept, Tape(Vec::new())).reset();
-        let outcome = match fill_tape_padded(scratch, line.len(), buffers, &mut tape) {
+        let outcome = match fill_tape_padded(padded, line.len(), buffers, &mut tape) {
             Ok(()) => {
                 let document = Document {
                     nodes: &tape.0,
                     structurals: buffers.structural_indexes(),
                     base,
                 };
-                document.check(keys).and_then(|()| judge(document))
+                match judge(document) {
+                    Ok((answer, Keys::Distinct)) => Ok(answer),
+                    judged => document.check(keys).and(judged).map(|(answer, _)| answer),
+                }
             }
             Err(error) => Err(refuse(&error)),
         };
@@ -111,14 +126,23 @@ impl<'t, 'a> Document<'t, 'a> {
         }
     }
 
-    /// The keys of the object at `at`, each with its value's index; nothing if it is no object.
-    pub(super) fn members(self, at: usize) -> impl Iterator<Item = (&'a str, usize)> {
-        let len = match self.nodes[at] {
+    /// How many members the object at `at` has; 0 if it is no object.
+    pub(super) fn len(self, at: usize) -> usize {
+        match self.nodes[at] {
             Node::Object { len, .. } => len,
             _ => 0,
-        };
+        }
+    }
+
+    /// Whether the object at `at` has neither objects nor lists in it.
+    pub(super) fn is_flat(self, at: usize) -> bool {
+        matches!(self.nodes[at], Node::Object { len, count } if count == 2 * len)
+    }
+
+    /// The keys of the object at `at`, each with its value's index; nothing if it is no object.
+    pub(super) fn members(self, at: usize) -> impl Iterator<Item = (&'a str, usize)> {
         let mut next = at + 1;
-        (0..len).map_while(move |_| {
+        (0..self.len(at)).map_while(move |_| {
             let key = self.string(next)?;
             let value = next + 1;
             next = value + self.size(value);
@@ -198,11 +222,9 @@ impl<'t, 'a> Document<'t, 'a> {
     }
 
     fn duplicate_of_few(self, at: usize) -> Option<&'a str> {
-        // A one-word filter: keys that differ in it are different, and most do.
-        let mut seen = 0u64;
+        let mut seen = KeyFilter::default();
         for (number, (key, _)) in self.members(at).enumerate() {
-            let bit = 1 << (fingerprint(key.as_bytes()) & 63);
-            if seen & bit != 0
+            if !seen.is_new(key)
                 && self
                     .members(at)
                     .take(number)
@@ -210,7 +232,6 @@ impl<'t, 'a> Document<'t, 'a> {
             {
                 return Some(key);
             }
-            seen |= bit;
         }
         None
     }
@@ -231,11 +252,22 @@ fn new_buffers() -> Buffers {
     Buffers::with_max_depth(0, DEPTH_MAX)
 }
 
-fn fingerprint(key: &[u8]) -> usize {
-    match key {
-        [] => 0,
-        [first, .., last] => key.len() + 7 * usize::from(*first) + 31 * usize::from(*last),
-        [only] => usize::from(*only),
+/// Tells keys apart by one word, most of them.
+#[derive(Default)]
+pub(super) struct KeyFilter(u64);
+
+impl KeyFilter {
+    /// False if `key` was perhaps given before; true if it certainly was not.
+    pub(super) fn is_new(&mut self, key: &str) -> bool {
+        let fingerprint = match key.as_bytes() {
+            [] => 0,
+            [first, .., last] => key.len() + 7 * usize::from(*first) + 31 * usize::from(*last),
+            [only] => usize::from(*only),
+        };
+        let bit = 1 << (fingerprint % 64);
+        let is_new = self.0 & bit == 0;
+        self.0 |= bit;
+        is_new
     }
 }
 
@@ -272,11 +304,15 @@ mod tests {
     use super::*;
 
     fn accepted(line: &[u8]) -> bool {
-        Workspace::new().read(line, |_| Ok(())).is_ok()
+        Workspace::new()
+            .read(line, |_| Ok(((), Keys::Unchecked)))
+            .is_ok()
     }
 
     fn refusal(line: &[u8]) -> String {
-        let refusal = Workspace::new().read(line, |_| Ok(())).unwrap_err();
+        let refusal = Workspace::new()
+            .read(line, |_| Ok(((), Keys::Unchecked)))
+            .unwrap_err();
         assert_eq!((refusal.code, &refusal.field), (Code::InvalidJson, &None));
         refusal.message
     }
@@ -444,8 +480,12 @@ mod tests {
     fn one_huge_line_is_not_remembered() {
         let mut workspace = Workspace::new();
         let huge = format!("{{\"a\":[{}0]}}", "0,".repeat(200_000));
-        workspace.read(huge.as_bytes(), |_| Ok(())).unwrap();
-        workspace.read(b"{}", |_| Ok(())).unwrap();
+        workspace
+            .read(huge.as_bytes(), |_| Ok(((), Keys::Unchecked)))
+            .unwrap();
+        workspace
+            .read(b"{}", |_| Ok(((), Keys::Unchecked)))
+            .unwrap();
         assert!(workspace.tape.0.capacity() <= KEPT_NODES);
         assert!(workspace.scratch.capacity() < 1000);
     }
@@ -480,7 +520,7 @@ mod tests {
             let line = format!("{{\"a\":{text}}}");
             let serde = serde_json::from_str::<serde_json::Value>(&line);
             // serde_json keeps the last of two equal keys; we refuse them.
-            if let Err(refusal) = Workspace::new().read(line.as_bytes(), |_| Ok(())) {
+            if let Err(refusal) = Workspace::new().read(line.as_bytes(), |_| Ok(((), Keys::Unchecked))) {
                 prop_assert!(serde.is_err() || refusal.message.contains("twice"), "{line}");
             } else {
                 prop_assert!(serde.is_ok(), "{line}");
@@ -500,7 +540,8 @@ mod tests {
                 let mut members = document.members(Document::ROOT).skip(1);
                 let (key, _) = members.next().unwrap();
                 assert_eq!(key, "data");
-                Ok(document.object_span(key, members.next().map(|(key, _)| key)))
+                let span = document.object_span(key, members.next().map(|(key, _)| key));
+                Ok((span, Keys::Unchecked))
             }).unwrap();
             prop_assert_eq!(&line[span], object);
         }

@@ -8,8 +8,8 @@ use std::ops::Range;
 
 use simd_json::Node;
 
-use super::catalogue::{DIFFERENCE, Difference, EventType, MAX_FIELDS, Rule};
-use super::json::{Document, Workspace};
+use super::catalogue::{DIFFERENCE, Difference, EventType, Field, MAX_FIELDS, Rule};
+use super::json::{Document, KeyFilter, Keys, Workspace};
 use super::refusal::{Code, Refusal, shortened};
 use super::rules::{allowed, keeps, number, roles, timestamp};
 use super::target::Targets;
@@ -159,10 +159,10 @@ impl<'a> Draft<'a> {
         document: Document<'_, 'a>,
         rules: &Rules,
         targets: &mut Targets,
-    ) -> Result<Option<Draft<'a>>, Refusal> {
+    ) -> Result<(Option<Draft<'a>>, Keys), Refusal> {
         let top = Top::read(document);
         if top.is_command {
-            return Ok(None);
+            return Ok((None, Keys::Unchecked));
         }
         let kind = event_type(document, top.kind)?;
         if let Some(name) = top.unknown {
@@ -184,20 +184,27 @@ impl<'a> Draft<'a> {
             return Err(payload("data", "is missing: it must be an object"));
         };
         let payload = Payload::read(document, data.at, kind, rules)?;
-        targets.fill(document, top.to, payload.customer, payload.roles)?;
-        Ok(Some(Draft {
+        let keys = targets.fill(document, top.to, payload.customer, payload.roles)?;
+        let draft = Draft {
             kind,
             data: document.object_span(data.key, data.following),
             timestamp,
             key,
             customer: payload.customer,
-        }))
+        };
+        // Beside data and to, all values are now known to be strings and numbers.
+        let keys = match [top.keys, payload.keys, keys] {
+            [Keys::Distinct, Keys::Distinct, Keys::Distinct] => Keys::Distinct,
+            _ => Keys::Unchecked,
+        };
+        Ok((Some(draft), keys))
     }
 }
 
 /// The fields of a line's outer object: indexes of values.
-#[derive(Default)]
 pub(super) struct Top<'a> {
+    /// Whether each stands there once.
+    keys: Keys,
     pub(super) is_command: bool,
     pub(super) kind: Option<usize>,
     pub(super) data: Option<Data<'a>>,
@@ -219,24 +226,47 @@ pub(super) struct Data<'a> {
 
 impl<'a> Top<'a> {
     pub(super) fn read(document: Document<'_, 'a>) -> Top<'a> {
-        let mut top = Top::default();
+        let mut top = Top {
+            keys: Keys::Distinct,
+            is_command: false,
+            kind: None,
+            data: None,
+            to: None,
+            timestamp: None,
+            namespace: None,
+            key: None,
+            unknown: None,
+        };
         let mut members = document.members(Document::ROOT).peekable();
         while let Some((name, at)) = members.next() {
-            match name {
-                "type" => top.kind = Some(at),
+            let slot = match name {
+                "type" => &mut top.kind,
                 "data" => {
-                    top.data = Some(Data {
+                    let data = Data {
                         key: name,
                         at,
                         following: members.peek().map(|&(key, _)| key),
-                    });
+                    };
+                    if top.data.replace(data).is_some() {
+                        top.keys = Keys::Unchecked;
+                    }
+                    continue;
                 }
-                "to" => top.to = Some(at),
-                "timestamp" => top.timestamp = Some(at),
-                "namespace" => top.namespace = Some(at),
-                "key" => top.key = Some(at),
-                "command" => top.is_command = true,
-                unknown => top.unknown = top.unknown.or(Some(unknown)),
+                "to" => &mut top.to,
+                "timestamp" => &mut top.timestamp,
+                "namespace" => &mut top.namespace,
+                "key" => &mut top.key,
+                "command" => {
+                    top.is_command = true;
+                    continue;
+                }
+                unknown => {
+                    top.unknown.get_or_insert(unknown);
+                    continue;
+                }
+            };
+            if slot.replace(at).is_some() {
+                top.keys = Keys::Unchecked;
             }
         }
         top
@@ -274,6 +304,8 @@ impl<'a> Top<'a> {
 
 /// What of a valid `data` the rest needs.
 struct Payload<'a> {
+    /// Whether `data` is flat and each of its keys stands there once.
+    keys: Keys,
     customer: Option<&'a str>,
     roles: Option<RoleMask>,
 }
@@ -291,6 +323,8 @@ impl<'a> Payload<'a> {
         let fields = kind.fields();
         // Indexes of the fields' values; 0 is the outer object's, so no field's.
         let mut found = [0usize; MAX_FIELDS];
+        let mut others = KeyFilter::default();
+        let mut is_distinct = document.is_flat(data);
         // Emitters mostly write fields in catalogue order, so the search begins after the last.
         let mut expected = 0;
         for (name, at) in document.members(data) {
@@ -298,39 +332,55 @@ impl<'a> Payload<'a> {
                 .chain(0..expected)
                 .find(|&number| fields[number].name == name);
             let Some(number) = number else {
+                is_distinct &= others.is_new(name);
                 continue;
             };
             if !keeps(fields[number].rule, document, at, &rules.order_statuses) {
-                let mut fault = allowed(fields[number].rule, &rules.order_statuses);
-                if !fields[number].required && is_null(document, at) {
-                    fault.push_str(", or be left out (null is not left out)");
-                }
-                return Err(payload(format!("data.{name}"), &fault));
+                return Err(refuse_field(fields[number], document, at, rules));
             }
+            is_distinct &= found[number] == 0;
             found[number] = at;
             expected = number + 1;
         }
         for (field, at) in fields.iter().zip(found) {
             if field.required && at == 0 {
-                let fault = format!(
-                    "is missing: it {}",
-                    allowed(field.rule, &rules.order_statuses)
-                );
-                return Err(payload(format!("data.{}", field.name), &fault));
+                return Err(refuse_absence(*field, rules));
             }
         }
-        let value = |name: &str| {
-            let number = fields.iter().position(|field| field.name == name)?;
-            Some(found[number]).filter(|&at| at != 0)
-        };
+        let value = |number: Option<usize>| Some(found[number?]).filter(|&at| at != 0);
         if kind == DIFFERENCE.kind {
-            check_difference(|name| number(document.node(value(name)?)))?;
+            let number_of = |name: &str| fields.iter().position(|field| field.name == name);
+            check_difference(|name| number(document.node(value(number_of(name))?)))?;
         }
         Ok(Payload {
-            customer: value("customerId").and_then(|at| document.string(at)),
-            roles: value("targetRoles").and_then(|at| roles(document, at)),
+            keys: if is_distinct {
+                Keys::Distinct
+            } else {
+                Keys::Unchecked
+            },
+            customer: value(kind.customer_field()).and_then(|at| document.string(at)),
+            roles: value(kind.roles_field()).and_then(|at| roles(document, at)),
         })
     }
+}
+
+/// `field` is there and breaks its rule.
+#[cold]
+fn refuse_field(field: Field, document: Document<'_, '_>, at: usize, rules: &Rules) -> Refusal {
+    let mut fault = allowed(field.rule, &rules.order_statuses);
+    if !field.required && is_null(document, at) {
+        fault.push_str(", or be left out (null is not left out)");
+    }
+    payload(format!("data.{}", field.name), &fault)
+}
+
+#[cold]
+fn refuse_absence(field: Field, rules: &Rules) -> Refusal {
+    let fault = format!(
+        "is missing: it {}",
+        allowed(field.rule, &rules.order_statuses)
+    );
+    payload(format!("data.{}", field.name), &fault)
 }
 
 fn check_difference(value: impl Fn(&str) -> Option<f64>) -> Result<(), Refusal> {

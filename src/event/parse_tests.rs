@@ -471,3 +471,53 @@ proptest! {
         });
     }
 }
+
+/// Wherever a key stands twice, and whatever else may be wrong with the line, that is what is told.
+#[test]
+fn a_key_that_stands_twice_is_refused_wherever_it_stands() {
+    let good = r#""orderId":"o","customerId":"c","customerName":"n","total":1,"status":"pending","channel":"web""#;
+    let line =
+        |data: &str, rest: &str| format!(r#"{{"type":"order:created","data":{{{data}}}{rest}}}"#);
+    for (data, rest) in [
+        (format!(r#"{good},"total":2"#), ""),
+        (format!(r#"{good},"tot\u0061l":2"#), ""),
+        (format!(r#"{good},"note":1,"other":2,"note":3"#), ""),
+        (format!(r#""note":1,{good},"n\u006fte":3"#), ""),
+        (format!(r#"{good},"nested":{{"a":1,"a":2}}"#), ""),
+        (format!(r#"{good},"nested":[{{"a":1,"b":2,"a":3}}]"#), ""),
+        (good.to_owned(), r#","type":"order:created""#),
+        (good.to_owned(), r#","data":{}"#),
+        (good.to_owned(), r#","key":"a","key":"b""#),
+        (good.to_owned(), r#","timestamp":1,"timestamp":1"#),
+        (
+            good.to_owned(),
+            r#","to":{"roles":["admin"],"roles":["staff"]}"#,
+        ),
+        (good.to_owned(), r#","to":{},"to":{}"#),
+        // Also where something else is wrong, which counts less.
+        (format!(r#"{good},"total":-2"#), ""),
+        (good.to_owned(), r#","unknown":1,"unknown":2"#),
+        (good.to_owned(), r#","command":1,"command":2"#),
+    ] {
+        let refusal = refusal(&line(&data, rest));
+        assert_eq!(
+            refusal.code,
+            Code::InvalidJson,
+            "{data} {rest}: {}",
+            refusal.message
+        );
+        assert!(refusal.message.contains("twice"), "{}", refusal.message);
+    }
+}
+
+proptest! {
+    #[test]
+    fn extra_fields_are_taken_once_each(
+        names in prop::collection::vec("[ab]{1,3}|(sku|note|ref)[0-9]?", 0..12),
+    ) {
+        let extra: String = names.iter().map(|name| format!(r#","{name}":1"#)).collect();
+        let line = format!(r#"{{"type":"product:deleted","data":{{"productId":"p"{extra}}}}}"#);
+        let distinct = names.iter().collect::<std::collections::HashSet<_>>().len() == names.len();
+        prop_assert_eq!(parser().parse(line.as_bytes()).is_ok(), distinct, "{}", line);
+    }
+}

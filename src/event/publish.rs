@@ -9,7 +9,7 @@ use std::ops::Range;
 use simd_json::Node;
 
 use super::catalogue::{EventType, PUBLISHABLE};
-use super::json::Document;
+use super::json::{Document, Keys};
 use super::parse::{Line, Parser, Top, check_size, event_type};
 use super::refusal::{Code, Refusal};
 
@@ -89,9 +89,9 @@ impl Parser {
         out: &mut Vec<u8>,
     ) -> Result<(), PublishError> {
         check_size(line, self.rules())?;
-        let filling = self
-            .workspace()
-            .read(line, |document| Ok(Filling::plan(document, user)))??;
+        let filling = self.workspace().read(line, |document| {
+            Ok((Filling::plan(document, user), Keys::Unchecked))
+        })??;
 
         let (head, tail) = line.split_at(filling.data.start + 1);
         out.extend_from_slice(head);

@@ -21,8 +21,9 @@ pub fn is_id(text: &str) -> bool {
     if bytes.is_empty() || bytes.len() > ID_CHARS_MAX * 4 {
         return false;
     }
-    if bytes.is_ascii() {
-        return bytes.len() <= ID_CHARS_MAX && !bytes.iter().any(u8::is_ascii_control);
+    let is_printable = |byte: &u8| (b' '..=b'~').contains(byte);
+    if bytes.len() <= ID_CHARS_MAX && bytes.iter().all(is_printable) {
+        return true;
     }
     text.chars().nth(ID_CHARS_MAX).is_none() && !text.chars().any(char::is_control)
 }
@@ -35,7 +36,10 @@ pub(super) fn keeps(
     statuses: &[String],
 ) -> bool {
     let node = document.node(at);
-    let text = document.string(at);
+    let text = match node {
+        Node::String(text) => Some(text),
+        _ => None,
+    };
     match rule {
         Rule::Id => text.is_some_and(is_id),
         Rule::Text => text.is_some_and(|text| text.len() <= TEXT_BYTES_MAX),
@@ -159,7 +163,7 @@ fn has_host(after_scheme: &str) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::super::json::Workspace;
+    use super::super::json::{Keys, Workspace};
     use super::*;
 
     fn judge(rule: Rule, value: &str) -> bool {
@@ -167,7 +171,7 @@ mod tests {
         let own = ["on_hold".to_owned()];
         Workspace::new()
             .read(line.as_bytes(), |document| {
-                Ok(keeps(rule, document, 2, &own))
+                Ok((keeps(rule, document, 2, &own), Keys::Unchecked))
             })
             .unwrap()
     }

@@ -3,7 +3,7 @@
 //! Filled by the parser, one object used again for every line; read by the block builder and by
 //! the router.
 
-use super::json::Document;
+use super::json::{Document, Keys};
 use super::refusal::{Code, Refusal, shortened};
 use super::rules::{ID_CHARS_MAX, is_id, roles};
 use crate::access::{Role, RoleMask};
@@ -70,7 +70,8 @@ impl Targets {
         [self.users_start, self.owners_end, self.excluded_end]
     }
 
-    /// Takes what `to` (the index of its value, where the line has one) and `data` say.
+    /// Takes what `to` (the index of its value, where the line has one) and `data` say. Answers
+    /// whether the keys of `to` are distinct.
     ///
     /// `customer` is `data.customerId`, `data_roles` is `data.targetRoles`.
     pub(super) fn fill(
@@ -79,7 +80,7 @@ impl Targets {
         to: Option<usize>,
         customer: Option<&str>,
         data_roles: Option<RoleMask>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Keys, Refusal> {
         self.text.clear();
         self.ends.clear();
         let to = match to {
@@ -121,7 +122,7 @@ impl Targets {
                 }
             }
         }
-        Ok(())
+        Ok(to.keys)
     }
 
     fn push_list(
@@ -181,13 +182,26 @@ enum Empty {
 }
 
 /// The indexes of the values that `to` has.
-#[derive(Default)]
 struct To {
+    keys: Keys,
     roles: Option<usize>,
     user_ids: Option<usize>,
     owners: Option<usize>,
     exclude_user_ids: Option<usize>,
     exclude_session_id: Option<usize>,
+}
+
+impl Default for To {
+    fn default() -> To {
+        To {
+            keys: Keys::Distinct,
+            roles: None,
+            user_ids: None,
+            owners: None,
+            exclude_user_ids: None,
+            exclude_session_id: None,
+        }
+    }
 }
 
 impl To {
@@ -210,7 +224,9 @@ impl To {
                     ));
                 }
             };
-            *slot = Some(value);
+            if slot.replace(value).is_some() {
+                to.keys = Keys::Unchecked;
+            }
         }
         Ok(to)
     }
