@@ -4,7 +4,7 @@
 //! Pure: values in, whole frames appended to a buffer out. Text passes the same escaping as
 //! events do, so these frames are as safe inside a page as those.
 
-use serde_json::{Value, json};
+use serde::{Serialize, Serializer};
 
 use crate::access::NamespaceMask;
 use crate::auth::Identity;
@@ -12,23 +12,28 @@ use crate::event::safe_text::escape_into;
 use crate::wire::Opcode;
 use crate::wire::frame::put_frame;
 
-/// Appends frames to a buffer; keeps a scratch buffer for escaping.
+/// Appends frames to a buffer; keeps scratch buffers for them.
 #[derive(Default)]
 pub struct Answers {
+    text: Vec<u8>,
     safe: Vec<u8>,
 }
 
 /// An `error` frame's content.
+#[derive(Serialize)]
 pub struct ErrorAnswer<'a> {
     /// One word for machines.
     pub code: &'a str,
     /// A sentence.
     pub message: &'a str,
     /// The type of the message at fault, if it could be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<&'a str>,
     /// The field at fault.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub field: Option<&'a str>,
     /// Milliseconds until it may be tried again.
+    #[serde(rename = "retryAfter", skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
 }
 
@@ -48,28 +53,38 @@ impl<'a> ErrorAnswer<'a> {
 impl Answers {
     /// `welcome`: the first frame of every connection.
     pub fn welcome(&mut self, connection_id: &str, ping_interval_ms: u64, out: &mut Vec<u8>) {
-        let server = concat!("shopwire/", env!("CARGO_PKG_VERSION"));
-        self.put(
-            "welcome",
-            json!({
-                "connectionId": connection_id, "server": server, "pingInterval": ping_interval_ms,
-            }),
-            out,
-        );
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Welcome<'a> {
+            connection_id: &'a str,
+            server: &'static str,
+            ping_interval: u64,
+        }
+        let data = Welcome {
+            connection_id,
+            server: concat!("shopwire/", env!("CARGO_PKG_VERSION")),
+            ping_interval: ping_interval_ms,
+        };
+        self.put("welcome", &data, out);
     }
 
     /// `authenticated`.
     pub fn authenticated(&mut self, identity: &Identity, out: &mut Vec<u8>) {
-        self.put(
-            "authenticated",
-            json!({
-                "userId": identity.user,
-                "role": identity.role.name(),
-                "sessionId": identity.session,
-                "expiresAt": identity.expires_at,
-            }),
-            out,
-        );
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Authenticated<'a> {
+            user_id: &'a str,
+            role: &'static str,
+            session_id: Option<&'a str>,
+            expires_at: u64,
+        }
+        let data = Authenticated {
+            user_id: &identity.user,
+            role: identity.role.name(),
+            session_id: identity.session.as_deref(),
+            expires_at: identity.expires_at,
+        };
+        self.put("authenticated", &data, out);
     }
 
     /// `subscribed`: to `namespaces` from `position` on.
@@ -81,72 +96,101 @@ impl Answers {
         online: Option<u32>,
         out: &mut Vec<u8>,
     ) {
-        let mut data = json!({ "namespaces": names(namespaces), "position": position });
-        if let Some(recovered) = recovered {
-            data["recovered"] = recovered.into();
+        #[derive(Serialize)]
+        struct Subscribed<'a> {
+            namespaces: Names,
+            position: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            recovered: Option<bool>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            online: Option<u32>,
         }
-        if let Some(online) = online {
-            data["online"] = online.into();
-        }
-        self.put("subscribed", data, out);
+        let data = Subscribed {
+            namespaces: Names(namespaces),
+            position,
+            recovered,
+            online,
+        };
+        self.put("subscribed", &data, out);
     }
 
     /// `unsubscribed`: what is left.
     pub fn unsubscribed(&mut self, namespaces: NamespaceMask, out: &mut Vec<u8>) {
-        self.put(
-            "unsubscribed",
-            json!({ "namespaces": names(namespaces) }),
-            out,
-        );
+        #[derive(Serialize)]
+        struct Unsubscribed {
+            namespaces: Names,
+        }
+        let namespaces = Names(namespaces);
+        self.put("unsubscribed", &Unsubscribed { namespaces }, out);
     }
 
     /// `pong`.
     pub fn pong(&mut self, now_ms: u64, out: &mut Vec<u8>) {
-        self.put_text(&format!(r#"{{"type":"pong","timestamp":{now_ms}}}"#), out);
+        #[derive(Serialize)]
+        #[serde(tag = "type", rename = "pong")]
+        struct Pong {
+            timestamp: u64,
+        }
+        self.put_message(&Pong { timestamp: now_ms }, out);
     }
 
     /// `error`.
     pub fn error(&mut self, error: &ErrorAnswer<'_>, out: &mut Vec<u8>) {
-        let mut data = json!({ "code": error.code, "message": error.message });
-        if let Some(request) = error.request {
-            data["request"] = request.into();
-        }
-        if let Some(field) = error.field {
-            data["field"] = field.into();
-        }
-        if let Some(retry_after) = error.retry_after_ms {
-            data["retryAfter"] = retry_after.into();
-        }
-        self.put("error", data, out);
+        self.put("error", error, out);
     }
 
     /// `token:expiring`.
     pub fn token_expiring(&mut self, expires_at: u64, out: &mut Vec<u8>) {
-        self.put("token:expiring", json!({ "expiresAt": expires_at }), out);
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct TokenExpiring {
+            expires_at: u64,
+        }
+        self.put("token:expiring", &TokenExpiring { expires_at }, out);
     }
 
     /// `reconnect`: come back after so many milliseconds.
     pub fn reconnect(&mut self, after_ms: u64, out: &mut Vec<u8>) {
-        self.put("reconnect", json!({ "after": after_ms }), out);
+        #[derive(Serialize)]
+        struct Reconnect {
+            after: u64,
+        }
+        self.put("reconnect", &Reconnect { after: after_ms }, out);
     }
 
-    fn put(&mut self, kind: &str, data: Value, out: &mut Vec<u8>) {
-        self.put_text(&format!(r#"{{"type":"{kind}","data":{data}}}"#), out);
+    fn put<T: Serialize>(&mut self, kind: &'static str, data: &T, out: &mut Vec<u8>) {
+        #[derive(Serialize)]
+        struct Message<'a, T> {
+            #[serde(rename = "type")]
+            kind: &'static str,
+            data: &'a T,
+        }
+        self.put_message(&Message { kind, data }, out);
     }
 
-    fn put_text(&mut self, message: &str, out: &mut Vec<u8>) {
+    fn put_message<T: Serialize>(&mut self, message: &T, out: &mut Vec<u8>) {
+        self.text.clear();
+        serde_json::to_writer(&mut self.text, message)
+            .expect("a Vec takes every write, and the keys are names");
         self.safe.clear();
-        escape_into(message.as_bytes(), &mut self.safe);
+        escape_into(&self.text, &mut self.safe);
         put_frame(Opcode::Text, &self.safe, out);
     }
 }
 
-fn names(namespaces: NamespaceMask) -> Vec<&'static str> {
-    namespaces.iter().map(|each| each.name()).collect()
+/// The namespaces of a mask as a list of their names.
+struct Names(NamespaceMask);
+
+impl Serialize for Names {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|each| each.name()))
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
     use crate::access::{Namespace, Role};
 

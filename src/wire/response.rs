@@ -135,9 +135,10 @@ pub fn put_response(
 /// Appends the 101 answer to a handshake with `key` (RFC 6455 section 4.2.2), naming the
 /// sub-protocol that was chosen, if any.
 pub fn put_switching_protocols(out: &mut Vec<u8>, key: &str, protocol: Option<&str>) {
-    put_status_line(out, 101);
-    put_header_line(out, "Upgrade", "websocket");
-    put_header_line(out, "Connection", "Upgrade");
+    // Written out, because in a storm of connections every one has it.
+    out.extend_from_slice(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
+    );
     put_header_line(
         out,
         "Sec-WebSocket-Accept",
