@@ -7,11 +7,11 @@
 //!
 //! | part | bytes | where |
 //! |---|---|---|
-//! | slab slot | ≤ 160 | `reactor::connection::Connection` |
+//! | slab slot | ≤ 112 | `reactor::connection::Connection` |
 //! | seat | ≤ 32 | `reactor::directory::Seat` |
 //! | class membership | 4 | one key in the class's list |
-//! | timer | 8 | one entry in the wheel |
-//! | user entry (one a user, not a connection) | 48 + the id | `reactor::directory::names` |
+//! | timer | 8 | two links in the wheel |
+//! | user, session (one a name, not a connection) | 2 × (48 + about 8) | `reactor::directory::names` |
 //!
 //! Nothing else: the receive buffer belongs to the reactor, an outbox exists only while the
 //! socket is full. Tests beside those types hold them to these sizes.
@@ -105,6 +105,6 @@ pub const RECONNECT_SPREAD_MIN_MS: u64 = 1_000;
 pub const RECONNECT_SPREAD_MAX_MS: u64 = 60_000;
 /// `token:expiring` comes this long before the token's end, in milliseconds, or at half of what
 /// was left when it was accepted, whichever is later.
-pub const EXPIRY_NOTICE_MS: u64 = 60_000;
+pub const EXPIRY_NOTICE_MS: u16 = 60_000;
 /// Longest `last` of a subscribe.
 pub const LAST_MAX: u64 = 1000;

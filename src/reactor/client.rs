@@ -148,10 +148,9 @@ impl Reactor {
         let left = identity.expires_at.saturating_sub(now_ms);
         connection.expires_at = identity.expires_at;
         connection.expiry_told = false;
-        connection.expiry_notice_at = identity
-            .expires_at
-            .saturating_sub(limits::EXPIRY_NOTICE_MS)
-            .max(now_ms + left / 2);
+        connection.expiry_notice = u16::try_from(left / 2)
+            .unwrap_or(u16::MAX)
+            .min(limits::EXPIRY_NOTICE_MS);
         connection.stage_due = None;
 
         let (old_role, old) = (self.directory.role(key), self.directory.subscribed(key));

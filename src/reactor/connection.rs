@@ -32,25 +32,27 @@ pub struct Connection {
     /// Messages refused for their rate in the minute that began at `refusals_since`.
     pub(super) refusals: u16,
     pub(super) refusals_since: Tick,
-    /// The tick its live entry in the wheel stands at.
+    /// The tick it stands at in the wheel.
     pub(super) due: Tick,
     /// When the next ping is due, or the last one's answer.
     pub(super) heartbeat: Tick,
     /// What the stage waits for: the request head, authentication, the end of lingering.
     pub(super) stage_due: Option<Tick>,
-    /// Bytes of a cut-off request head, or the PROXY header before it.
-    pub(super) head: Option<Box<[u8]>>,
+    pub(super) head: Option<Box<PartialHead>>,
     pub(super) assembler: Assembler,
     pub(super) outbox: Option<Box<Outbox>>,
     pub(super) messages: Bucket,
     pub(super) controls: Bucket,
-    /// When the token in force ends, and when to say that it will, in milliseconds of the wall
-    /// clock; 0 without a token.
+    /// When the token in force ends, in milliseconds of the wall clock; 0 without a token.
     pub(super) expires_at: u64,
-    pub(super) expiry_notice_at: u64,
+    /// So many milliseconds before that the client is told.
+    pub(super) expiry_notice: u16,
     /// The client's address: the peer's, or the one a trusted proxy tells.
     pub(super) ip: IpAddr,
 }
+
+/// Bytes of a cut-off request head, or of the PROXY header before it.
+pub struct PartialHead(pub(super) Vec<u8>);
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +97,7 @@ impl Connection {
             messages: Bucket::default(),
             controls: Bucket::default(),
             expires_at: 0,
-            expiry_notice_at: 0,
+            expiry_notice: 0,
             ip,
         }
     }
@@ -103,6 +105,11 @@ impl Connection {
     /// Whether it counts as a WebSocket and has a seat in the directory.
     pub fn is_websocket(&self) -> bool {
         matches!(self.stage, Stage::Open)
+    }
+
+    /// When to say that the token in force will end, in milliseconds of the wall clock.
+    pub fn expiry_notice_at(&self) -> u64 {
+        self.expires_at - u64::from(self.expiry_notice)
     }
 }
 
@@ -114,6 +121,6 @@ mod tests {
     #[test]
     fn a_slot_is_small() {
         let size = std::mem::size_of::<Connection>();
-        assert!(size <= 160, "{size}");
+        assert!(size <= 112, "{size}");
     }
 }

@@ -153,6 +153,7 @@ impl Reactor {
             Stage::Fresh | Stage::Head => {}
         }
         let mut connection = self.connections.remove(key as usize);
+        self.wheel.remove(key);
         if let Err(error) = self.registry.deregister(&mut connection.stream) {
             log::debug!("deregistering a connection failed: {error}");
         }

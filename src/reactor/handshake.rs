@@ -5,7 +5,7 @@
 //! section 5, "HTTP answers to a handshake").
 
 use super::Reactor;
-use super::connection::Stage;
+use super::connection::{PartialHead, Stage};
 use super::timers::steps;
 use crate::auth::Identity;
 use crate::clock::wall_ms;
@@ -83,7 +83,7 @@ impl Reactor {
     fn keep_head(&mut self, key: u32, rest: &[u8]) {
         let due = self.tick.plus(steps(limits::HEAD_TIMEOUT));
         let connection = &mut self.connections[key as usize];
-        connection.head = Some(rest.into());
+        connection.head = Some(Box::new(PartialHead(rest.to_vec())));
         if connection.stage == Stage::KeepAlive {
             // The next request has begun; from now on its own time counts.
             self.keep_alive -= 1;

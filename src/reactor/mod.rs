@@ -47,7 +47,7 @@ use answers::Answers;
 use connection::{Connection, Stage};
 use directory::{Directory, Plan, PresenceChange};
 pub use fanout::lay_out;
-use ticks::{Entry, Tick, Wheel};
+use ticks::{Tick, Wheel};
 
 /// One reactor.
 pub struct Reactor {
@@ -78,7 +78,6 @@ pub struct Reactor {
     /// Connections with an outbox whose socket has room again.
     writable: Vec<u32>,
     wheel: Wheel,
-    due: Vec<(Tick, Entry)>,
     started: Instant,
     now: Instant,
     /// When the sends of this turn ended; `now` if there were none.
@@ -146,7 +145,6 @@ impl Reactor {
             readable: Vec::new(),
             writable: Vec::new(),
             wheel: Wheel::new(),
-            due: Vec::new(),
             started: now,
             now,
             sent_at: now,
@@ -260,13 +258,7 @@ impl Reactor {
             return self.shared.admission.leave_socket();
         }
         let due = self.tick.plus(timers::steps(limits::HEAD_TIMEOUT));
-        let at = self.wheel.insert(
-            Entry {
-                key,
-                generation: self.generation,
-            },
-            due,
-        );
+        let at = self.wheel.insert(key, due);
         let mut connection = Connection::new(stream, self.generation, ip.to_canonical(), due);
         connection.due = at;
         entry.insert(connection);

@@ -71,7 +71,10 @@ impl Reactor {
         match connection.stage {
             Stage::Fresh | Stage::Head | Stage::KeepAlive => match connection.head.take() {
                 None => self.take_requests(key, bytes),
-                Some(head) => self.take_requests(key, &mut [&head, &*bytes].concat()),
+                Some(mut head) => {
+                    head.0.extend_from_slice(bytes);
+                    self.take_requests(key, &mut head.0);
+                }
             },
             Stage::Open => self.take_frames(key, bytes),
             Stage::Leaving => {}

@@ -1,13 +1,13 @@
 //! What happens by time: heartbeat, the end of tokens, the limits of every stage.
 //!
-//! Part of the reactor. A connection has one live entry in the wheel, at the earliest of its
-//! deadlines; what is due is decided when it comes up.
+//! Part of the reactor. A connection stands on the wheel once, at the earliest of its deadlines or
+//! before; what is due is decided when it comes up.
 
 use std::time::Duration;
 
 use super::Reactor;
 use super::connection::{Connection, Stage};
-use super::ticks::{Entry, Tick};
+use super::ticks::Tick;
 use crate::clock::wall_ms;
 use crate::limits;
 use crate::wire::frame::put_frame;
@@ -25,20 +25,9 @@ pub fn steps(duration: Duration) -> u32 {
 impl Reactor {
     /// Serves every connection that is due.
     pub(super) fn run_timers(&mut self) {
-        let mut due = std::mem::take(&mut self.due);
-        self.wheel.advance(self.tick, &mut due);
-        for (tick, entry) in due.drain(..) {
-            let is_live = self
-                .connections
-                .get(entry.key as usize)
-                .is_some_and(|connection| {
-                    connection.generation == entry.generation && connection.due == tick
-                });
-            if is_live {
-                self.on_due(entry.key);
-            }
+        while let Some(key) = self.wheel.pop(self.tick) {
+            self.on_due(key);
         }
-        self.due = due;
     }
 
     fn on_due(&mut self, key: u32) {
@@ -75,7 +64,7 @@ impl Reactor {
         let now = wall_ms();
         if now >= self.shared.token_end(connection.expires_at) {
             self.close(key, CloseReason::TokenEnded);
-        } else if !connection.expiry_told && now >= connection.expiry_notice_at {
+        } else if !connection.expiry_told && now >= connection.expiry_notice_at() {
             connection.expiry_told = true;
             self.answers
                 .token_expiring(connection.expires_at, &mut self.out);
@@ -121,13 +110,8 @@ impl Reactor {
     }
 
     fn insert(&mut self, key: u32) {
-        let connection = &self.connections[key as usize];
-        let entry = Entry {
-            key,
-            generation: connection.generation,
-        };
-        let at = self.wheel.insert(entry, self.next_due(connection));
-        self.connections[key as usize].due = at;
+        let due = self.next_due(&self.connections[key as usize]);
+        self.connections[key as usize].due = self.wheel.insert(key, due);
     }
 
     fn next_due(&self, connection: &Connection) -> Tick {
@@ -145,7 +129,7 @@ impl Reactor {
                 let now = wall_ms();
                 let mut at = self.shared.token_end(connection.expires_at);
                 if !connection.expiry_told {
-                    at = at.min(connection.expiry_notice_at);
+                    at = at.min(connection.expiry_notice_at());
                 }
                 let left = Duration::from_millis(at.saturating_sub(now));
                 consider(self.tick.plus(steps(left)));

@@ -55,7 +55,6 @@ pub struct Directory {
     free_classes: Vec<u32>,
     users: Names,
     sessions: Names,
-    frame_stamp: u64,
 }
 
 /// What a change of identity means to others.
@@ -81,14 +80,13 @@ impl Directory {
     pub fn new(access: AccessTable, hasher: NameHasher) -> Self {
         Self {
             access,
-            hasher,
             seats: Vec::new(),
             classes: Vec::new(),
             class_index: HashMap::new(),
             free_classes: Vec::new(),
-            users: Names::default(),
-            sessions: Names::default(),
-            frame_stamp: 0,
+            users: Names::new(hasher.clone()),
+            sessions: Names::new(hasher.clone()),
+            hasher,
         }
     }
 
@@ -166,8 +164,7 @@ impl Directory {
     pub fn identify(&mut self, key: u32, identity: &Identity) -> Identified {
         let was_customer = self.is_customer(key);
         if self.seats[key as usize].user == NONE {
-            let hash = self.hasher.hash(&identity.user);
-            self.seats[key as usize].user = self.users.join(&identity.user, hash, key);
+            self.seats[key as usize].user = self.users.join(&identity.user, key);
         }
         self.change_session(key, identity.session.as_deref());
         let presence = match (was_customer, identity.role == Role::Customer) {
@@ -242,9 +239,8 @@ impl Directory {
             }
             self.sessions.leave(old, key);
         }
-        self.seats[key as usize].session = session.map_or(NONE, |session| {
-            self.sessions.join(session, self.hasher.hash(session), key)
-        });
+        self.seats[key as usize].session =
+            session.map_or(NONE, |session| self.sessions.join(session, key));
     }
 
     /// Moves the connection to the class that its role and wishes put it in.

@@ -207,7 +207,7 @@ impl Directory {
         let Some(name) = self.users.find(user, hash) else {
             return;
         };
-        if self.users.is_excluded(name, self.frame_stamp) {
+        if self.users.is_excluded(name) {
             return;
         }
         let session = block.session(frame);
@@ -267,10 +267,10 @@ impl Directory {
     }
 
     fn stamp_excluded(&mut self, block: &Block, frame: &Frame) {
-        self.frame_stamp += 1;
+        self.users.begin_frame();
         for user in block.excluded(frame) {
             if let Some(name) = self.users.find(block.text(user), user.hash) {
-                self.users.exclude(name, self.frame_stamp);
+                self.users.exclude(name);
             }
         }
     }
