@@ -371,7 +371,7 @@ pub struct Peers {
     /// Core of the client
     #[arg(long, default_value_t = 1)]
     pub pin_client: usize,
-    /// Where the reports are kept; those that are there already are taken as they are
+    /// Where the reports are kept; those that are there and were made the same way, with the same programs, are taken again
     #[arg(long, value_name = "FOLDER", default_value = "target/peers")]
     pub reports: PathBuf,
     /// Write the page, as Markdown
