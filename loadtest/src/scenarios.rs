@@ -208,6 +208,7 @@ fn base(scenario: &'static str, connections: u32, common: &Common) -> Plan {
         grace: Duration::from_secs(10),
         replaced_per_s: 0.0,
         stalled_nth: None,
+        spins: common.spin,
         expectations: common.expect.clone(),
     }
 }

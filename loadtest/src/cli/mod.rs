@@ -114,6 +114,11 @@ pub struct Common {
     #[arg(long, value_name = "VALUE", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-20..=19))]
     pub nice: Option<i32>,
 
+    /// The receiving thread never sleeps but asks again and again: no send of the server's has to wake
+    /// its core, which costs more or less by chance. It takes that core whole
+    #[arg(long)]
+    pub spin: bool,
+
     /// Connections that may be under way at once until they are subscribed
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     pub under_way: u32,

@@ -41,6 +41,7 @@ fn scheduled(connections: u32, rate: f64, seconds: f64) -> Plan {
         grace: Duration::from_secs(2),
         replaced_per_s: 0.0,
         stalled_nth: None,
+        spins: false,
         expectations: Vec::new(),
     }
 }
@@ -107,6 +108,20 @@ fn a_sound_server_passes() {
     assert_eq!(measured.received, 3 * 20);
     assert_eq!(measured.latency.len(), measured.received);
     assert_eq!(measured.sent.settled, 20);
+}
+
+#[test]
+fn a_client_that_spins_sees_the_same_and_tells_what_it_has_spun() {
+    for spins in [false, true] {
+        let plan = Plan {
+            spins,
+            ..scheduled(3, 100.0, 0.2)
+        };
+        let (measured, report) = outcome(&plan, Fault::None, SOMEWHERE);
+        assert!(report.has_passed(), "{:?}", report.verdicts);
+        assert_eq!(measured.received, 3 * 20);
+        assert_eq!(!measured.load.unwrap().spun.is_zero(), spins);
+    }
 }
 
 /// A million deliveries, one of them wrong.
