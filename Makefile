@@ -76,7 +76,7 @@ loadtest: ## Hold a release build against the founding page: 10,000 connections,
 	$(PROGRAMS)/loadtest seed $(ARGS)
 
 .PHONY: compare
-compare: peers ## Measure shopwire beside the peers, 3 rounds, and write docs/benchmarks.md; takes half an hour
+compare: peers ## Measure shopwire beside the peers, 3 rounds, and write docs/benchmarks.md; takes well over half an hour
 	$(CARGO) build --release --workspace --locked
 	rm -rf target/peers
 	$(PROGRAMS)/loadtest peers --markdown docs/benchmarks.md $(ARGS)

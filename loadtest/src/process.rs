@@ -3,8 +3,10 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Resource, getrlimit, pidfd_open, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -52,6 +54,22 @@ pub fn open(pid: u32) -> io::Result<OwnedFd> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     let pid = pid.ok_or(io::ErrorKind::InvalidInput)?;
     Ok(pidfd_open(pid, PidfdFlags::empty())?)
+}
+
+/// Waits until a process that [`open`] holds has ended, no longer than `timeout`. Returns whether it has.
+pub fn ends_within(process: &OwnedFd, timeout: Duration) -> bool {
+    let deadline = Instant::now() + timeout;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec {
+            tv_sec: left.as_secs() as i64,
+            tv_nsec: left.subsec_nanos().into(),
+        };
+        match poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&left)) {
+            Err(Errno::INTR) => {}
+            ready => return ready.is_ok_and(|ready| ready > 0),
+        }
+    }
 }
 
 /// Memory of process `pid` now.
@@ -105,6 +123,12 @@ pub fn cpu(pid: u32) -> Result<Cpu, String> {
 /// CPU time of this process so far, threads that have ended included.
 pub fn own_cpu() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+}
+
+/// CPU time of the calling thread so far.
+pub fn own_thread_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
 
@@ -219,6 +243,7 @@ fn parse_cpu(text: &str, ticks_per_second: u64) -> Option<Cpu> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use std::process::Command;
 
     #[test]
     fn cpu_times_stand_behind_the_name_whatever_it_is() {
@@ -250,6 +275,21 @@ mod tests {
         let memory = memory(std::process::id()).unwrap();
         assert!(memory.rss >= memory.pss && memory.pss > 0);
         cpu(std::process::id()).unwrap();
+    }
+
+    #[test]
+    fn a_process_is_waited_for_until_it_ends_and_no_longer_than_asked() {
+        let sleep = |seconds: &str| Command::new("sleep").arg(seconds).spawn().unwrap();
+        let mut brief = sleep("0.1");
+        let held = open(brief.id()).unwrap();
+        assert!(ends_within(&held, Duration::from_secs(60)));
+        assert!(brief.try_wait().unwrap().is_some(), "it has ended");
+        let mut long = sleep("600");
+        let held = open(long.id()).unwrap();
+        assert!(!ends_within(&held, Duration::from_millis(10)));
+        long.kill().unwrap();
+        assert!(ends_within(&held, Duration::from_secs(60)));
+        long.wait().unwrap();
     }
 
     #[test]

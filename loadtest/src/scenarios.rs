@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use crate::cli::{
-    Command, Common, Connect, Fanout, Flood, Idle, Mixed, Seed, Slow, Soak, Timing, Unicast,
+    Command, Common, Connect, Fanout, Flood, Flooding, Idle, Mixed, Seed, Slow, Soak, Timing,
+    Unicast,
 };
 use crate::report::expectation::Expectation;
 use crate::run::plan::{Arrivals, Drive, Load, Plan};
 use crate::world::shop::Kinds;
+
+/// Events under way in a flood, unless said otherwise.
+const IN_FLIGHT: u32 = 512;
 
 /// The lines of the founding document's page that speak of times, and their measure.
 const SEED_TIMES: [(&str, &str); 3] = [
@@ -59,7 +63,7 @@ fn fan_out(arguments: &Fanout) -> Plan {
         .unwrap_or(arguments.deliveries / f64::from(arguments.connections));
     let plan = base("fanout", arguments.connections, &arguments.common);
     Plan {
-        load: Load::Shared(arguments.size),
+        load: Load::Shared(arguments.order.size),
         drive: Drive::Scheduled(rate),
         ..timed(plan, &arguments.timing)
     }
@@ -68,25 +72,30 @@ fn fan_out(arguments: &Fanout) -> Plan {
 fn flood(arguments: &Flood) -> Plan {
     let plan = base("flood", arguments.connections, &arguments.common);
     Plan {
-        load: Load::Shared(arguments.size),
-        drive: Drive::Flood(arguments.in_flight.unwrap_or(
-            // What nobody waits for may fill the socket.
+        load: Load::Shared(arguments.order.size),
+        // What nobody waits for may fill the socket.
+        drive: flooding(
+            &arguments.flooding,
             if arguments.connections == 0 {
                 30_000
             } else {
-                512
+                IN_FLIGHT
             },
-        )),
+        ),
         ..timed(plan, &arguments.timing)
     }
+}
+
+fn flooding(flooding: &Flooding, otherwise: u32) -> Drive {
+    Drive::Flood(flooding.in_flight.unwrap_or(otherwise))
 }
 
 fn unicast(arguments: &Unicast) -> Plan {
     let plan = base("unicast", arguments.connections, &arguments.common);
     Plan {
-        load: Load::Own(arguments.size),
+        load: Load::Own(arguments.order.size),
         drive: if arguments.flood {
-            Drive::Flood(arguments.in_flight)
+            flooding(&arguments.flooding, IN_FLIGHT)
         } else {
             Drive::Scheduled(arguments.rate)
         },
@@ -208,6 +217,7 @@ fn base(scenario: &'static str, connections: u32, common: &Common) -> Plan {
         grace: Duration::from_secs(10),
         replaced_per_s: 0.0,
         stalled_nth: None,
+        spins: common.spin,
         expectations: common.expect.clone(),
     }
 }
@@ -276,6 +286,19 @@ mod tests {
             panic!("seed has a rate")
         };
         assert!((40.0..60.0).contains(&rate), "{rate}");
+    }
+
+    #[test]
+    fn a_flood_has_as_many_under_way_as_suit_it() {
+        for (line, in_flight) in [
+            ("flood", 512),
+            ("flood --connections 0", 30_000),
+            ("flood --connections 0 --in-flight 7", 7),
+            ("unicast --flood", 512),
+            ("unicast --flood --in-flight 7", 7),
+        ] {
+            assert_eq!(of(line).drive, Drive::Flood(in_flight), "{line}");
+        }
     }
 
     #[test]

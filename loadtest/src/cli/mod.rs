@@ -36,6 +36,7 @@ pub enum Command {
     Flood(Flood),
     /// Events that concern one customer each
     #[command(
+        mut_arg("in_flight", |in_flight| in_flight.requires("flood")),
         after_help = "Example:\n  loadtest unicast --connections 5000 --rate 20000\n  loadtest unicast --flood"
     )]
     Unicast(Unicast),
@@ -114,6 +115,11 @@ pub struct Common {
     #[arg(long, value_name = "VALUE", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-20..=19))]
     pub nice: Option<i32>,
 
+    /// The receiving thread never sleeps but asks again and again: no send of the server's has to wake
+    /// its core, which costs more or less by chance. It takes that core whole
+    #[arg(long)]
+    pub spin: bool,
+
     /// Connections that may be under way at once until they are subscribed
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     pub under_way: u32,
@@ -155,6 +161,23 @@ pub struct Timing {
     pub grace: f64,
 }
 
+/// What an event is.
+#[derive(Debug, Args)]
+pub struct Order {
+    /// Bytes of an event's text frame, about
+    #[arg(long, value_name = "BYTES", default_value_t = 250, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    pub size: u32,
+}
+
+/// As fast as it goes: how far ahead sending may be.
+#[derive(Debug, Args)]
+pub struct Flooding {
+    /// Events that are sent before the first of them has come everywhere, or is settled where nobody
+    /// listens; if left out 512, or 30,000 there
+    #[arg(long, value_name = "EVENTS", value_parser = clap::value_parser!(u32).range(1..=30_000))]
+    pub in_flight: Option<u32>,
+}
+
 /// `fanout`
 #[derive(Debug, Args)]
 pub struct Fanout {
@@ -167,9 +190,8 @@ pub struct Fanout {
     /// Deliveries a second over all connections
     #[arg(long, value_name = "PER_S", default_value = "50000", value_parser = positive, overrides_with = "rate")]
     pub deliveries: f64,
-    /// Bytes of an event's text frame, about
-    #[arg(long, value_name = "BYTES", default_value_t = 250, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
-    pub size: u32,
+    #[command(flatten)]
+    pub order: Order,
     #[command(flatten)]
     pub timing: Timing,
     #[command(flatten)]
@@ -182,13 +204,10 @@ pub struct Flood {
     /// Connections that subscribe to orders; 0 = nobody listens
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     pub connections: u32,
-    /// Events that are sent before the first of them has come everywhere, or is settled where nobody
-    /// listens; if left out 512, or 30,000 there
-    #[arg(long, value_name = "EVENTS", value_parser = clap::value_parser!(u32).range(1..=30_000))]
-    pub in_flight: Option<u32>,
-    /// Bytes of an event's text frame, about
-    #[arg(long, value_name = "BYTES", default_value_t = 250, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
-    pub size: u32,
+    #[command(flatten)]
+    pub flooding: Flooding,
+    #[command(flatten)]
+    pub order: Order,
     #[command(flatten)]
     pub timing: Timing,
     #[command(flatten)]
@@ -207,12 +226,10 @@ pub struct Unicast {
     /// As fast as it goes, with --in-flight events under way
     #[arg(long, conflicts_with = "rate")]
     pub flood: bool,
-    /// Events that are sent before the first of them has come
-    #[arg(long, value_name = "EVENTS", default_value_t = 512, requires = "flood", value_parser = clap::value_parser!(u32).range(1..=30_000))]
-    pub in_flight: u32,
-    /// Bytes of an event's text frame, about
-    #[arg(long, value_name = "BYTES", default_value_t = 250, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
-    pub size: u32,
+    #[command(flatten)]
+    pub flooding: Flooding,
+    #[command(flatten)]
+    pub order: Order,
     #[command(flatten)]
     pub timing: Timing,
     #[command(flatten)]
@@ -371,7 +388,7 @@ pub struct Peers {
     /// Core of the client
     #[arg(long, default_value_t = 1)]
     pub pin_client: usize,
-    /// Where the reports are kept; those that are there already are taken as they are
+    /// Where the reports are kept; those that are there and were made the same way, with the same programs, are taken again
     #[arg(long, value_name = "FOLDER", default_value = "target/peers")]
     pub reports: PathBuf,
     /// Write the page, as Markdown

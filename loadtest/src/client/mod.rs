@@ -70,6 +70,8 @@ pub struct Client {
     pub ended: BTreeMap<String, u32>,
     /// Connections that left and came again.
     pub rejoined: u32,
+    /// Instead of sleeping until something comes, [`turn`](Self::turn) asks again and again.
+    pub spins: bool,
     /// Connections that [`open`](Self::open) has seen subscribed.
     pub subscribed: usize,
     target: Target,
@@ -91,6 +93,8 @@ pub struct Client {
     /// The server's process, where it is known; kept open to be told of its end.
     _server: Option<OwnedFd>,
     has_server_ended: bool,
+    /// CPU time that asking again and again has taken.
+    spun: Duration,
     scratch: Vec<u8>,
 }
 
@@ -140,6 +144,7 @@ impl Client {
             setup: Setup::new(),
             ended: BTreeMap::new(),
             rejoined: 0,
+            spins: false,
             subscribed: 0,
             target: target.clone(),
             world: Arc::clone(world),
@@ -155,6 +160,7 @@ impl Client {
             faults_of_left: Faults::default(),
             _server: server,
             has_server_ended: false,
+            spun: Duration::ZERO,
             scratch: vec![0; SCRATCH],
         })
     }
@@ -231,6 +237,11 @@ impl Client {
         Ok(())
     }
 
+    /// CPU time that asking again and again has taken so far.
+    pub fn spun(&self) -> Duration {
+        self.spun
+    }
+
     /// Whether the server's process has ended.
     pub fn has_server_ended(&self) -> bool {
         self.has_server_ended
@@ -259,12 +270,7 @@ impl Client {
         } else {
             Duration::ZERO
         };
-        match self.poll.poll(&mut self.events, Some(timeout)) {
-            Err(error) if error.kind() != ErrorKind::Interrupted => {
-                return Err(format!("waiting for the server failed: {error}"));
-            }
-            _ => {}
-        }
+        self.wait(timeout)?;
         let mut live = 0;
         let mut left = Vec::new();
         let unfinished = std::mem::take(&mut self.unfinished);
@@ -319,6 +325,31 @@ impl Client {
             }
         }
         Ok(live)
+    }
+
+    /// Waits, no longer than `timeout`, until something is ready.
+    fn wait(&mut self, timeout: Duration) -> Result<(), String> {
+        if !self.spins {
+            return self.ask(timeout);
+        }
+        self.ask(Duration::ZERO)?;
+        if self.events.is_empty() && !timeout.is_zero() {
+            let (began, cpu) = (Instant::now(), process::own_thread_cpu());
+            while self.events.is_empty() && began.elapsed() < timeout {
+                self.ask(Duration::ZERO)?;
+            }
+            self.spun += process::own_thread_cpu() - cpu;
+        }
+        Ok(())
+    }
+
+    fn ask(&mut self, timeout: Duration) -> Result<(), String> {
+        match self.poll.poll(&mut self.events, Some(timeout)) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => {
+                Err(format!("waiting for the server failed: {error}"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Lets a connection leave and come again, as a page that is left for another one. `draw`

@@ -29,6 +29,35 @@ const SOMEWHERE: Place = Place {
     session: 1,
 };
 
+/// A server without a fault, those with one wrong delivery to a connection that sees all events, and what
+/// each comes to.
+const ONE_WRONG: [(Fault, Faults); 5] = [
+    (Fault::None, CLEAN),
+    (Fault::Drop, Faults { lost: 1, ..CLEAN }),
+    (
+        Fault::Repeat,
+        Faults {
+            repeated: 1,
+            ..CLEAN
+        },
+    ),
+    (
+        Fault::Swap,
+        Faults {
+            disordered: 1,
+            ..CLEAN
+        },
+    ),
+    (
+        Fault::Corrupt,
+        Faults {
+            lost: 1,
+            misdirected: 1,
+            ..CLEAN
+        },
+    ),
+];
+
 fn scheduled(connections: u32, rate: f64, seconds: f64) -> Plan {
     Plan {
         scenario: "test",
@@ -41,6 +70,7 @@ fn scheduled(connections: u32, rate: f64, seconds: f64) -> Plan {
         grace: Duration::from_secs(2),
         replaced_per_s: 0.0,
         stalled_nth: None,
+        spins: false,
         expectations: Vec::new(),
     }
 }
@@ -109,6 +139,20 @@ fn a_sound_server_passes() {
     assert_eq!(measured.sent.settled, 20);
 }
 
+#[test]
+fn a_client_that_spins_sees_the_same_and_tells_what_it_has_spun() {
+    for spins in [false, true] {
+        let plan = Plan {
+            spins,
+            ..scheduled(3, 100.0, 0.2)
+        };
+        let (measured, report) = outcome(&plan, Fault::None, SOMEWHERE);
+        assert!(report.has_passed(), "{:?}", report.verdicts);
+        assert_eq!(measured.received, 3 * 20);
+        assert_eq!(!measured.load.unwrap().spun.is_zero(), spins);
+    }
+}
+
 /// A million deliveries, one of them wrong.
 #[test]
 fn one_wrong_delivery_in_a_million_fails_and_is_named() {
@@ -120,32 +164,7 @@ fn one_wrong_delivery_in_a_million_fails_and_is_named() {
         event: 6_000,
         session: 37,
     };
-    for (fault, expected) in [
-        (Fault::None, CLEAN),
-        (Fault::Drop, Faults { lost: 1, ..CLEAN }),
-        (
-            Fault::Repeat,
-            Faults {
-                repeated: 1,
-                ..CLEAN
-            },
-        ),
-        (
-            Fault::Swap,
-            Faults {
-                disordered: 1,
-                ..CLEAN
-            },
-        ),
-        (
-            Fault::Corrupt,
-            Faults {
-                lost: 1,
-                misdirected: 1,
-                ..CLEAN
-            },
-        ),
-    ] {
+    for (fault, expected) in ONE_WRONG {
         let (measured, report) = outcome(&plan, fault, place);
         assert!(measured.received >= 1_000_000, "{}", measured.received);
         assert_eq!(measured.faults, expected, "{fault:?}");
@@ -263,32 +282,7 @@ fn in_a_flood_one_wrong_delivery_fails_and_is_named() {
         event: 1000,
         session: 7,
     };
-    for (fault, expected) in [
-        (Fault::None, CLEAN),
-        (Fault::Drop, Faults { lost: 1, ..CLEAN }),
-        (
-            Fault::Repeat,
-            Faults {
-                repeated: 1,
-                ..CLEAN
-            },
-        ),
-        (
-            Fault::Swap,
-            Faults {
-                disordered: 1,
-                ..CLEAN
-            },
-        ),
-        (
-            Fault::Corrupt,
-            Faults {
-                lost: 1,
-                misdirected: 1,
-                ..CLEAN
-            },
-        ),
-    ] {
+    for (fault, expected) in ONE_WRONG {
         let (measured, report) = outcome(&plan, fault, place);
         assert!(measured.sent.events > 2000, "{}", measured.sent.events);
         assert_eq!(measured.faults, expected, "{fault:?}");

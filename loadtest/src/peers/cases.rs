@@ -1,5 +1,11 @@
 //! What is measured: the cases, and the figures that are told of each.
 
+use super::{FLOOR, SHOPWIRE};
+use crate::cli::Peers;
+
+/// Nice value of client and server, where it is allowed: other work on the machine waits.
+const NICE: &str = "--nice=-15";
+
 /// One case.
 #[derive(Debug)]
 pub struct Case {
@@ -15,8 +21,39 @@ pub struct Case {
     pub decides: &'static str,
     /// The other figures told.
     pub tells: &'static [&'static str],
-    /// Whether the floor can do it: it knows no roles, and no targets.
-    floor: bool,
+    /// Who is measured in it.
+    who: Who,
+    /// Reactors of a server that has such.
+    workers: u32,
+    /// What shopwire is started with, and the others, which have no such setting, are not.
+    pub settings: &'static [&'static str],
+    /// Server and client run on both cores, instead of on one each.
+    pub shares_cores: bool,
+    /// Events come so close that a server may send several at once: fewer sends than the floor's can
+    /// cost less than the floor. Elsewhere nothing can.
+    pub joins: bool,
+}
+
+/// Who is measured in a case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    /// Every server.
+    All,
+    /// Not the floor, which knows no roles and no targets.
+    Peers,
+    /// shopwire beside the floor.
+    Floor,
+    /// shopwire alone, beside itself in another case.
+    Alone,
+}
+
+/// A command line: the load test's own words, and those for the server behind them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Words {
+    /// The load test's.
+    pub own: Vec<String>,
+    /// The server's.
+    pub server: &'static [&'static str],
 }
 
 const FANOUT: &[&str] = &[
@@ -35,67 +72,82 @@ const FLOOD: &[&str] = &[
     "client-busy",
 ];
 
+/// What most cases have in common: a fan-out to everyone.
+const BASE: Case = Case {
+    letter: "",
+    title: "",
+    line: "",
+    is_timed: true,
+    decides: "cpu-us-per-delivery",
+    tells: FANOUT,
+    who: Who::All,
+    workers: 1,
+    settings: &[],
+    shares_cores: false,
+    joins: false,
+};
+
 /// All of them.
-pub const CASES: [Case; 12] = [
+pub const CASES: [Case; 17] = [
     Case {
         letter: "a",
         title: "1,000 connections, 50 events/s to all",
         line: "fanout --connections 1000 --rate 50",
-        is_timed: true,
-        decides: "cpu-us-per-delivery",
-        tells: FANOUT,
-        floor: true,
+        ..BASE
     },
     Case {
         letter: "b",
         title: "100 connections, 500 events/s to all",
         line: "fanout --connections 100 --rate 500",
-        is_timed: true,
-        decides: "cpu-us-per-delivery",
-        tells: FANOUT,
-        floor: true,
+        ..BASE
+    },
+    Case {
+        letter: "bg",
+        title: "the same, with shopwire gathering events for 5 ms",
+        line: "fanout --connections 100 --rate 500",
+        settings: &["--gather", "5ms"],
+        joins: true,
+        ..BASE
     },
     Case {
         letter: "c",
         title: "5,000 connections, 10 events/s to all",
         line: "fanout --connections 5000 --rate 10",
-        is_timed: true,
-        decides: "cpu-us-per-delivery",
-        tells: FANOUT,
-        floor: true,
+        ..BASE
     },
     Case {
         letter: "h",
         title: "10,000 connections, 5 events/s to all",
         line: "fanout --connections 10000 --rate 5",
-        is_timed: true,
-        decides: "cpu-us-per-delivery",
-        tells: FANOUT,
-        floor: true,
+        ..BASE
+    },
+    Case {
+        letter: "s19",
+        title: "19,000 connections, 2 events/s to all",
+        line: "fanout --connections 19000 --rate 2",
+        who: Who::Floor,
+        ..BASE
     },
     Case {
         letter: "d1",
         title: "flood to 100 connections, 512 events in flight",
         line: "flood --connections 100 --in-flight 512",
-        is_timed: true,
-        decides: "cpu-us-per-delivery",
         tells: FLOOD,
-        floor: true,
+        joins: true,
+        ..BASE
     },
     Case {
         letter: "d2",
         title: "flood to 1,000 connections, 128 events in flight",
         line: "flood --connections 1000 --in-flight 128",
-        is_timed: true,
-        decides: "cpu-us-per-delivery",
         tells: FLOOD,
-        floor: true,
+        joins: true,
+        ..BASE
     },
     Case {
         letter: "n",
         title: "flood of events that nobody listens to",
         line: "flood --connections 0 --in-flight 30000",
-        is_timed: true,
         decides: "events-per-s",
         tells: &[
             "cpu-us-per-event",
@@ -103,22 +155,20 @@ pub const CASES: [Case; 12] = [
             "server-busy",
             "client-busy",
         ],
-        floor: true,
+        joins: true,
+        ..BASE
     },
     Case {
         letter: "e",
         title: "5,000 customers, 20,000 events/s, each for one of them",
         line: "unicast --connections 5000 --rate 20000",
-        is_timed: true,
-        decides: "cpu-us-per-delivery",
-        tells: FANOUT,
-        floor: true,
+        joins: true,
+        ..BASE
     },
     Case {
         letter: "e2",
         title: "5,000 customers, flood of events for one each, 512 in flight",
         line: "unicast --connections 5000 --flood --in-flight 512",
-        is_timed: true,
         decides: "events-per-s",
         tells: &[
             "cpu-us-per-event",
@@ -127,16 +177,52 @@ pub const CASES: [Case; 12] = [
             "server-busy",
             "client-busy",
         ],
-        floor: true,
+        joins: true,
+        ..BASE
     },
     Case {
         letter: "m",
         title: "a shop's day: 1,000 connections, 100 events/s, 20 page changes a second",
         line: "mixed --connections 1000 --rate 100 --replaced 20",
-        is_timed: true,
-        decides: "cpu-us-per-delivery",
-        tells: FANOUT,
-        floor: false,
+        who: Who::Peers,
+        ..BASE
+    },
+    Case {
+        letter: "w1",
+        title: "10,000 connections, 5 events/s to all, one worker, client and server on both cores",
+        line: "fanout --connections 10000 --rate 5",
+        decides: "latency-p99-ms",
+        tells: &[
+            "latency-p50-ms",
+            "latency-p999-ms",
+            "cpu-us-per-delivery",
+            "server-busy",
+            "server-waited",
+            "client-busy",
+            "client-waited",
+        ],
+        who: Who::Alone,
+        shares_cores: true,
+        ..BASE
+    },
+    Case {
+        letter: "w2",
+        title: "the same with two workers",
+        line: "fanout --connections 10000 --rate 5",
+        decides: "latency-p99-ms",
+        tells: &[
+            "latency-p50-ms",
+            "latency-p999-ms",
+            "cpu-us-per-delivery",
+            "server-busy",
+            "server-waited",
+            "client-busy",
+            "client-waited",
+        ],
+        who: Who::Alone,
+        workers: 2,
+        shares_cores: true,
+        ..BASE
     },
     Case {
         letter: "f",
@@ -145,7 +231,17 @@ pub const CASES: [Case; 12] = [
         is_timed: false,
         decides: "pss-per-connection",
         tells: &["rss-per-connection", "rss-empty-mib", "rss-full-mib"],
-        floor: true,
+        ..BASE
+    },
+    Case {
+        letter: "i",
+        title: "10,000 idle connections for as long as shopwire takes to ping each",
+        line: "idle --connections 10000 --seconds 30",
+        is_timed: false,
+        decides: "server-busy",
+        tells: &["client-busy", "foreign-cores"],
+        who: Who::Alone,
+        ..BASE
     },
     Case {
         letter: "g",
@@ -163,42 +259,98 @@ pub const CASES: [Case; 12] = [
             "subscribe-p99-ms",
             "client-busy",
         ],
-        floor: true,
+        ..BASE
     },
 ];
 
 impl Case {
-    /// Whether `server` can be measured in it.
+    /// Whether `server` is measured in it.
     pub fn suits(&self, server: &str) -> bool {
-        self.floor || server != "floor"
+        match self.who {
+            Who::All => true,
+            Who::Peers => server != FLOOR,
+            Who::Floor => [SHOPWIRE, FLOOR].contains(&server),
+            Who::Alone => server == SHOPWIRE,
+        }
     }
 
-    /// The command line's words, measuring for `seconds` where that means something.
-    pub fn arguments(&self, seconds: f64) -> Vec<String> {
-        let mut words: Vec<String> = self.line.split(' ').map(String::from).collect();
+    /// The command line with which `server` is measured as `arguments` say.
+    pub fn words(&self, arguments: &Peers, server: &str) -> Words {
+        let (on_server, on_client) = (arguments.pin_server, arguments.pin_client);
+        let (server_cores, client_cores) = if self.shares_cores {
+            let both = format!("{on_server},{on_client}");
+            (both.clone(), both)
+        } else {
+            (on_server.to_string(), on_client.to_string())
+        };
+        let mut own: Vec<String> = self.line.split(' ').map(String::from).collect();
         if self.is_timed {
-            words.push(format!("--seconds={seconds}"));
+            own.push(format!("--seconds={}", arguments.seconds));
         }
-        words
+        own.extend(["--server", server].map(String::from));
+        own.push(format!("--workers={}", self.workers));
+        own.push(NICE.into());
+        own.push(format!("--pin-server={server_cores}"));
+        own.push(format!("--pin-client={client_cores}"));
+        let is_set = server == SHOPWIRE;
+        Words {
+            own,
+            server: if is_set { self.settings } else { &[] },
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::cli::Cli;
+    use crate::cli::{Cli, Command};
     use crate::report::figures::definition;
     use clap::Parser;
+    use std::collections::BTreeSet;
+
+    /// What `peers` with these words asks for.
+    pub fn arguments(line: &str) -> Peers {
+        let words = ["loadtest", "peers"].into_iter();
+        match Cli::try_parse_from(words.chain(line.split_whitespace())) {
+            Ok(Cli {
+                command: Command::Peers(arguments),
+            }) => arguments,
+            other => panic!("{other:?}"),
+        }
+    }
 
     #[test]
     fn every_case_is_a_command_line_and_tells_figures_that_there_are() {
         for case in &CASES {
-            let words = ["loadtest".to_string()].into_iter();
-            Cli::try_parse_from(words.chain(case.arguments(4.0))).unwrap();
+            let words = case.words(&arguments(""), SHOPWIRE);
+            let line = ["loadtest".to_string()].into_iter().chain(words.own);
+            let line = line.chain(["--".to_string()]);
+            let line = line.chain(words.server.iter().map(ToString::to_string));
+            Cli::try_parse_from(line).unwrap();
             for key in case.tells.iter().chain([&case.decides]) {
                 assert!(definition(key).is_some(), "{key}");
             }
         }
+        let letters: BTreeSet<&str> = CASES.iter().map(|case| case.letter).collect();
+        assert_eq!(letters.len(), CASES.len());
+    }
+
+    #[test]
+    fn settings_are_for_shopwire_alone_and_cores_are_apart_unless_said() {
+        let case = |letter| CASES.iter().find(|case| case.letter == letter).unwrap();
+        let arguments = arguments("--pin-server 3 --pin-client 4 --seconds 2");
+        let gathering = case("bg").words(&arguments, SHOPWIRE);
+        assert_eq!(gathering.server, ["--gather", "5ms"]);
+        assert!(gathering.own.contains(&"--pin-server=3".to_string()));
+        assert!(gathering.own.contains(&"--seconds=2".to_string()));
+        let floor = case("bg").words(&arguments, "floor");
+        assert!(floor.server.is_empty());
+        let two = case("w2").words(&arguments, SHOPWIRE);
+        for word in ["--workers=2", "--pin-server=3,4", "--pin-client=3,4"] {
+            assert!(two.own.contains(&word.to_string()), "{word}");
+        }
+        assert!(!case("w2").suits("floor") && case("w2").suits(SHOPWIRE));
+        assert!(!case("s19").suits("ws") && !case("m").suits("floor"));
     }
 }

@@ -5,10 +5,15 @@
 //! goes on where it was, and every figure of the page can be looked up.
 //!
 //! - [`cases`]: what is measured
-//! - [`page`]: what is told
+//! - [`kept`]: which earlier measurements still stand
+//! - [`goals`]: what shopwire is to reach, and whether it did
+//! - [`page`], [`values`], [`versions`]: what is told
 
 mod cases;
+mod goals;
+mod kept;
 mod page;
+mod values;
 mod versions;
 
 use std::fs;
@@ -19,8 +24,14 @@ use std::process::{Command, Stdio};
 use crate::cli::Peers;
 use crate::report::Report;
 use crate::server::launch;
-use cases::{CASES, Case};
-use page::Outcome;
+use cases::{CASES, Case, Words};
+use kept::Made;
+
+/// The server that the others are compared with, ...
+const SHOPWIRE: &str = "shopwire";
+
+/// ... and the one that shows what no server can be below.
+const FLOOR: &str = "floor";
 
 /// CPU of other programs, in cores, over which a measurement is taken again ...
 const FOREIGN_MAX: f64 = 0.1;
@@ -28,8 +39,28 @@ const FOREIGN_MAX: f64 = 0.1;
 /// ... at most so often; the quietest counts.
 const TRIES: u32 = 3;
 
-/// Nice value of client and server, where it is allowed: other work on the machine waits.
-const NICE: &str = "--nice=-15";
+/// A measurement that was taken or failed.
+struct Outcome<'a> {
+    /// The case.
+    case: &'a Case,
+    /// The server.
+    server: String,
+    /// What came out.
+    report: Result<Report, String>,
+}
+
+impl Outcome<'_> {
+    /// Whether it was taken, and everything held that was judged in it.
+    fn holds(&self) -> bool {
+        self.report.as_ref().is_ok_and(Report::has_passed)
+    }
+}
+
+/// The servers that people would use instead.
+fn peers() -> impl Iterator<Item = &'static str> {
+    let names = launch::KNOWN.iter().map(|known| known.name);
+    names.filter(|name| ![SHOPWIRE, FLOOR].contains(name))
+}
 
 /// A server's name of the command line.
 ///
@@ -74,6 +105,7 @@ pub fn main(arguments: &Peers) -> Result<bool, String> {
     fs::create_dir_all(&arguments.reports)
         .map_err(|error| format!("{}: {error}", arguments.reports.display()))?;
     let rounds = arguments.rounds;
+    let tools = versions::tools();
     let mut outcomes: Vec<Outcome> = Vec::new();
     for round in 1..=rounds {
         for case in &cases {
@@ -83,7 +115,7 @@ pub fn main(arguments: &Peers) -> Result<bool, String> {
             let servers = first.iter().chain(later);
             for server in servers.filter(|server| case.suits(server)) {
                 eprintln!("round {round} of {rounds}: {}, {server}", case.title);
-                let report = measure(arguments, case, server, round);
+                let report = measure(arguments, case, server, round, &tools);
                 if let Err(message) = &report {
                     eprintln!("  {message}");
                 }
@@ -95,24 +127,27 @@ pub fn main(arguments: &Peers) -> Result<bool, String> {
             }
         }
     }
-    let text = page::write(arguments, &cases, &outcomes);
+    let text = page::write(arguments, &tools, &cases, &outcomes);
     if let Some(path) = &arguments.markdown {
         fs::write(path, &text).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     crate::print(|out| out.write_all(text.as_bytes()))?;
-    let holds = |outcome: &Outcome| outcome.report.as_ref().is_ok_and(Report::has_passed);
-    Ok(outcomes.iter().all(holds))
+    Ok(outcomes.iter().all(Outcome::holds))
 }
 
 /// The report of one measurement: the one that is kept, or a new one.
-fn measure(arguments: &Peers, case: &Case, server: &str, round: u32) -> Result<Report, String> {
+fn measure(
+    arguments: &Peers,
+    case: &Case,
+    server: &str,
+    round: u32,
+    tools: &[String],
+) -> Result<Report, String> {
     let folder = &arguments.reports;
-    let kept = folder.join(format!("{}-{server}-{round}.json", case.letter));
-    let words = words(arguments, case, server);
-    // One that is cut off, or was taken another way, is none.
-    if let Ok(report) = Report::read(&kept)
-        && report.command.contains(&words.join(" "))
-    {
+    let path = folder.join(format!("{}-{server}-{round}.json", case.letter));
+    let words = case.words(arguments, server);
+    let made = Made::now(&words, server, tools)?;
+    if let Some(report) = kept::read(&path, &made) {
         return Ok(report);
     }
     let mut quietest: Option<Report> = None;
@@ -134,30 +169,23 @@ fn measure(arguments: &Peers, case: &Case, server: &str, round: u32) -> Result<R
         eprintln!("  other programs were busy; once more");
     }
     let report = quietest.ok_or("nothing was measured")?;
-    report.write(&kept)?;
+    kept::write(&path, &report, &made)?;
     Ok(report)
 }
 
-/// The command line of a measurement.
-fn words(arguments: &Peers, case: &Case, server: &str) -> Vec<String> {
-    let mut words = case.arguments(arguments.seconds);
-    words.extend(["--server", server, "--workers", "1", "--quiet", NICE].map(String::from));
-    words.push(format!("--pin-server={}", arguments.pin_server));
-    words.push(format!("--pin-client={}", arguments.pin_client));
-    words
-}
-
 /// One run of this program.
-fn run(words: &[String], json: &Path) -> Result<Report, String> {
+fn run(words: &Words, json: &Path) -> Result<Report, String> {
     let program = std::env::current_exe()
         .map_err(|error| format!("cannot tell where this program is: {error}"))?;
     if json.exists() {
         fs::remove_file(json).map_err(|error| format!("{}: {error}", json.display()))?;
     }
     let output = Command::new(program)
-        .args(words)
-        .arg("--json")
+        .args(&words.own)
+        .args(["--quiet", "--json"])
         .arg(json)
+        .arg("--")
+        .args(words.server)
         .stdin(Stdio::null())
         .output()
         .map_err(|error| format!("cannot start a run: {error}"))?;
@@ -171,5 +199,34 @@ fn run(words: &[String], json: &Path) -> Result<Report, String> {
     match &report.cut_short {
         Some(reason) => Err(format!("the run was cut short: {reason}")),
         None => Ok(report),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::report::Verdict;
+
+    /// A made-up measurement of one figure.
+    pub fn outcome(letter: &str, server: &str, key: &str, value: f64) -> Outcome<'static> {
+        let mut report = crate::report::tests::report();
+        report.figures.insert(key.into(), value);
+        Outcome {
+            case: CASES.iter().find(|case| case.letter == letter).unwrap(),
+            server: server.into(),
+            report: Ok(report),
+        }
+    }
+
+    /// The same, where something did not hold.
+    pub fn faulty(mut outcome: Outcome<'static>) -> Outcome<'static> {
+        if let Ok(report) = &mut outcome.report {
+            report.verdicts.push(Verdict {
+                passed: false,
+                text: "every delivery comes: 1 lost".into(),
+            });
+        }
+        outcome
     }
 }

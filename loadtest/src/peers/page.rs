@@ -1,89 +1,37 @@
-//! The page about a comparison: medians, ranges, ratios, and where shopwire is behind.
+//! The page about a comparison: goals, medians, ranges, ratios, and where shopwire is behind.
 
 use std::fmt::Write;
 
 use super::cases::Case;
-use super::versions;
+use super::goals::{self, GOALS, Verdict};
+use super::values::{Values, better, times_worse};
+use super::{FLOOR, Outcome, SHOPWIRE, peers, versions};
 use crate::cli::Peers;
-use crate::report::figures::{Better, definition};
+use crate::report::figures::Better;
 use crate::report::machine::Machine;
-use crate::report::{Report, number};
+use crate::report::number;
 use crate::server::launch;
 
-/// A measurement that was taken or failed.
-pub struct Outcome<'a> {
-    /// The case.
-    pub case: &'a Case,
-    /// The server.
-    pub server: String,
-    /// What came out.
-    pub report: Result<Report, String>,
-}
-
-/// The values of one figure over the rounds.
-#[derive(Debug, Clone, PartialEq)]
-struct Values(Vec<f64>);
-
-impl Values {
-    fn of(outcomes: &[Outcome<'_>], case: &Case, server: &str, key: &str) -> Option<Self> {
-        let mut values: Vec<f64> = outcomes
-            .iter()
-            .filter(|outcome| outcome.case.letter == case.letter && outcome.server == server)
-            .filter_map(|outcome| outcome.report.as_ref().ok()?.figures.get(key).copied())
-            .collect();
-        values.sort_by(f64::total_cmp);
-        (!values.is_empty()).then_some(Self(values))
-    }
-
-    fn median(&self) -> f64 {
-        let middle = self.0.len() / 2;
-        if self.0.len() % 2 == 1 {
-            self.0[middle]
-        } else {
-            f64::midpoint(self.0[middle - 1], self.0[middle])
-        }
-    }
-
-    fn least(&self) -> f64 {
-        self.0[0]
-    }
-
-    fn most(&self) -> f64 {
-        self.0[self.0.len() - 1]
-    }
-
-    /// The best of the rounds: what noise has disturbed least.
-    fn best(&self, better: Better) -> f64 {
-        if better == Better::Higher {
-            self.most()
-        } else {
-            self.least()
-        }
-    }
-
-    fn with_range(&self) -> String {
-        let median = number(self.median());
-        if self.0.len() == 1 {
-            return median;
-        }
-        format!(
-            "{median} ({}-{})",
-            number(self.least()),
-            number(self.most())
-        )
-    }
-}
+/// From this ratio on shopwire is said to be behind in a latency: rounds of the same program differ by
+/// as much.
+const BEHIND: f64 = 1.1;
 
 /// The page.
-pub fn write(arguments: &Peers, cases: &[&Case], outcomes: &[Outcome<'_>]) -> String {
+pub fn write(
+    arguments: &Peers,
+    tools: &[String],
+    cases: &[&Case],
+    outcomes: &[Outcome<'_>],
+) -> String {
     let mut page = String::new();
     // Writing to a String does not fail.
-    put_page(arguments, cases, outcomes, &mut page).unwrap_or_default();
+    put_page(arguments, tools, cases, outcomes, &mut page).unwrap_or_default();
     page
 }
 
 fn put_page(
     arguments: &Peers,
+    tools: &[String],
     cases: &[&Case],
     outcomes: &[Outcome<'_>],
     page: &mut String,
@@ -93,7 +41,8 @@ fn put_page(
         "# Benchmarks\n\nshopwire beside the servers people would use instead, and beside `floor`, the least that any server can do on this\n\
          kernel. Written by `make compare`; nothing here is edited by hand, and what shopwire loses stands here like what it wins.\n"
     )?;
-    put_conditions(arguments, page)?;
+    put_goals(outcomes, page)?;
+    put_conditions(arguments, tools, page)?;
     put_summary(cases, outcomes, page)?;
     for case in cases {
         put_case(arguments, case, outcomes, page)?;
@@ -101,7 +50,49 @@ fn put_page(
     put_failures(outcomes, page)
 }
 
-fn put_conditions(arguments: &Peers, page: &mut String) -> std::fmt::Result {
+/// One line a goal: what was wanted, what it came to, whether that is it.
+fn put_goals(outcomes: &[Outcome<'_>], page: &mut String) -> std::fmt::Result {
+    let notes = goals::notes();
+    let judged: Vec<_> = GOALS
+        .iter()
+        .map(|goal| (goal, goal.judge(outcomes)))
+        .collect();
+    let is_met = |verdict: &Verdict| *verdict == Verdict::Met;
+    let met = judged.iter().filter(|(_, judged)| is_met(&judged.verdict));
+    writeln!(
+        page,
+        "## Goals\n\n{} of {} are met. Latencies and figures that stand alone are held to the medians of the rounds, ratios of CPU,\n\
+         memory and speed to the best rounds.\n\n\
+         | case | figure | goal | came to | |\n|---|---|---|---|---|",
+        met.count(),
+        GOALS.len()
+    )?;
+    for (goal, judged) in &judged {
+        let verdict = match &judged.verdict {
+            Verdict::Met => "met".to_string(),
+            Verdict::Missed => match notes.get(&goal.key()) {
+                Some(note) => format!("**not met**: {note}"),
+                None => "**not met**".into(),
+            },
+            Verdict::Faulty => "**not met**: not every run of it held".into(),
+            Verdict::Unknown(missing) => format!("**not measured**: {missing}"),
+        };
+        let came_to = match judged.came_to.as_str() {
+            "" => "-",
+            text => text,
+        };
+        writeln!(
+            page,
+            "| {} | {} | {} | {came_to} | {verdict} |",
+            goal.case,
+            goal.figure,
+            goal.wanted()
+        )?;
+    }
+    writeln!(page)
+}
+
+fn put_conditions(arguments: &Peers, tools: &[String], page: &mut String) -> std::fmt::Result {
     let machine = Machine::this();
     writeln!(page, "## Conditions\n")?;
     writeln!(
@@ -109,7 +100,9 @@ fn put_conditions(arguments: &Peers, page: &mut String) -> std::fmt::Result {
         "- {}, {} cores, {:.0} GiB, Linux {}; TCP over loopback with congestion control {}, no TLS, no compression.",
         machine.cpu, machine.cores, machine.memory_gib, machine.kernel, machine.congestion_control
     )?;
-    writeln!(page, "- {}.", versions::all().join(", "))?;
+    let mut made_of = vec![versions::shopwire()];
+    made_of.extend_from_slice(tools);
+    writeln!(page, "- {}.", made_of.join(", "))?;
     writeln!(
         page,
         "- `loadtest peers --rounds {} --seconds {} --servers {}`, as root.",
@@ -128,7 +121,10 @@ fn put_conditions(arguments: &Peers, page: &mut String) -> std::fmt::Result {
         "- CPU is the scheduler's run time of all the server's threads. On loopback a `send` also runs the receiver's TCP input\n  \
          and wakes the client, so a server with a real network card pays less. Latency counts from the intended time of sending.\n\
          - Two rounds of the same program differ by 10 to 20 % on a shared machine: read no smaller difference out of medians. The\n  \
-         ratio of the best rounds is steadier, to about 3 %. A ratio to the floor below 1 is such noise: nothing costs less.\n\
+         ratio of the best rounds is steadier, to about 3 %. Where a server comes out below the floor, that is such noise, because\n  \
+         nothing costs less; but where events come so close that a server may join more of them in one send than the floor does, it\n  \
+         may be that, and the line says so.\n\
+         - **behind** stands where shopwire is behind the best peer, in a latency where it is over 10 % behind the floor or the best peer.\n\
          - The peers leave out checks that shopwire makes: see [their page](../loadtest/peers/README.md).\n"
     )?;
     writeln!(page, "| server | |\n|---|---|")?;
@@ -145,56 +141,59 @@ fn put_summary(cases: &[&Case], outcomes: &[Outcome<'_>], page: &mut String) -> 
         page,
         "## At a glance\n\n| case | figure | shopwire | x floor | x floor, best rounds | the best peer | x that peer |\n|---|---|---|---|---|---|---|"
     )?;
+    let dash = || "-".to_string();
     for case in cases {
-        let better = definition(case.decides).map_or(Better::Neither, |figure| figure.better);
-        let of = |server: &str| Values::of(outcomes, case, server, case.decides);
-        let Some(shopwire) = of("shopwire") else {
+        let key = case.decides;
+        let of = |server: &str| Values::of(outcomes, case.letter, server, key);
+        let Some(shopwire) = of(SHOPWIRE) else {
             continue;
         };
-        let floor = of("floor");
-        let peers = launch::KNOWN
-            .iter()
-            .map(|known| known.name)
-            .filter(|name| !["shopwire", "floor"].contains(name));
-        let best = peers
-            .filter_map(|name| Some((name, of(name)?.median())))
-            .min_by(|(_, a), (_, b)| {
-                let order = a.total_cmp(b);
-                if better == Better::Higher {
-                    order.reverse()
-                } else {
-                    order
-                }
-            });
-        let ratio = |other: f64| format!("{:.2}", shopwire.median() / other);
-        let dash = || "-".to_string();
+        let (mine, floor) = (shopwire.median(), of(FLOOR));
+        let best = best_peer(outcomes, case, key);
+        let better = better(key);
         writeln!(
             page,
-            "| {} | {} | {} | {} | {} | {} | {} |",
+            "| {} | {key} | {} | {} | {} | {} | {} |",
             case.letter,
-            case.decides,
-            number(shopwire.median()),
+            number(mine),
             floor
                 .as_ref()
-                .map_or_else(dash, |floor| ratio(floor.median())),
+                .map_or_else(dash, |floor| to_floor(case, key, mine, floor.median())),
             floor.as_ref().map_or_else(dash, |floor| {
-                format!("{:.2}", shopwire.best(better) / floor.best(better))
+                let (mine, floor) = (shopwire.best(better), floor.best(better));
+                to_floor(case, key, mine, floor)
             }),
             best.map_or_else(dash, |(name, value)| format!("{name}, {}", number(value))),
             best.map_or_else(dash, |(_, value)| {
-                let is_behind = match better {
-                    Better::Higher => shopwire.median() < value,
-                    _ => shopwire.median() > value,
-                };
-                format!(
-                    "{}{}",
-                    ratio(value),
-                    if is_behind { ", **behind**" } else { "" }
-                )
+                let is_behind = times_worse(key, mine, value) > 1.0;
+                let word = if is_behind { ", **behind**" } else { "" };
+                format!("{:.2}{word}", mine / value)
             }),
         )?;
     }
     writeln!(page)
+}
+
+/// The peer with the best median, and that.
+fn best_peer(outcomes: &[Outcome<'_>], case: &Case, key: &str) -> Option<(&'static str, f64)> {
+    let median = |peer| Some((peer, Values::of(outcomes, case.letter, peer, key)?.median()));
+    peers().filter_map(median).min_by(|(_, a), (_, b)| {
+        let order = a.total_cmp(b);
+        match better(key) {
+            Better::Higher => order.reverse(),
+            _ => order,
+        }
+    })
+}
+
+/// The ratio to the floor, and where that is on the wrong side, why it can be.
+fn to_floor(case: &Case, key: &str, value: f64, floor: f64) -> String {
+    let ratio = format!("{:.2}", value / floor);
+    match case.joins {
+        _ if times_worse(key, value, floor) >= 1.0 => ratio,
+        true => format!("{ratio}, below the floor: fuller sends, or noise"),
+        false => format!("{ratio}, below the floor: noise"),
+    }
 }
 
 fn put_case(
@@ -204,36 +203,73 @@ fn put_case(
     page: &mut String,
 ) -> std::fmt::Result {
     writeln!(page, "## {}: {}\n", case.letter, case.title)?;
-    writeln!(
-        page,
-        "`loadtest {} --server NAME --workers 1 --nice=-15 --pin-server={} --pin-client={}`\n",
-        case.arguments(arguments.seconds).join(" "),
-        arguments.pin_server,
-        arguments.pin_client
-    )?;
-    write!(page, "| server | {} | x floor |", case.decides)?;
+    let words = case.words(arguments, "NAME");
+    writeln!(page, "`loadtest {}`", words.own.join(" "))?;
+    let settings = case.words(arguments, SHOPWIRE).server;
+    if !settings.is_empty() {
+        writeln!(
+            page,
+            "\nshopwire is started with `{}`, which the others have no like of.",
+            settings.join(" ")
+        )?;
+    }
+    if case.shares_cores {
+        writeln!(
+            page,
+            "\nThe client has to share the two cores with the server: what it uses, the server's workers cannot, and latencies have both in them."
+        )?;
+    }
+    write!(page, "\n| server | {} | x floor |", case.decides)?;
     for key in case.tells {
         write!(page, " {key} |")?;
     }
     writeln!(page, "\n|---|{}", "---|".repeat(case.tells.len() + 2))?;
-    let floor = Values::of(outcomes, case, "floor", case.decides);
     for server in arguments.servers.iter().filter(|server| case.suits(server)) {
-        let cell = |key: &str| Values::of(outcomes, case, server, key);
-        let Some(decides) = cell(case.decides) else {
+        let values = |server: &str, key: &str| Values::of(outcomes, case.letter, server, key);
+        let Some(decides) = values(server, case.decides) else {
             continue;
         };
-        let ratio = floor.as_ref().map_or_else(
+        let ratio = values(FLOOR, case.decides).map_or_else(
             || "-".to_string(),
-            |floor| format!("{:.2}", decides.median() / floor.median()),
+            |floor| to_floor(case, case.decides, decides.median(), floor.median()),
         );
         write!(page, "| {server} | {} | {ratio} |", decides.with_range())?;
         for key in case.tells {
-            let text = cell(key).map_or_else(|| "-".to_string(), |values| number(values.median()));
+            let text = values(server, key).map_or_else(
+                || "-".to_string(),
+                |values| match is_latency(key) {
+                    true if server == SHOPWIRE => {
+                        format!(
+                            "{}{}",
+                            values.with_range(),
+                            behind(outcomes, case, key, &values)
+                        )
+                    }
+                    true => values.with_range(),
+                    false => number(values.median()),
+                },
+            );
             write!(page, " {text} |")?;
         }
         writeln!(page)?;
     }
     writeln!(page)
+}
+
+fn is_latency(key: &str) -> bool {
+    key.ends_with("-ms")
+}
+
+/// Says so where shopwire's latency is behind the floor's or the best peer's.
+fn behind(outcomes: &[Outcome<'_>], case: &Case, key: &str, mine: &Values) -> &'static str {
+    let floor = Values::of(outcomes, case.letter, FLOOR, key).map(|floor| floor.median());
+    let peer = best_peer(outcomes, case, key).map(|(_, median)| median);
+    let is_behind = |other: f64| times_worse(key, mine.median(), other) > BEHIND;
+    if floor.into_iter().chain(peer).any(is_behind) {
+        ", **behind**"
+    } else {
+        ""
+    }
 }
 
 /// What did not hold, and what was doubtful.
@@ -279,18 +315,104 @@ fn put_failures(outcomes: &[Outcome<'_>], page: &mut String) -> std::fmt::Result
         super::FOREIGN_MAX
     )
 }
-
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::cases::CASES;
+    use super::super::cases::tests::arguments;
+    use super::super::tests::{faulty, outcome};
     use super::*;
 
+    const CPU: &str = "cpu-us-per-delivery";
+
+    fn page(outcomes: &[Outcome<'_>]) -> String {
+        let all: Vec<&Case> = CASES.iter().collect();
+        write(&arguments(""), &["rustc 1".into()], &all, outcomes)
+    }
+
+    /// The only line that begins so, in the section of this title.
+    fn line<'p>(page: &'p str, section: &str, start: &str) -> &'p str {
+        let (_, rest) = page.split_once(&format!("## {section}")).unwrap();
+        let rest = rest.split("\n## ").next().unwrap();
+        let found: Vec<&str> = rest
+            .lines()
+            .filter(|line| line.starts_with(start))
+            .collect();
+        assert_eq!(found.len(), 1, "{start} in {rest}");
+        found[0]
+    }
+
     #[test]
-    fn medians_and_ranges() {
-        let odd = Values(vec![1.0, 2.0, 9.0]);
-        assert_eq!(odd.with_range(), "2 (1-9)");
-        assert_eq!(odd.best(Better::Lower), 1.0);
-        assert_eq!(odd.best(Better::Higher), 9.0);
-        assert_eq!(Values(vec![1.0, 2.0]).median(), 1.5);
-        assert_eq!(Values(vec![4.0]).with_range(), "4");
+    fn goals_are_told_with_what_they_came_to() {
+        let page = page(&[
+            outcome("n", SHOPWIRE, "events-per-s", 1_600_000.0),
+            outcome("f", SHOPWIRE, "pss-per-connection", 450.0),
+            faulty(outcome("i", SHOPWIRE, "server-busy", 0.001)),
+        ]);
+        let goal = |start: &str| line(&page, "Goals", start);
+        assert_eq!(
+            goal("| n |"),
+            "| n | events-per-s | at least 1,500,000 | 1,600,000 | met |"
+        );
+        let missed = "| f | pss-per-connection | at most 300 | 450 | **not met**";
+        assert!(goal("| f |").starts_with(missed), "{}", goal("| f |"));
+        assert!(goal("| i |").contains("not every run of it held"));
+        let unknown = "**not measured**: shopwire in e2 |";
+        assert!(goal("| e2 |").ends_with(unknown), "{}", goal("| e2 |"));
+        assert!(page.contains(&format!("1 of {} are met", GOALS.len())));
+    }
+
+    #[test]
+    fn latencies_have_ranges_and_say_where_shopwire_is_behind() {
+        let p99 = "latency-p99-ms";
+        let mut outcomes = vec![
+            outcome("a", FLOOR, p99, 10.0),
+            outcome("a", "bun", p99, 9.0),
+            outcome("a", SHOPWIRE, CPU, 6.0),
+            outcome("a", FLOOR, CPU, 6.0),
+            outcome("a", "bun", CPU, 9.0),
+        ];
+        for value in [9.5, 9.8, 10.5] {
+            outcomes.push(outcome("a", SHOPWIRE, p99, value));
+        }
+        let section = "a: 1,000 connections";
+        let told = page(&outcomes);
+        let shopwire = line(&told, section, "| shopwire");
+        assert!(shopwire.contains(" 9.80 (9.50-10.5) |"), "{shopwire}");
+        outcomes.push(outcome("a", SHOPWIRE, p99, 10.4));
+        let told = page(&outcomes);
+        let shopwire = line(&told, section, "| shopwire");
+        assert!(shopwire.contains("(9.50-10.5), **behind** |"), "{shopwire}");
+        assert!(!line(&told, section, "| bun").contains("behind"));
+    }
+
+    #[test]
+    fn below_the_floor_is_said_to_be_noise_unless_sends_can_be_joined() {
+        let told = page(&[
+            outcome("a", SHOPWIRE, CPU, 6.0),
+            outcome("a", FLOOR, CPU, 8.0),
+            outcome("bg", SHOPWIRE, CPU, 3.0),
+            outcome("bg", FLOOR, CPU, 6.0),
+            outcome("c", SHOPWIRE, CPU, 8.8),
+            outcome("c", FLOOR, CPU, 8.0),
+        ]);
+        let glance = |start: &str| line(&told, "At a glance", start);
+        let noise = "| 0.75, below the floor: noise |";
+        assert!(glance("| a |").contains(noise), "{}", glance("| a |"));
+        let joined = "| 0.50, below the floor: fuller sends, or noise |";
+        assert!(glance("| bg |").contains(joined), "{}", glance("| bg |"));
+        assert!(glance("| c |").contains("| 1.10 | 1.10 |"));
+        let section = "a: 1,000 connections";
+        assert!(line(&told, section, "| shopwire").contains(noise));
+    }
+
+    #[test]
+    fn what_is_special_about_a_case_stands_beside_it() {
+        let told = page(&[]);
+        let special = "shopwire is started with `--gather 5ms`";
+        assert!(line(&told, "bg:", "shopwire").starts_with(special));
+        line(&told, "w2:", "The client has to share");
+        let (_, b) = told.split_once("## b:").unwrap();
+        assert!(!b.split("\n## ").next().unwrap().contains("started with"));
     }
 }

@@ -4,13 +4,19 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Names and versions of what the servers are made of, as far as they are there.
-pub fn all() -> Vec<String> {
+/// shopwire's version, with the commit where that is known.
+pub fn shopwire() -> String {
+    let version = concat!("shopwire ", env!("CARGO_PKG_VERSION"));
+    match said_by("git", &["describe", "--always", "--dirty"]) {
+        Some(commit) => format!("{version} at commit {commit}"),
+        None => version.to_string(),
+    }
+}
+
+/// Names and versions of what the servers are built and run with, as far as they are there.
+pub fn tools() -> Vec<String> {
     let peers = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/peers"));
-    let mut versions = vec![format!("shopwire {}", env!("CARGO_PKG_VERSION"))];
-    versions.extend(
-        said_by("git", &["describe", "--always", "--dirty"]).map(|id| format!("at commit {id}")),
-    );
+    let mut versions = Vec::new();
     versions.extend(said_by("rustc", &["--version"]));
     versions.extend(said_by("node", &["--version"]).map(|version| format!("Node {version}")));
     for package in ["bun", "ws", "socket.io"] {

@@ -292,7 +292,7 @@ fn put_cpu(load: &Window, put: &mut Put<'_>) {
     put("client-waited", waited.map(|waited| waited / seconds));
     let foreign = load.idle.zip(load.server).map(|(idle, server)| {
         let busy = machine::cores() as f64 * seconds - idle.as_secs_f64();
-        (busy - server.run.as_secs_f64() - client).max(0.0) / seconds
+        (busy - server.run.as_secs_f64() - client - load.spun.as_secs_f64()).max(0.0) / seconds
     });
     put("foreign-cores", foreign);
 }

@@ -310,8 +310,10 @@ pub fn number(value: f64) -> String {
         format!("{value:.1}")
     } else if magnitude >= 1.0 {
         format!("{value:.2}")
-    } else {
+    } else if magnitude >= 0.01 {
         format!("{value:.3}")
+    } else {
+        format!("{value:.5}")
     }
 }
 
@@ -343,6 +345,7 @@ pub mod tests {
             (0.0, "0"),
             (3.0, "3"),
             (0.0284, "0.028"),
+            (0.0026, "0.00260"),
             (4.567, "4.57"),
             (45.67, "45.7"),
             (456.7, "457"),

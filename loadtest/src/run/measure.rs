@@ -17,8 +17,10 @@ pub struct Snapshot {
     pub at: Instant,
     /// CPU time of the server so far, where its process is known.
     pub server: Option<Cpu>,
-    /// CPU time of this client so far.
+    /// CPU time of this client so far, but for what it has spun.
     pub client: Duration,
+    /// CPU time of this client so far that went into asking again and again whether anything had come.
+    pub spun: Duration,
     /// What the receiving thread has waited for a core so far, where the kernel says.
     pub client_waited: Option<Duration>,
     /// Time that the machine's cores have idled so far, where the kernel says.
@@ -37,7 +39,8 @@ impl Snapshot {
         Self {
             at: Instant::now(),
             server: pid.and_then(|pid| process::cpu(pid).ok()),
-            client: process::own_cpu(),
+            client: process::own_cpu().saturating_sub(client.spun()),
+            spun: client.spun(),
             client_waited: process::own_wait(),
             idle: process::idle(),
             received: client.recorder.received,
@@ -63,8 +66,10 @@ pub struct Window {
     pub time: Duration,
     /// CPU time of the server.
     pub server: Option<Cpu>,
-    /// CPU time of this client.
+    /// CPU time of this client, but for what it has spun.
     pub client: Duration,
+    /// What it has spun.
+    pub spun: Duration,
     /// What its receiving thread has waited for a core.
     pub client_waited: Option<Duration>,
     /// Time that the machine's cores have idled.
@@ -88,6 +93,7 @@ impl Window {
                 .filter(|_| to.is_after(from))
                 .map(|(to, from)| to - from),
             client: to.client.saturating_sub(from.client),
+            spun: to.spun.saturating_sub(from.spun),
             client_waited: passed(from.client_waited, to.client_waited),
             idle: passed(from.idle, to.idle),
             received: to.received - from.received,

@@ -125,6 +125,7 @@ pub fn run(
     let memory = || target.pid.and_then(|pid| process::memory(pid).ok());
     let memory_empty = memory();
     let mut client = Client::new(target, &world, &name, &progress)?;
+    client.spins = plan.spins;
     let before = Snapshot::take(target.pid, &client, 0);
     let opened = client.open(plan.connections, plan.arrivals, interrupt, |live| {
         console.say(|| format!("{live} of {} connections subscribed", plan.connections));

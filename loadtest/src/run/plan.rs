@@ -33,6 +33,8 @@ pub struct Plan {
     pub replaced_per_s: f64,
     /// In the second half of the measured time every so-manieth connection stops reading.
     pub stalled_nth: Option<usize>,
+    /// The client's receiving thread never sleeps.
+    pub spins: bool,
     /// What the figures must be.
     pub expectations: Vec<Expectation>,
 }

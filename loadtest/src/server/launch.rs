@@ -6,9 +6,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{fs, io};
 
 /// Where the peers' sources are.
 const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers");
+
+/// Those that are scripts, in folders of their names.
+const SCRIPTS: [&str; 3] = ["bun", "ws", "socketio"];
 
 /// A server that can be started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +88,27 @@ pub fn command(server: &str) -> (Command, String) {
         script => Command::new(peers.join(script).join("server.mjs")),
     };
     (command, format!("build it first: {}", known.build))
+}
+
+/// The files that a known server is made of: its program, or its scripts with the list of what they
+/// load.
+///
+/// # Errors
+/// Where a folder of scripts cannot be read.
+pub fn files(server: &str) -> io::Result<Vec<PathBuf>> {
+    if !SCRIPTS.contains(&server) {
+        let (command, _) = command(server);
+        return Ok(vec![command.get_program().into()]);
+    }
+    let peers = Path::new(PEERS);
+    let mut files = vec![peers.join("package-lock.json")];
+    for folder in [server, "shared"] {
+        for entry in fs::read_dir(peers.join(folder))? {
+            files.push(entry?.path());
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 fn beside_this_program(name: &str) -> PathBuf {

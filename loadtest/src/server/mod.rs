@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Signal, pidfd_send_signal};
 use tempfile::TempDir;
@@ -146,15 +146,11 @@ impl Server {
 impl Drop for Started {
     /// Asks the process to end, waits for that, and kills it if it takes too long.
     fn drop(&mut self) {
-        let asked = pidfd_send_signal(&self.process, Signal::TERM).is_ok();
-        let deadline = Instant::now() + STOP_TIMEOUT;
-        while asked && Instant::now() < deadline {
-            match self.child.try_wait() {
-                Ok(None) => thread::sleep(Duration::from_millis(20)),
-                _ => return,
-            }
+        let has_ended = pidfd_send_signal(&self.process, Signal::TERM).is_ok()
+            && process::ends_within(&self.process, STOP_TIMEOUT);
+        if !has_ended || self.child.wait().is_err() {
+            kill(&mut self.child);
         }
-        kill(&mut self.child);
     }
 }
 

@@ -41,11 +41,12 @@ impl Browser {
         }
     }
 
-    /// Writes what waits and reads what is there. Returns the user's name if it has just been told.
+    /// Writes what waits and reads what is there, `at_end` as far as the end. Returns the user's name
+    /// if it has just been told.
     ///
     /// # Errors
     /// Where the connection has ended.
-    pub fn turn(&mut self, scratch: &mut [u8]) -> io::Result<Option<Vec<u8>>> {
+    pub fn turn(&mut self, at_end: bool, scratch: &mut [u8]) -> io::Result<Option<Vec<u8>>> {
         if !self.outbox.is_empty() {
             let waiting = std::mem::take(&mut self.outbox);
             self.send(&waiting);
@@ -77,7 +78,7 @@ impl Browser {
             if self.held.is_empty() {
                 self.held = Vec::new();
             }
-            if length < scratch.len() {
+            if length < scratch.len() && !at_end {
                 return Ok(user);
             }
         }

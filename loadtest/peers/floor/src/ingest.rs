@@ -40,15 +40,15 @@ impl Emitter {
         }
     }
 
-    /// Reads one chunk and makes frames of its lines. `false` if there was nothing to read.
+    /// Reads one chunk and makes frames of its lines. Returns its bytes, 0 if there was nothing to read.
     ///
     /// # Errors
     /// Where the emitter has gone.
-    pub fn read(&mut self, scratch: &mut [u8], batch: &mut Batch) -> io::Result<bool> {
+    pub fn read(&mut self, scratch: &mut [u8], batch: &mut Batch) -> io::Result<usize> {
         let length = match self.stream.read(scratch) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
             Ok(length) => length,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
             Err(error) => return Err(error),
         };
         let mut rest = &scratch[..length];
@@ -69,7 +69,7 @@ impl Emitter {
             start = end + 1;
         }
         self.held.extend_from_slice(&rest[start..]);
-        Ok(true)
+        Ok(length)
     }
 
     /// Says how many lines have been sent on.
@@ -77,8 +77,11 @@ impl Emitter {
     /// # Errors
     /// Where the emitter has gone, or reads no answers.
     pub fn acknowledge(&mut self) -> io::Result<()> {
-        let answer = format!("{{\"ack\":{},\"id\":\"0\"}}\n", self.settled);
-        self.stream.write_all(answer.as_bytes())
+        let mut answer = [0; 64];
+        let mut room = &mut answer[..];
+        writeln!(room, r#"{{"ack":{},"id":"0"}}"#, self.settled)?;
+        let left = room.len();
+        self.stream.write_all(&answer[..answer.len() - left])
     }
 }
 

@@ -89,11 +89,14 @@ impl Floor {
                 _ => {}
             }
             for event in &events {
+                let at_end = event.is_read_closed() || event.is_error();
                 match event.token() {
                     BROWSERS => self.accept_browsers()?,
                     EMITTERS => self.accept_emitters()?,
-                    Token(token) if token >= FIRST_EMITTER => self.ingest(token - FIRST_EMITTER),
-                    Token(key) => self.hear(key),
+                    Token(token) if token >= FIRST_EMITTER => {
+                        self.ingest(token - FIRST_EMITTER, at_end);
+                    }
+                    Token(key) => self.hear(key, at_end),
                 }
             }
         }
@@ -131,12 +134,12 @@ impl Floor {
         }
     }
 
-    /// Reads what a browser says; it is dropped when it has gone.
-    fn hear(&mut self, key: usize) {
+    /// Reads what a browser says; it is dropped when it has gone, which `at_end` makes it look for.
+    fn hear(&mut self, key: usize, at_end: bool) {
         let Some(browser) = self.connections.get_mut(key) else {
             return;
         };
-        match browser.turn(&mut self.scratch) {
+        match browser.turn(at_end, &mut self.scratch) {
             Ok(Some(user)) => {
                 if let Some(users) = &mut self.users {
                     users.insert(user, key);
@@ -147,17 +150,19 @@ impl Floor {
         }
     }
 
-    /// Reads an emitter's chunks, sends each on, and acknowledges it.
-    fn ingest(&mut self, key: usize) {
+    /// Reads an emitter's chunks, sends each on, and acknowledges it. A chunk that leaves room has
+    /// emptied the socket, and what comes later is told anew: only `at_end` the end itself has to be
+    /// read to be seen.
+    fn ingest(&mut self, key: usize, at_end: bool) {
         loop {
             let Some(emitter) = self.ingest.get_mut(key) else {
                 return;
             };
-            match emitter.read(&mut self.scratch, &mut self.batch) {
-                Ok(true) => {}
-                Ok(false) => return,
+            let length = match emitter.read(&mut self.scratch, &mut self.batch) {
+                Ok(0) => return,
+                Ok(length) => length,
                 Err(_) => return drop(self.ingest.remove(key)),
-            }
+            };
             match &self.users {
                 None => {
                     for (_, browser) in &mut self.connections {
@@ -180,6 +185,9 @@ impl Floor {
                 && emitter.acknowledge().is_err()
             {
                 return drop(self.ingest.remove(key));
+            }
+            if length < READ && !at_end {
+                return;
             }
         }
     }
