@@ -233,6 +233,13 @@ fn a_later_subscribe_replaces_the_filter_and_classes_are_used_again() {
     );
 }
 
+/// The sum in `limits.rs` counts on it.
+#[test]
+fn a_seat_is_small() {
+    let size = std::mem::size_of::<Seat>();
+    assert!(size <= 32, "{size}");
+}
+
 #[test]
 fn one_who_is_held_back_is_in_no_plan_and_sees_as_before() {
     let mut bench = Bench::new();
