@@ -222,8 +222,7 @@ impl Reactor {
 
     fn unsubscribe(&mut self, key: u32, namespaces: NamespaceMask) {
         let old = self.directory.subscribed(key);
-        self.replays
-            .unsubscribe(key, namespaces, &mut self.directory, &self.history);
+        self.directory.unsubscribe(key, namespaces);
         let now = self.directory.subscribed(key);
         self.shared.stats.reactors[self.index].resubscribed(old, now);
         self.answers.unsubscribed(now, &mut self.out);

@@ -45,6 +45,7 @@ impl<'a> Reach<'a> {
 pub struct View<'a> {
     access: &'a AccessTable,
     role: Role,
+    visible: TypeMask,
     interest: TypeMask,
     user: Option<(&'a str, u64)>,
     session: Option<(&'a str, u64)>,
@@ -57,6 +58,7 @@ impl Directory {
         View {
             access: &self.access,
             role: seat.role,
+            visible: self.access.visible_types(seat.role),
             interest: self.visible(seat),
             user: (seat.user != NONE).then(|| self.users.hashed(seat.user)),
             session: (seat.session != NONE).then(|| self.sessions.hashed(seat.session)),
@@ -70,11 +72,18 @@ impl View<'_> {
         self.interest
     }
 
-    /// Whether it may see this frame.
+    /// The types its role may see, all or its own, subscribed to or not.
+    pub fn visible(&self) -> TypeMask {
+        self.visible
+    }
+
+    /// Whether it is subscribed to this frame and may see it.
     pub fn sees(&self, block: &Block, frame: &Frame) -> bool {
-        if !self.interest.contains(frame.kind) {
-            return false;
-        }
+        self.interest.contains(frame.kind) && self.may_see(block, frame)
+    }
+
+    /// Whether it may see this frame, subscribed to it or not.
+    pub fn may_see(&self, block: &Block, frame: &Frame) -> bool {
         let reach = Reach::of(self.access, block, frame);
         let session = block.session(frame).map_or(&[][..], std::slice::from_ref);
         let is_meant = reach.everyone.contains(self.role)

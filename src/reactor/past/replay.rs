@@ -18,13 +18,19 @@ pub struct Replay {
     cursor: u64,
     /// By event type: it begins behind this number.
     begins: [u64; EventType::ALL.len()],
-    seek: Option<Seek>,
+    /// Searches for beginnings; nothing is sent before they are over. No type waits for two of them.
+    seeks: Vec<Seek>,
 }
 
 /// A search, backwards, for where the newest so many events begin.
 struct Seek {
+    /// The types whose events are counted.
     types: TypeMask,
-    /// Everything from this number on has been looked at.
+    /// Those of them whose beginning it still decides; a later request may have.
+    decides: TypeMask,
+    /// The newest event when this was asked.
+    newest: u64,
+    /// Everything from this number up to the newest has been looked at.
     seen_from: u64,
     /// Events still to be found.
     left: u32,
@@ -86,12 +92,13 @@ impl Replay {
         Self {
             cursor: position,
             begins: [position; EventType::ALL.len()],
-            seek: None,
+            seeks: Vec::new(),
         }
     }
 
     /// `types` begin behind `id`, whatever was sent of them before; all others go on as they were.
     pub fn rewind(&mut self, types: TypeMask, id: u64) {
+        self.decided(types);
         for (kind, begins) in EventType::ALL.into_iter().zip(&mut self.begins) {
             *begins = if types.contains(kind) {
                 id
@@ -104,6 +111,7 @@ impl Replay {
 
     /// `types` begin behind `id`, which is not before the cursor.
     pub fn begin(&mut self, types: TypeMask, id: u64) {
+        self.decided(types);
         for (kind, begins) in EventType::ALL.into_iter().zip(&mut self.begins) {
             if types.contains(kind) {
                 *begins = id;
@@ -114,27 +122,41 @@ impl Replay {
     /// `types` begin with the newest `count` events of them that the connection may see; these are
     /// looked for, from `newest` backwards, before anything else is sent.
     pub fn seek(&mut self, types: TypeMask, count: u32, newest: u64) {
-        self.seek = Some(Seek {
+        self.decided(types);
+        self.seeks.push(Seek {
             types,
+            decides: types,
+            newest,
             seen_from: newest + 1,
             left: count,
         });
     }
 
+    /// No earlier search has a say in where `types` begin.
+    fn decided(&mut self, types: TypeMask) {
+        self.seeks.retain_mut(|seek| {
+            seek.decides = seek.decides.without(types);
+            !seek.decides.is_empty()
+        });
+    }
+
     /// Behind which event the first one of `types` can come.
-    pub fn position(&self, types: TypeMask) -> u64 {
+    pub fn position(&self, types: TypeMask, history: &History) -> u64 {
+        let is_sought = |seek: &Seek| !seek.decides.intersect(types).is_empty();
+        if self.seeks.iter().any(is_sought) {
+            // Somewhere in what is kept.
+            return history.let_go();
+        }
+        self.stands_at(types)
+    }
+
+    fn stands_at(&self, types: TypeMask) -> u64 {
         let all = EventType::ALL.into_iter().zip(self.begins);
         let first = all
             .filter(|(kind, _)| types.contains(*kind))
             .map(|(_, begins)| begins)
             .min();
         self.cursor.max(first.unwrap_or(self.cursor))
-    }
-
-    /// Ends a search that is under way, however long it takes: another request is to be seen to.
-    pub fn settle(&mut self, history: &History, view: &View<'_>) {
-        let mut budget = usize::MAX;
-        self.look_back(history, view, &mut budget);
     }
 
     /// Walks on, within `budget` (bytes sent, and what looking costs), and puts what the connection
@@ -153,7 +175,7 @@ impl Replay {
         let interest = view.interest();
         let next = match interest {
             none if none.is_empty() => history.newest(),
-            some => self.position(some),
+            some => self.stands_at(some),
         };
         self.cursor = self.cursor.max(next.min(history.newest()));
         if self.cursor < history.let_go() {
@@ -185,36 +207,48 @@ impl Replay {
         }
     }
 
-    /// Goes on with the search, if there is one. False: the budget was used up first.
+    /// Goes on with the searches, if there are any. False: the budget was used up first.
     fn look_back(&mut self, history: &History, view: &View<'_>, budget: &mut usize) -> bool {
-        let Some(mut seek) = self.seek.take() else {
+        while let Some(seek) = self.seeks.first_mut() {
+            let is_wanted = !seek.decides.intersect(view.interest()).is_empty();
+            if is_wanted && !seek.look_back(history, view, budget) {
+                return false;
+            }
+            // What has been let go of meanwhile is not kept any more; but what came later is owed.
+            let let_go = history.let_go().min(seek.newest);
+            let before = (seek.seen_from - 1).max(let_go);
+            let types = seek.decides;
+            self.rewind(types, before);
+        }
+        true
+    }
+}
+
+impl Seek {
+    /// Goes on. False: the budget was used up first.
+    fn look_back(&mut self, history: &History, view: &View<'_>, budget: &mut usize) -> bool {
+        let types = self.types.intersect(view.visible());
+        if types.is_empty() {
             return true;
-        };
-        let wanted = seek.types.intersect(view.interest());
-        if !wanted.is_empty() {
-            'found: for block in history.before(seek.seen_from) {
-                let is_older = |frame: &Frame| frame.id < seek.seen_from;
-                let end = block.frames.partition_point(is_older);
-                for frame in block.frames[..end].iter().rev() {
-                    if *budget == 0 {
-                        self.seek = Some(seek);
-                        return false;
-                    }
-                    seek.seen_from = frame.id;
-                    if wanted.contains(frame.kind) && view.sees(block, frame) {
-                        seek.left -= 1;
-                        if seek.left == 0 {
-                            break 'found;
-                        }
-                    }
-                    let cost = limits::REPLAY_LOOK + block.name_count(frame);
-                    *budget = budget.saturating_sub(cost);
+        }
+        for block in history.before(self.seen_from) {
+            let is_older = |frame: &Frame| frame.id < self.seen_from;
+            let end = block.frames.partition_point(is_older);
+            for frame in block.frames[..end].iter().rev() {
+                if *budget == 0 {
+                    return false;
                 }
+                self.seen_from = frame.id;
+                if types.contains(frame.kind) && view.may_see(block, frame) {
+                    self.left -= 1;
+                    if self.left == 0 {
+                        return true;
+                    }
+                }
+                let cost = limits::REPLAY_LOOK + block.name_count(frame);
+                *budget = budget.saturating_sub(cost);
             }
         }
-        // What has been let go of meanwhile was kept when it was asked for, and is not now.
-        let before = (seek.seen_from - 1).max(history.let_go());
-        self.rewind(seek.types, before);
         true
     }
 }

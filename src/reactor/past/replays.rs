@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 
 use super::History;
 use super::replay::{Batch, Reached, Replay};
-use crate::access::{NamespaceMask, TypeMask};
+use crate::access::TypeMask;
 use crate::event::{Epoch, parse_id, types_of};
 use crate::reactor::directory::Directory;
 use crate::reactor::message::{Start, Subscribe};
@@ -55,80 +55,52 @@ impl Replays {
         history: &History,
         issued: Issued,
     ) -> Answer {
-        self.settle(key, directory, history);
         let wanted_before = directory.wanted(key);
         directory.subscribe(key, request.namespaces, request.events);
-        let types = request
-            .namespaces
-            .iter()
-            .fold(TypeMask::default(), |types, each| {
-                types.union(types_of(each))
-            })
-            .intersect(directory.wanted(key));
+        let types = directory.wanted(key).intersect(
+            request
+                .namespaces
+                .iter()
+                .fold(TypeMask::default(), |all, each| all.union(types_of(each))),
+        );
         let newest = history.newest();
-        match &request.start {
+        let (position, recovered) = match &request.start {
             Start::Now => {
-                let position = self.begin(key, types, types.without(wanted_before), newest);
-                let recovered = None;
-                Answer {
-                    position,
-                    recovered,
-                }
+                let fresh = types.without(wanted_before);
+                (self.begin(key, types, fresh, history), None)
             }
             Start::Since(id) => match recoverable(id, history, issued) {
-                None => Answer {
-                    position: self.begin(key, types, types, newest),
-                    recovered: Some(false),
-                },
+                None => (self.begin(key, types, types, history), Some(false)),
                 Some(id) => {
                     // Whoever has seen the newest misses nothing, and most who come back have.
                     if id != newest || self.table.contains_key(&key) {
                         self.replay_of(key, directory, newest).rewind(types, id);
                     }
-                    Answer {
-                        position: newest.max(id),
-                        recovered: Some(true),
-                    }
+                    (newest.max(id), Some(true))
                 }
             },
+            Start::Last(_) if history.events() == 0 => {
+                (self.begin(key, types, types, history), None)
+            }
             Start::Last(count) => {
                 self.replay_of(key, directory, newest)
                     .seek(types, *count, newest);
-                let recovered = None;
-                Answer {
-                    position: newest,
-                    recovered,
-                }
+                (newest, None)
             }
-        }
-    }
-
-    /// Ends the subscription to `namespaces`: nothing of them comes any more, old or new.
-    pub fn unsubscribe(
-        &mut self,
-        key: u32,
-        namespaces: NamespaceMask,
-        directory: &mut Directory,
-        history: &History,
-    ) {
-        self.settle(key, directory, history);
-        directory.unsubscribe(key, namespaces);
-    }
-
-    /// Makes up its mind about the last request before the next one changes what it was about.
-    fn settle(&mut self, key: u32, directory: &Directory, history: &History) {
-        if let Some(entry) = self.table.get_mut(&key) {
-            entry.replay.settle(history, &directory.view(key));
+        };
+        Answer {
+            position,
+            recovered,
         }
     }
 
     /// Lets `fresh` ones of `types` begin now; returns behind which event `types` come.
-    fn begin(&mut self, key: u32, types: TypeMask, fresh: TypeMask, newest: u64) -> u64 {
+    fn begin(&mut self, key: u32, types: TypeMask, fresh: TypeMask, history: &History) -> u64 {
         let Some(entry) = self.table.get_mut(&key) else {
-            return newest;
+            return history.newest();
         };
-        entry.replay.begin(fresh, newest);
-        entry.replay.position(types)
+        entry.replay.begin(fresh, history.newest());
+        entry.replay.position(types, history)
     }
 
     /// The connection's replay; it is held back from here on.

@@ -239,6 +239,22 @@ fn the_newest_of_what_one_may_see_are_found_from_behind() {
 }
 
 #[test]
+fn a_search_leaves_to_a_later_request_what_that_is_about() {
+    use Namespace::{Orders, Products};
+    let mut scene = Scene::new(1 << 20);
+    let anna = scene.seat("anna", Role::Admin);
+    for _ in 0..4 {
+        scene.emit(&[order("x", "{}"), product()]);
+    }
+    scene.subscribe(anna, &[Orders, Products], Start::Last(3));
+    assert_eq!(scene.step(anna, 1), (Reached::Budget, vec![]));
+    let answer = scene.subscribe(anna, &[Orders], Start::Now);
+    assert_eq!(answer.position, 0, "it may begin with any that is kept");
+    scene.subscribe(anna, &[Products], id(1));
+    assert_eq!(scene.replay(anna), [2, 4, 6, 7, 8], "7 is among the last 3");
+}
+
+#[test]
 fn a_second_subscription_does_not_disturb_a_replay() {
     use Namespace::{Orders, Products};
     let mut scene = Scene::new(1 << 20);
@@ -280,12 +296,7 @@ fn a_replay_follows_the_role_and_ends_with_the_last_subscription() {
     assert_eq!(scene.emit(&[order("carl", "{}"), order("x", "{}")]), [[6]]);
 
     scene.subscribe(carl, &[Orders], id(0));
-    scene.replays.unsubscribe(
-        carl,
-        mask(&[Orders]),
-        &mut scene.bench.directory,
-        &scene.history,
-    );
+    scene.bench.directory.unsubscribe(carl, mask(&[Orders]));
     assert_eq!(scene.step(carl, 1), (Reached::Newest, vec![]));
     scene.replays.finish(carl, &mut scene.bench.directory);
     scene.subscribe(carl, &[Products], Start::Now);

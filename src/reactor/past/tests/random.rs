@@ -22,8 +22,8 @@ struct Viewer {
     due: BTreeSet<u64>,
     /// By type: where it begins, if that is still to come.
     begins: [u64; EventType::ALL.len()],
-    /// The last subscription was for the newest few: what is let go of meanwhile is not owed.
-    newest_few: bool,
+    /// The newest event when the newest few were asked for: what of those is let go of is not owed.
+    newest_few: u64,
     /// The newest event it has got, or the position it was told.
     seen: u64,
     is_full: bool,
@@ -64,7 +64,7 @@ impl Random {
                     wanted: TypeMask::default(),
                     due: BTreeSet::new(),
                     begins: [0; EventType::ALL.len()],
-                    newest_few: false,
+                    newest_few: 0,
                     seen: 0,
                     is_full: false,
                 }
@@ -110,7 +110,7 @@ impl Random {
         }
         let let_go = self.let_go();
         for (key, viewer) in self.viewers.iter().enumerate() {
-            let is_owed = |due: &&u64| !viewer.newest_few || **due > let_go;
+            let is_owed = |due: &&u64| **due > let_go.min(viewer.newest_few);
             let lacks: Vec<_> = viewer.due.iter().filter(is_owed).collect();
             assert!(
                 lacks.is_empty(),
@@ -184,8 +184,7 @@ impl Random {
         for &number in numbers {
             while let Some(&first) = viewer.due.first()
                 && first < number
-                && first <= let_go
-                && viewer.newest_few
+                && first <= let_go.min(viewer.newest_few)
             {
                 viewer.due.pop_first();
             }
@@ -320,19 +319,17 @@ impl Random {
             }
         }
         viewer.wanted = viewer.wanted.without(of_these).union(types);
-        viewer.newest_few = last.is_some() || (viewer.newest_few && !viewer.due.is_empty());
+        if last.is_some() {
+            viewer.newest_few = newest;
+        } else if viewer.due.is_empty() {
+            viewer.newest_few = 0;
+        }
         viewer.seen = viewer.seen.max(answer.position);
     }
 
     fn unsubscribe(&mut self, key: u32) {
         let namespaces = self.namespaces(key);
-        let Scene {
-            replays,
-            bench,
-            history,
-            ..
-        } = &mut self.scene;
-        replays.unsubscribe(key, namespaces, &mut bench.directory, history);
+        self.scene.bench.directory.unsubscribe(key, namespaces);
         let viewer = &mut self.viewers[key as usize];
         for namespace in namespaces.iter() {
             let types = types_of(namespace);
@@ -357,7 +354,7 @@ impl Random {
         viewer.due.clear();
         viewer.begins = [0; EventType::ALL.len()];
         viewer.is_full = false;
-        viewer.newest_few = false;
+        viewer.newest_few = 0;
         let seen = viewer.seen;
         let namespaces = self.namespaces(key);
         self.subscribe_from(key, namespaces, id(seen));
