@@ -74,6 +74,16 @@ pub const BLOCK_BYTES: usize = 128 * 1024;
 /// Blocks a reactor takes from its ring in one turn: at most 8 MiB of usual frames.
 pub const BLOCKS_PER_TURN: usize = 64;
 
+/// What is replayed to all connections of a reactor in one turn, in bytes, so that events on their
+/// way to others wait for a fraction of a millisecond at most ...
+pub const REPLAY_PER_TURN: usize = 256 * 1024;
+/// ... and to one of them: about what its socket takes at once. Both may be passed by one frame.
+pub const REPLAY_SHARE: usize = 64 * 1024;
+/// A kept frame that is looked at counts as so many bytes of these, sent or not.
+pub const REPLAY_LOOK: usize = 16;
+/// How often a quiet reactor looks whether what it keeps has become too old.
+pub const HISTORY_SWEEP: Duration = Duration::from_secs(1);
+
 /// Emitters connected to the ingest socket at once.
 pub const EMITTERS_MAX: usize = 1024;
 /// First size of an emitter's read buffer, in bytes; it grows for longer lines only.
@@ -107,4 +117,4 @@ pub const RECONNECT_SPREAD_MAX_MS: u64 = 60_000;
 /// was left when it was accepted, whichever is later.
 pub const EXPIRY_NOTICE_MS: u16 = 60_000;
 /// Longest `last` of a subscribe.
-pub const LAST_MAX: u64 = 1000;
+pub const LAST_MAX: u32 = 1000;

@@ -2,6 +2,7 @@
 //!
 //! Made once by [`crate::server`]; the router and the reactors each hold it behind one Arc.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::admission::Admission;
@@ -26,6 +27,7 @@ pub struct Shared {
     pub hasher: NameHasher,
     /// The part of event ids that belongs to this run.
     pub epoch: Epoch,
+    newest: AtomicU64,
     /// The body of `GET /api/ws/info`, which does not change.
     pub info: String,
 }
@@ -44,9 +46,20 @@ impl Shared {
             stats: Stats::new(config.workers, now),
             hasher: NameHasher::default(),
             epoch: Epoch::new(wall_ms(), fastrand::u16(..)),
+            newest: AtomicU64::new(0),
             info,
             config,
         })
+    }
+
+    /// The number of the newest event that any client can have heard of; 0 before the first.
+    pub fn newest(&self) -> u64 {
+        self.newest.load(Ordering::Acquire)
+    }
+
+    /// Tells the number of the newest event, before it is handed out. Only the router may call this.
+    pub fn set_newest(&self, number: u64) {
+        self.newest.store(number, Ordering::Release);
     }
 
     /// When a token that says it ends at `expires_at` is no longer accepted (both in ms).

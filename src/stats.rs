@@ -27,6 +27,11 @@ impl Counter {
         self.0.store(self.get().wrapping_sub(n), Ordering::Relaxed);
     }
 
+    /// Makes it `n`. Only the owning thread may call this.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
     /// The present value; any thread may ask.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -57,6 +62,14 @@ pub struct ReactorStats {
     pub rejected: Counter,
     /// Connections closed with 4413.
     pub slow_consumers: Counter,
+    /// Subscriptions with `since` that got everything after it.
+    pub recovered: Counter,
+    /// Those that could not.
+    pub not_recovered: Counter,
+    /// What is kept of the newest events, in bytes ...
+    pub history_bytes: Counter,
+    /// ... and in events.
+    pub history_events: Counter,
     /// From the read on the ingest socket to the end of the sends, in microseconds.
     pub latency: Latency,
 }
@@ -156,6 +169,10 @@ pub struct Snapshot {
     deliveries: u64,
     rejected: u64,
     slow_consumers: u64,
+    recovered: u64,
+    not_recovered: u64,
+    history_bytes: u64,
+    history_events: u64,
     latency_ms: LatencyMs,
     uptime_seconds: u64,
     workers: Vec<WorkerSnapshot>,
@@ -195,6 +212,11 @@ impl Stats {
                 .map(|reactor| pick(reactor).get())
                 .sum()
         };
+        // All reactors keep the same blocks: one of them may be behind for a moment.
+        let most = |pick: fn(&ReactorStats) -> &Counter| -> u64 {
+            let all = self.reactors.iter().map(|reactor| pick(reactor).get());
+            all.max().unwrap_or(0)
+        };
         let total = sum(|reactor| &reactor.connections);
         let role = |role: Role| -> u64 { self.reactors.iter().map(|r| r.role(role).get()).sum() };
         let namespace = |index: usize| -> u64 {
@@ -218,6 +240,10 @@ impl Stats {
             deliveries: sum(|reactor| &reactor.deliveries),
             rejected: self.router.rejected.get() + sum(|reactor| &reactor.rejected),
             slow_consumers: sum(|reactor| &reactor.slow_consumers),
+            recovered: sum(|reactor| &reactor.recovered),
+            not_recovered: sum(|reactor| &reactor.not_recovered),
+            history_bytes: most(|reactor| &reactor.history_bytes),
+            history_events: most(|reactor| &reactor.history_events),
             latency_ms: self.latency(),
             uptime_seconds: now.saturating_duration_since(self.started).as_secs(),
             workers: self.reactors.iter().map(WorkerSnapshot::of).collect(),

@@ -158,6 +158,10 @@ fn stats(result: &Value) -> String {
     row("deliveries", field("deliveries"));
     row("rejected", field("rejected"));
     row("slow consumers", field("slowConsumers"));
+    row("recovered", field("recovered"));
+    row("not recovered", field("notRecovered"));
+    row("history bytes", field("historyBytes"));
+    row("history events", field("historyEvents"));
     row("latency (ms)", counts(&result["latencyMs"]));
     for (index, worker) in result["workers"]
         .as_array()

@@ -65,6 +65,10 @@ pub struct Config {
     pub max_message: usize,
     /// The most that waits for a slow client behind the frame being written, in bytes.
     pub outbox_limit: usize,
+    /// How much of the newest events is kept, in bytes; 0 is nothing.
+    pub history: usize,
+    /// How long events are kept; zero is not at all.
+    pub history_age: Duration,
     /// How long an event that follows another closely may wait for more.
     pub gather: Duration,
     /// The proxies whose word about a client's address is taken.
@@ -156,6 +160,8 @@ impl Config {
             },
             max_message: sources.read_or_default(&settings::MAX_MESSAGE, values::message_size)?,
             outbox_limit: sources.read_or_default(&settings::OUTBOX_LIMIT, values::outbox_size)?,
+            history: sources.read_or_default(&settings::HISTORY, values::history_size)?,
+            history_age: sources.read_or_default(&settings::HISTORY_AGE, values::history_age)?,
             gather: sources.read_or_default(&settings::GATHER, values::gather)?,
             trusted_proxies: sources
                 .read_list(&settings::TRUSTED_PROXIES, values::network)?

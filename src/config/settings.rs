@@ -103,6 +103,10 @@ settings! {
         "The longest message from a client or line on the ingest socket";
     OUTBOX_LIMIT = One "outbox-limit" "WS_OUTBOX_LIMIT" <"SIZE"> ["1048576"]
         "The most that may wait for a slow client before it is closed";
+    HISTORY = One "history" "WS_HISTORY" <"SIZE"> ["64MiB"]
+        "How much of the newest events is kept for clients that come back; 0 is nothing";
+    HISTORY_AGE = One "history-age" "WS_HISTORY_AGE" <"DURATION"> ["10m"]
+        "How long events are kept for clients that come back; 0 is not at all";
     GATHER = One "gather" "WS_GATHER" <"DURATION"> ["200us"]
         "How long an event that follows another closely may wait for more, to share their sends; 0 is not at all";
     TRUSTED_PROXIES = List "trusted-proxies" "WS_TRUSTED_PROXIES" <"CIDRS"> ["none"]

@@ -93,6 +93,20 @@ pub(super) fn outbox_size(text: &str) -> Result<usize, String> {
     size_in(text, 1024..=1 << 30, "1KiB to 1GiB")
 }
 
+/// 0 is none.
+pub(super) fn history_size(text: &str) -> Result<usize, String> {
+    size_in(text, 0..=1 << 40, "0 to 1024GiB")
+}
+
+/// 0 is none.
+pub(super) fn history_age(text: &str) -> Result<Duration, String> {
+    duration_in(
+        text,
+        Duration::ZERO..=Duration::from_secs(7 * 24 * 3600),
+        "0 to 168h",
+    )
+}
+
 pub(super) fn switch(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Ok(true),

@@ -97,6 +97,16 @@ impl Block {
         &self.text[start..start + usize::from(name.len)]
     }
 
+    /// How many names its receivers are told by.
+    pub fn name_count(&self, frame: &Frame) -> usize {
+        (frame.excluded_end - frame.names_start) as usize + usize::from(frame.has_session)
+    }
+
+    /// What counts towards the length of history, in bytes: the frames and the names in them.
+    pub fn weight(&self) -> usize {
+        self.bytes.len() + size_of_val(&*self.names) + self.text.len()
+    }
+
     /// The sequence number of its first event; 0 if it has none.
     pub fn first_id(&self) -> u64 {
         self.frames.first().map_or(0, |frame| frame.id)

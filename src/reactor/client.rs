@@ -12,7 +12,7 @@ use super::timers::steps;
 use crate::access::{Namespace, NamespaceMask, Role};
 use crate::auth::Identity;
 use crate::clock::wall_ms;
-use crate::event::{EventType, PublishError};
+use crate::event::{EventType, PublishError, format_id};
 use crate::limits;
 use crate::log_throttle::held_back;
 use crate::ring::ToRouter;
@@ -167,24 +167,31 @@ impl Reactor {
         self.tell_presence(identified.presence);
     }
 
-    fn subscribe(&mut self, key: u32, request: &Subscribe) {
+    fn subscribe(&mut self, key: u32, request: &Subscribe<'_>) {
         if let Err((code, message)) = self.may_subscribe_all(key, request.namespaces) {
             return self.answer_error(key, &ErrorAnswer::to("subscribe", code, &message));
         }
         let old = self.directory.subscribed(key);
-        self.directory
-            .subscribe(key, request.namespaces, request.events);
+        self.sweep_history();
+        let issued = self.issued();
+        let answer =
+            self.replays
+                .subscribe(key, request, &mut self.directory, &self.history, issued);
         let now = self.directory.subscribed(key);
-        self.shared.stats.reactors[self.index].resubscribed(old, now);
-        // Without a history nothing after an id can be sent again; the client must reload.
-        let recovered = request.since.then_some(false);
+        let stats = &self.shared.stats.reactors[self.index];
+        stats.resubscribed(old, now);
+        match answer.recovered {
+            Some(true) => stats.recovered.add(1),
+            Some(false) => stats.not_recovered.add(1),
+            None => {}
+        }
         let online = request
             .namespaces
             .contains(Namespace::Customers)
             .then_some(self.online);
-        let position = self.position_id();
+        let position = format_id(self.shared.epoch, answer.position);
         self.answers
-            .subscribed(now, &position, recovered, online, &mut self.out);
+            .subscribed(now, &position, answer.recovered, online, &mut self.out);
     }
 
     fn may_subscribe_all(

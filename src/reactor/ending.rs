@@ -61,6 +61,8 @@ impl Reactor {
             let Some(outbox) = &mut connection.outbox else {
                 continue;
             };
+            // One whose past is replayed comes to a ping late, but it takes what it is sent.
+            connection.heard |= connection.stage == Stage::Open && self.directory.is_held(key);
             match outbox.flush(&mut connection.stream) {
                 Ok(false) => {}
                 Ok(true) => {
@@ -68,6 +70,7 @@ impl Reactor {
                     if connection.stage == Stage::Leaving {
                         self.linger(key);
                     }
+                    self.replays.ready(key);
                 }
                 Err(_) => self.remove(key, CloseReason::Gone),
             }
@@ -173,6 +176,7 @@ impl Reactor {
         stats.resubscribed(subscribed, NamespaceMask::default());
         self.shared.admission.leave_websocket();
         self.log_end(key, reason);
+        self.replays.leave(key);
         let change = self.directory.leave(key);
         self.tell_presence(change);
     }

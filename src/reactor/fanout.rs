@@ -95,7 +95,7 @@ impl Reactor {
         let total: usize = blocks.iter().map(|block| block.frames.len()).sum();
         self.sent_at = Instant::now();
         for block in blocks {
-            self.position = block.last_id();
+            self.history.push(block);
             self.online = block.online;
             let micros = self
                 .sent_at
@@ -108,6 +108,7 @@ impl Reactor {
                 .record(u64::try_from(micros).unwrap_or(u64::MAX), share);
         }
         stats.deliveries.add(deliveries);
+        self.tell_history();
     }
 }
 
@@ -155,7 +156,7 @@ fn deliver(
 }
 
 /// As [`deliver`], for frames that lie in several places.
-fn deliver_slices(
+pub(super) fn deliver_slices(
     connection: &mut Connection,
     blocks: &[Arc<Block>],
     slices: &[Slice],

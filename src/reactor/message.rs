@@ -18,7 +18,7 @@ pub enum Request<'a> {
     /// Shows a token.
     Auth(Cow<'a, str>),
     /// Asks for namespaces.
-    Subscribe(Subscribe),
+    Subscribe(Subscribe<'a>),
     /// No longer wants these.
     Unsubscribe(NamespaceMask),
     /// Wants a `pong`.
@@ -29,13 +29,24 @@ pub enum Request<'a> {
 
 /// A `subscribe`.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Subscribe {
+pub struct Subscribe<'a> {
     /// The namespaces asked for, at least one.
     pub namespaces: NamespaceMask,
     /// The types named by `events`, all within the namespaces.
     pub events: TypeMask,
-    /// Whether the client wants the events after an id.
-    pub since: bool,
+    /// Where they begin.
+    pub start: Start<'a>,
+}
+
+/// Where a subscription begins.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Start<'a> {
+    /// Now.
+    Now,
+    /// Behind the event with this id, as the client wrote it.
+    Since(Cow<'a, str>),
+    /// With the newest so many.
+    Last(u32),
 }
 
 /// Why a message makes no sense.
@@ -135,8 +146,8 @@ const SHAPE_OF_SUBSCRIBE: &str = "data must be an object with namespaces (a list
 const SHAPE_OF_UNSUBSCRIBE: &str =
     "data must be an object with namespaces (a list of names) or namespace (one name)";
 
-fn subscribe(kind: &str, data: Option<&RawValue>) -> Result<Subscribe, Fault> {
-    let data: SubscribeData<'_> = parse_data(kind, data, SHAPE_OF_SUBSCRIBE)?;
+fn subscribe<'a>(kind: &str, data: Option<&'a RawValue>) -> Result<Subscribe<'a>, Fault> {
+    let data: SubscribeData<'a> = parse_data(kind, data, SHAPE_OF_SUBSCRIBE)?;
     let namespaces = namespaces(kind, &data)?;
     let mut events = TypeMask::default();
     for name in data.events.iter().flatten() {
@@ -151,25 +162,25 @@ fn subscribe(kind: &str, data: Option<&RawValue>) -> Result<Subscribe, Fault> {
         }
         events.insert(event);
     }
-    if data.since.is_some() && data.last.is_some() {
-        return Err(invalid(
-            kind,
-            "since and last exclude each other".to_owned(),
-        ));
-    }
-    if data
-        .last
-        .is_some_and(|last| !(1..=limits::LAST_MAX).contains(&last))
-    {
-        return Err(invalid(
-            kind,
-            format!("last must be from 1 to {}", limits::LAST_MAX),
-        ));
-    }
+    let start = match (data.since, data.last) {
+        (None, None) => Start::Now,
+        (Some(since), None) => Start::Since(since),
+        (None, Some(last)) => match u32::try_from(last) {
+            Ok(last @ 1..=limits::LAST_MAX) => Start::Last(last),
+            _ => {
+                let message = format!("last must be from 1 to {}", limits::LAST_MAX);
+                return Err(invalid(kind, message));
+            }
+        },
+        (Some(_), Some(_)) => {
+            let message = "since and last exclude each other".to_owned();
+            return Err(invalid(kind, message));
+        }
+    };
     Ok(Subscribe {
         namespaces,
         events,
-        since: data.since.is_some(),
+        start,
     })
 }
 
@@ -250,9 +261,16 @@ mod tests {
         let expected = Subscribe {
             namespaces: all,
             events,
-            since: true,
+            start: Start::Since("a-1".into()),
         };
         assert_eq!(parse(subscribe), Ok(Request::Subscribe(expected)));
+        let last = r#"{"type":"subscribe","data":{"namespace":"orders","last":1000}}"#;
+        let expected = Subscribe {
+            namespaces: mask(&[Namespace::Orders]),
+            events: TypeMask::default(),
+            start: Start::Last(1000),
+        };
+        assert_eq!(parse(last), Ok(Request::Subscribe(expected)));
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! | `read`, `handshake` | from bytes to requests and messages |
 //! | `message`, `client`, `answers` | what a client may say, what happens then, what it hears |
 //! | `timers`, `ticks` | heartbeat, token end, time limits |
+//! | `past`, `resume` | what is kept of the newest events, and how it is replayed |
 //! | `ending` | how a connection ends |
 
 mod answers;
@@ -24,7 +25,9 @@ mod fanout;
 mod handshake;
 mod message;
 mod outbox;
+mod past;
 mod read;
+mod resume;
 mod ticks;
 mod timers;
 
@@ -36,7 +39,7 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use slab::Slab;
 
-use crate::event::{Parser, Rules, format_id};
+use crate::event::{Parser, Rules};
 use crate::limits;
 use crate::log_throttle::LogThrottle;
 use crate::rate::Rate;
@@ -47,6 +50,7 @@ use answers::Answers;
 use connection::{Connection, Stage};
 use directory::{Directory, Plan, PresenceChange};
 pub use fanout::lay_out;
+use past::{Batch, History, Replays};
 use ticks::{Tick, Wheel};
 
 /// One reactor.
@@ -61,8 +65,11 @@ pub struct Reactor {
     directory: Directory,
     plan: Plan,
     scratch: fanout::Scratch,
-    /// The number of the last event drained: what a subscription made now begins behind.
-    position: u64,
+    /// The events drained so far: a subscription made now begins behind its newest one.
+    history: History,
+    /// Those who are sent some of it.
+    replays: Replays,
+    batch: Batch,
     /// Customers online as of that event.
     online: u32,
     answers: Answers,
@@ -92,6 +99,8 @@ pub struct Reactor {
     /// Connections in `Stage::Leaving` or `Stage::Lingering`.
     parting: usize,
     drain: Drain,
+    /// When draining: clients are told to come back spread over so many milliseconds.
+    reconnect_spread_ms: u64,
     refusals: LogThrottle,
     slow: LogThrottle,
 }
@@ -135,7 +144,9 @@ impl Reactor {
             directory: Directory::new(config.access.clone(), shared.hasher.clone()),
             plan: Plan::default(),
             scratch: fanout::Scratch::default(),
-            position: 0,
+            history: History::new(config.history, config.history_age),
+            replays: Replays::default(),
+            batch: Batch::default(),
             online: 0,
             answers: Answers::default(),
             parser: Parser::new(rules),
@@ -156,6 +167,7 @@ impl Reactor {
             keep_alive: 0,
             parting: 0,
             drain: Drain::No,
+            reconnect_spread_ms: 0,
             refusals: LogThrottle::default(),
             slow: LogThrottle::default(),
             shared,
@@ -181,7 +193,7 @@ impl Reactor {
         }
     }
 
-    /// One pass: drain, send, read, time. Returns the latest reading of the clock: `now`, or the
+    /// One pass: drain, send, read, replay, time. Returns the latest reading of the clock: `now`, or the
     /// end of the sends.
     pub fn turn(&mut self, now: Instant) -> Instant {
         self.now = now;
@@ -191,7 +203,9 @@ impl Reactor {
         self.fan_out();
         self.flush_writable();
         self.read_sockets();
+        self.replay_past();
         self.run_timers();
+        self.run_sweep();
         self.advance_drain();
         self.uplink.notify();
         self.sent_at
@@ -199,16 +213,19 @@ impl Reactor {
 
     /// Whether there is work that no event of the poll will tell of.
     pub fn has_work(&self) -> bool {
-        self.ring.has_messages() || (!self.readable.is_empty() && !self.is_clogged())
+        self.ring.has_messages()
+            || (!self.readable.is_empty() && !self.is_clogged())
+            || self.replays.queued() > 0
     }
 
     /// When the reactor has to turn again although nothing happens.
     pub fn deadline(&self) -> Option<Instant> {
-        self.wheel.next().map(|tick| {
+        let timer = self.wheel.next().map(|tick| {
             let steps = tick.0.wrapping_sub(self.tick.0);
             // The tick of now began up to one step ago; rounding up is never early.
             self.now + limits::TICK * steps
-        })
+        });
+        timer.into_iter().chain(self.history.sweep_due()).min()
     }
 
     /// Whether the router wants the process to end.
@@ -309,35 +326,38 @@ impl Reactor {
         format!("{:x}-{:x}-{:x}", self.index, key, connection.generation)
     }
 
-    fn position_id(&self) -> String {
-        format_id(self.shared.epoch, self.position)
-    }
-
     fn begin_drain(&mut self) {
         if self.drain != Drain::No {
             return;
         }
         self.drain = Drain::Parting;
         let clients = self.shared.admission.websockets() as u64;
-        let spread = (clients * limits::RECONNECT_MS_PER_CLIENT).clamp(
+        self.reconnect_spread_ms = (clients * limits::RECONNECT_MS_PER_CLIENT).clamp(
             limits::RECONNECT_SPREAD_MIN_MS,
             limits::RECONNECT_SPREAD_MAX_MS,
         );
-        let open: Vec<u32> = self
+        // Those whose past is being replayed are sent the rest of it before.
+        let live: Vec<u32> = self
             .connections
             .iter()
             .filter(|(_, connection)| connection.stage == Stage::Open)
             .map(|(key, _)| key as u32)
+            .filter(|&key| !self.directory.is_held(key))
             .collect();
-        for key in open {
-            self.answers
-                .reconnect(fastrand::u64(0..=spread), &mut self.out);
-            self.say_goodbye(key);
+        for key in live {
+            self.say_reconnect(key);
         }
     }
 
+    /// Tells a client when to come back, and says goodbye.
+    fn say_reconnect(&mut self, key: u32) {
+        let after = fastrand::u64(0..=self.reconnect_spread_ms);
+        self.answers.reconnect(after, &mut self.out);
+        self.say_goodbye(key);
+    }
+
     fn advance_drain(&mut self) {
-        if self.drain == Drain::Parting && self.parting == 0 {
+        if self.drain == Drain::Parting && self.parting == 0 && self.replays.is_empty() {
             self.drain = Drain::Told;
             self.uplink.send(ToRouter::Drained);
         }

@@ -149,6 +149,9 @@ impl Reactor {
         };
         let (waiting, most) = if self.directory.role(key) == Role::Public {
             (outbox.answers(), limits::PUBLIC_ANSWERS_MAX)
+        } else if self.directory.is_held(key) {
+            // A part of its past waits there, too, and that is not slowness.
+            (outbox.answers(), self.outbox_limit)
         } else {
             (outbox.waiting(), self.outbox_limit)
         };

@@ -248,6 +248,7 @@ impl Router {
     /// Hands everything accepted to every reactor, as far as their rings take it.
     fn hand_down(&mut self) {
         for block in self.sequencer.take_blocks() {
+            self.shared.set_newest(block.last_id());
             for lane in &mut self.lanes {
                 lane.down.send(ToReactor::Block(Arc::clone(&block)));
             }

@@ -75,6 +75,8 @@ fn wrong_flags_are_named_with_their_value() {
         ("--max-message", "12parsecs"),
         ("--max-message", "1MiBB"),
         ("--outbox-limit", "big"),
+        ("--history", "64 million"),
+        ("--history-age", "169h"),
         ("--gather", "101ms"),
         ("--trusted-proxies", "10.0.0.0/33"),
         ("--trusted-proxies", "proxy.example"),

@@ -39,13 +39,13 @@ fn emit_stdin(server: &Server, lines: &str) -> Output {
 }
 
 /// A `tail` whose lines are read in a thread, ended with the test.
-struct Tail {
+pub struct Tail {
     child: Child,
     lines: mpsc::Receiver<String>,
 }
 
 impl Tail {
-    fn start(args: &[&str]) -> Self {
+    pub fn start(args: &[&str]) -> Self {
         let mut child = plain_command()
             .arg("tail")
             .args(args)
@@ -65,7 +65,7 @@ impl Tail {
         Self { child, lines }
     }
 
-    fn next(&self) -> String {
+    pub fn next(&self) -> String {
         self.lines
             .recv_timeout(DEADLINE)
             .expect("tail prints a line")
@@ -426,6 +426,8 @@ fn every_help_is_complete_with_an_example() {
         ("--connect-rate", "WS_CONNECT_RATE"),
         ("--max-message", "WS_MAX_MESSAGE"),
         ("--outbox-limit", "WS_OUTBOX_LIMIT"),
+        ("--history", "WS_HISTORY"),
+        ("--history-age", "WS_HISTORY_AGE"),
         ("--gather", "WS_GATHER"),
         ("--trusted-proxies", "WS_TRUSTED_PROXIES"),
         ("--drain-timeout", "WS_DRAIN_TIMEOUT"),

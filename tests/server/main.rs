@@ -32,6 +32,8 @@ mod origin;
 mod presence;
 mod proxy;
 mod publish;
+mod replay;
+mod resume;
 mod settings;
 mod slow_consumer;
 mod startup;

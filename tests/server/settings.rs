@@ -50,6 +50,8 @@ fn every_setting_may_come_from_the_environment() {
         .env("WS_CONNECT_RATE", "55")
         .env("WS_MAX_MESSAGE", "128KiB")
         .env("WS_OUTBOX_LIMIT", "2MiB")
+        .env("WS_HISTORY", "1MiB")
+        .env("WS_HISTORY_AGE", "1h")
         .env("WS_GATHER", "1ms")
         .env("WS_TRUSTED_PROXIES", "10.0.0.0/8")
         .env("WS_DRAIN_TIMEOUT", "3s")
@@ -97,6 +99,8 @@ message-rate = 66
 connect-rate = 55
 max-message = "128KiB"
 outbox-limit = 2097152
+history = 0
+history-age = "30s"
 gather = "500us"
 trusted-proxies = ["10.0.0.0/8"]
 drain-timeout = "3s"

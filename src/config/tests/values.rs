@@ -22,6 +22,8 @@ fn defaults_are_those_of_the_contract() {
         (config.max_message, config.outbox_limit),
         (1_048_576, 1_048_576)
     );
+    assert_eq!(config.history, 64 << 20);
+    assert_eq!(config.history_age, Duration::from_secs(600));
     assert!(config.trusted_proxies.is_empty() && config.order_statuses.is_empty());
     assert_eq!(config.drain_timeout, Duration::from_secs(10));
     assert_eq!(config.log_format, LogFormat::Text);

@@ -7,6 +7,7 @@
 
 mod names;
 mod plan;
+mod sight;
 
 use hashbrown::HashMap;
 
@@ -15,6 +16,7 @@ use crate::auth::Identity;
 use crate::event::{NameHasher, types_of};
 use names::Names;
 pub use plan::{Plan, Slice};
+pub use sight::View;
 
 /// Stands for "no class", "no user", "no session", "not touched".
 const NONE: u32 = u32::MAX;
@@ -24,9 +26,11 @@ const NONE: u32 = u32::MAX;
 pub struct Seat {
     role: Role,
     subscribed: NamespaceMask,
+    /// The past is being replayed to it: the plan passes it over.
+    held: bool,
     /// The event types it asked for, whether it may see them or not.
     wanted: TypeMask,
-    /// Those of them it may see: all, or its own.
+    /// Those of them it may see, all or its own, and is to be sent as they come.
     interest: TypeMask,
     class: u32,
     class_position: u32,
@@ -95,6 +99,7 @@ impl Directory {
         let seat = Seat {
             role: Role::Public,
             subscribed: NamespaceMask::default(),
+            held: false,
             wanted: TypeMask::default(),
             interest: TypeMask::default(),
             class: NONE,
@@ -118,6 +123,7 @@ impl Directory {
         let (user, session) = (seat.user, seat.session);
         (seat.user, seat.session) = (NONE, NONE);
         (seat.subscribed, seat.wanted) = (NamespaceMask::default(), TypeMask::default());
+        seat.held = false;
         if user != NONE {
             self.users.leave(user, key);
         }
@@ -141,6 +147,28 @@ impl Directory {
     /// What the connection is subscribed to.
     pub fn subscribed(&self, key: u32) -> NamespaceMask {
         self.seats[key as usize].subscribed
+    }
+
+    /// The event types the connection asked for, whether it may see them or not.
+    pub fn wanted(&self, key: u32) -> TypeMask {
+        self.seats[key as usize].wanted
+    }
+
+    /// Whether the connection is held back.
+    pub fn is_held(&self, key: u32) -> bool {
+        self.seats[key as usize].held
+    }
+
+    /// Holds the connection back: no plan has it any more until it is released.
+    pub fn hold(&mut self, key: u32) {
+        self.seats[key as usize].held = true;
+        self.reclassify(key);
+    }
+
+    /// Lets the connection into the plans again.
+    pub fn release(&mut self, key: u32) {
+        self.seats[key as usize].held = false;
+        self.reclassify(key);
     }
 
     /// What the role may see of a namespace.
@@ -243,13 +271,20 @@ impl Directory {
             session.map_or(NONE, |session| self.sessions.join(session, key));
     }
 
+    /// The types that a seat asked for and its role may see.
+    fn visible(&self, seat: &Seat) -> TypeMask {
+        seat.wanted.intersect(self.access.visible_types(seat.role))
+    }
+
     /// Moves the connection to the class that its role and wishes put it in.
     fn reclassify(&mut self, key: u32) {
         let seat = &self.seats[key as usize];
-        let (role, interest) = (
-            seat.role,
-            seat.wanted.intersect(self.access.visible_types(seat.role)),
-        );
+        let (role, interest) = (seat.role, self.visible(seat));
+        let interest = if seat.held {
+            TypeMask::default()
+        } else {
+            interest
+        };
         self.leave_class(key);
         self.seats[key as usize].interest = interest;
         if interest.is_empty() {
@@ -330,4 +365,4 @@ pub enum Refused {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -105,6 +105,12 @@ impl Names {
         &self.entries[name as usize].text
     }
 
+    /// The name itself, and its hash.
+    pub fn hashed(&self, name: u32) -> (&str, u64) {
+        let text = self.text(name);
+        (text, self.hasher.hash(text))
+    }
+
     /// One more connection of this name counts for presence. True: it is the first.
     pub fn add_customer(&mut self, name: u32) -> bool {
         let customers = &mut self.entries[name as usize].customers;

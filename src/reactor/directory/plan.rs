@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use super::sight::Reach;
 use super::{Directory, NONE};
 use crate::access::RoleMask;
 use crate::event::{Block, EventType, Frame};
@@ -119,26 +120,20 @@ impl Directory {
     }
 
     fn plan_frame(&mut self, block: &Block, frame: &Frame, number: u32, plan: &mut Plan) {
-        let all = self.access.roles_all(frame.kind).intersect(frame.roles);
-        let own = self.access.roles_own(frame.kind).intersect(frame.roles);
+        let reach = Reach::of(&self.access, block, frame);
         self.stamp_excluded(block, frame);
-        if frame.users_narrow {
-            // Whom the emitter names is an owner, too.
-            self.plan_named(block, frame, number, all, own, plan);
-            return;
+        if !reach.everyone.is_empty() && self.plan_classes(frame.kind, reach.everyone, number, plan)
+        {
+            self.plan_exclusions(block, frame, number, reach.everyone, plan);
         }
-        let broadcast = self.plan_classes(frame.kind, all, number, plan);
-        if broadcast {
-            self.plan_exclusions(block, frame, number, all, plan);
-        }
-        if !own.is_empty() {
-            for owner in block.owners(frame) {
+        if !reach.named.is_empty() {
+            for user in reach.names {
                 self.plan_user(
-                    block.text(owner),
-                    owner.hash,
+                    block.text(user),
+                    user.hash,
                     frame,
                     number,
-                    own,
+                    reach.named,
                     block,
                     plan,
                 );
@@ -167,29 +162,6 @@ impl Directory {
             }
         }
         any
-    }
-
-    fn plan_named(
-        &mut self,
-        block: &Block,
-        frame: &Frame,
-        number: u32,
-        all: RoleMask,
-        own: RoleMask,
-        plan: &mut Plan,
-    ) {
-        let roles = all.union(own);
-        for user in block.users(frame) {
-            self.plan_user(
-                block.text(user),
-                user.hash,
-                frame,
-                number,
-                roles,
-                block,
-                plan,
-            );
-        }
     }
 
     /// Marks the connections of one user that may see the frame, in any of `roles`.

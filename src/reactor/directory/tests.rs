@@ -7,7 +7,7 @@ use super::*;
 use crate::access::Access;
 use crate::event::{Block, BlockBuilder, Epoch, EventType, Line, Parser, Rules};
 
-fn identity(user: &str, role: Role, session: Option<&str>) -> Identity {
+pub(in crate::reactor) fn identity(user: &str, role: Role, session: Option<&str>) -> Identity {
     let session = session.map(str::to_owned);
     Identity {
         user: user.to_owned(),
@@ -17,22 +17,22 @@ fn identity(user: &str, role: Role, session: Option<&str>) -> Identity {
     }
 }
 
-fn mask(namespaces: &[Namespace]) -> NamespaceMask {
+pub(in crate::reactor) fn mask(namespaces: &[Namespace]) -> NamespaceMask {
     let mut mask = NamespaceMask::default();
     namespaces.iter().for_each(|&each| mask.insert(each));
     mask
 }
 
 /// A directory with what makes blocks for it.
-struct Bench {
-    directory: Directory,
+pub(in crate::reactor) struct Bench {
+    pub(in crate::reactor) directory: Directory,
     hasher: NameHasher,
     plan: Plan,
     last_id: u64,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(in crate::reactor) fn new() -> Self {
         let hasher = NameHasher::default();
         let directory = Directory::new(AccessTable::default(), hasher.clone());
         Self {
@@ -43,7 +43,13 @@ impl Bench {
         }
     }
 
-    fn seat(&mut self, key: u32, user: &str, role: Role, namespaces: &[Namespace]) {
+    pub(in crate::reactor) fn seat(
+        &mut self,
+        key: u32,
+        user: &str,
+        role: Role,
+        namespaces: &[Namespace],
+    ) {
         self.directory.enter(key);
         if role != Role::Public {
             self.directory
@@ -53,7 +59,7 @@ impl Bench {
             .subscribe(key, mask(namespaces), TypeMask::default());
     }
 
-    fn block(&mut self, lines: &[String]) -> Arc<Block> {
+    pub(in crate::reactor) fn block(&mut self, lines: &[String]) -> Arc<Block> {
         let mut parser = Parser::new(Rules {
             order_statuses: Vec::new(),
             max_message: 1 << 20,
@@ -69,8 +75,26 @@ impl Bench {
         builder.finish(Instant::now(), 0)
     }
 
+    /// What each connection sees of these blocks when it is asked alone, as in a replay.
+    fn look(&self, blocks: &[Arc<Block>], connections: u32) -> Vec<Vec<u64>> {
+        let seen_by = |key| {
+            let view = self.directory.view(key);
+            blocks
+                .iter()
+                .flat_map(|block| block.frames.iter().map(move |frame| (block, frame)))
+                .filter(|(block, frame)| view.sees(block, frame))
+                .map(|(_, frame)| frame.id)
+                .collect()
+        };
+        (0..connections).map(seen_by).collect()
+    }
+
     /// What each connection gets of these blocks: the numbers of the events, in order.
-    fn deliver(&mut self, blocks: &[Arc<Block>], connections: u32) -> Vec<Vec<u64>> {
+    pub(in crate::reactor) fn deliver(
+        &mut self,
+        blocks: &[Arc<Block>],
+        connections: u32,
+    ) -> Vec<Vec<u64>> {
         let mut got = vec![Vec::new(); connections as usize];
         self.directory.plan(blocks, &mut self.plan);
         let ids: Vec<u64> = blocks
@@ -95,7 +119,7 @@ impl Bench {
     }
 }
 
-fn order(customer: &str, to: &str) -> String {
+pub(in crate::reactor) fn order(customer: &str, to: &str) -> String {
     format!(
         r#"{{"type":"order:deleted","data":{{"orderId":"o","customerId":"{customer}"}},"to":{to}}}"#
     )
@@ -209,6 +233,32 @@ fn a_later_subscribe_replaces_the_filter_and_classes_are_used_again() {
     );
 }
 
+/// The sum in `limits.rs` counts on it.
+#[test]
+fn a_seat_is_small() {
+    let size = std::mem::size_of::<Seat>();
+    assert!(size <= 32, "{size}");
+}
+
+#[test]
+fn one_who_is_held_back_is_in_no_plan_and_sees_as_before() {
+    let mut bench = Bench::new();
+    bench.seat(0, "carl", Role::Customer, &[Namespace::Orders]);
+    bench.seat(1, "anna", Role::Admin, &[Namespace::Orders]);
+    bench.directory.hold(0);
+    bench.directory.hold(1);
+    bench
+        .directory
+        .subscribe(1, mask(&[Namespace::Products]), TypeMask::default());
+    let lines = [order("carl", "{}"), order("x", r#"{"userIds":["carl"]}"#)];
+    let blocks = [bench.block(&lines)];
+    assert_eq!(bench.deliver(&blocks, 2), [[] as [u64; 0], []]);
+    assert_eq!(bench.look(&blocks, 2), [vec![1, 2], vec![1]]);
+    bench.directory.release(0);
+    bench.directory.release(1);
+    assert_eq!(bench.deliver(&blocks, 2), [vec![1, 2], vec![1]]);
+}
+
 #[test]
 fn subscribing_tells_who_may_never_from_who_needs_a_token() {
     let access = AccessTable::default();
@@ -240,15 +290,15 @@ fn random_shops_agree_with_the_model() {
     }
 }
 
-struct Member {
-    user: String,
-    role: Role,
-    session: String,
-    namespaces: Vec<Namespace>,
+pub(in crate::reactor) struct Member {
+    pub(in crate::reactor) user: String,
+    pub(in crate::reactor) role: Role,
+    pub(in crate::reactor) session: String,
+    pub(in crate::reactor) namespaces: Vec<Namespace>,
 }
 
-struct Sent {
-    kind: EventType,
+pub(in crate::reactor) struct Sent {
+    pub(in crate::reactor) kind: EventType,
     customer: Option<String>,
     roles: Option<Vec<Role>>,
     users: Option<Vec<String>>,
@@ -295,6 +345,11 @@ fn random_shop(seed: u64) {
         .map(|lines| bench.block(lines))
         .collect();
     let got = bench.deliver(&blocks, members.len() as u32);
+    assert_eq!(
+        bench.look(&blocks, members.len() as u32),
+        got,
+        "seed {seed}: alone and in the plan alike"
+    );
     let access = AccessTable::default();
     for (key, member) in members.iter().enumerate() {
         let expected: Vec<u64> = sent
@@ -307,7 +362,10 @@ fn random_shop(seed: u64) {
     }
 }
 
-fn random_event(random: &mut fastrand::Rng, name: &impl Fn(&mut fastrand::Rng) -> String) -> Sent {
+pub(in crate::reactor) fn random_event(
+    random: &mut fastrand::Rng,
+    name: &impl Fn(&mut fastrand::Rng) -> String,
+) -> Sent {
     let kinds = [
         EventType::OrderDeleted,
         EventType::ProductDeleted,
@@ -340,7 +398,7 @@ fn random_event(random: &mut fastrand::Rng, name: &impl Fn(&mut fastrand::Rng) -
     }
 }
 
-fn line_of(event: &Sent) -> String {
+pub(in crate::reactor) fn line_of(event: &Sent) -> String {
     let mut data =
         serde_json::json!({ "orderId": "o", "productId": "p", "paymentId": "y", "amount": 1 });
     if let Some(customer) = &event.customer {
@@ -366,7 +424,7 @@ fn line_of(event: &Sent) -> String {
     serde_json::json!({ "type": event.kind.name(), "data": data, "to": to }).to_string()
 }
 
-fn may_receive(access: &AccessTable, member: &Member, event: &Sent) -> bool {
+pub(in crate::reactor) fn may_receive(access: &AccessTable, member: &Member, event: &Sent) -> bool {
     let is_public = member.role == Role::Public;
     let bears = |names: &[String]| !is_public && names.contains(&member.user);
     let owns = event

@@ -10,6 +10,7 @@ pub mod fence;
 pub mod head;
 pub mod http;
 pub mod model;
+pub mod relay;
 pub mod server;
 pub mod tokens;
 
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 pub use client::{Client, Ending, Opening};
 pub use emitter::Emitter;
 pub use fence::Fence;
+pub use relay::Relay;
 pub use server::{Server, Setup};
 
 /// The longest any test waits for something that should come at once.

@@ -1,0 +1,94 @@
+//! How the past reaches sockets: a bounded part of it each turn.
+//!
+//! Part of the reactor. Who gets what of the past is decided in [`super::past`]; here it is written.
+//! A replay is paced by its socket: the next part follows when the last one is gone, so that what
+//! waits in an outbox is one part and never counts as slowness.
+
+use super::fanout::deliver_slices;
+use super::past::{Issued, Reached};
+use super::{Drain, Reactor};
+use crate::limits;
+use crate::wire::CloseReason;
+
+impl Reactor {
+    /// Serves those whose past is being replayed, one after the other, within the turn's budget.
+    pub(super) fn replay_past(&mut self) {
+        let mut budget = limits::REPLAY_PER_TURN;
+        for _ in 0..self.replays.queued() {
+            if budget == 0 {
+                return;
+            }
+            let Some(key) = self.replays.next() else {
+                return;
+            };
+            self.replay_to(key, &mut budget);
+        }
+    }
+
+    fn replay_to(&mut self, key: u32, budget: &mut usize) {
+        let Some(connection) = self.connections.get_mut(key as usize) else {
+            return;
+        };
+        if connection.outbox.is_some() {
+            // Its turn comes when that is flushed.
+            return;
+        }
+        let share = limits::REPLAY_SHARE.min(*budget);
+        let mut left = share;
+        let batch = &mut self.batch;
+        let reached = self
+            .replays
+            .advance(key, &self.directory, &self.history, &mut left, batch);
+        *budget -= share - left;
+        let sent = deliver_slices(connection, &batch.blocks, &batch.slices, usize::MAX);
+        let stats = &self.shared.stats.reactors[self.index];
+        stats.deliveries.add(batch.frames);
+        batch.clear();
+        if let Err(reason) = sent {
+            return self.close(key, reason);
+        }
+        let has_room = connection.outbox.is_none();
+        match reached {
+            Reached::Gap => self.close(key, CloseReason::SlowConsumer),
+            Reached::Newest if has_room => self.go_live(key),
+            Reached::Budget | Reached::NotYet if has_room => self.replays.ready(key),
+            Reached::Newest | Reached::Budget | Reached::NotYet => {}
+        }
+    }
+
+    /// Nothing is left before the events of the next turn.
+    fn go_live(&mut self, key: u32) {
+        self.replays.finish(key, &mut self.directory);
+        if self.drain != Drain::No {
+            self.say_reconnect(key);
+        }
+    }
+
+    /// The ids that clients of any reactor can have seen.
+    pub(super) fn issued(&self) -> Issued {
+        Issued {
+            epoch: self.shared.epoch,
+            newest: self.shared.newest(),
+        }
+    }
+
+    /// Lets go of what is too old, once it is due.
+    pub(super) fn run_sweep(&mut self) {
+        if self.history.sweep_due().is_some_and(|due| due <= self.now) {
+            self.sweep_history();
+        }
+    }
+
+    /// Lets go of what is too old.
+    pub(super) fn sweep_history(&mut self) {
+        self.history.sweep(self.now);
+        self.tell_history();
+    }
+
+    /// Tells the statistics how much is kept.
+    pub(super) fn tell_history(&self) {
+        let stats = &self.shared.stats.reactors[self.index];
+        stats.history_bytes.set(self.history.weight() as u64);
+        stats.history_events.set(self.history.events() as u64);
+    }
+}
