@@ -47,6 +47,8 @@ impl Router {
                     connections: 0,
                 });
                 let selector = Arc::new(selector);
+                // What was accepted before still reaches those who are sent away.
+                self.hand_down();
                 for lane in &mut self.lanes {
                     lane.down.send(ToReactor::Disconnect(Arc::clone(&selector)));
                 }
