@@ -103,6 +103,11 @@ pub const RATED_ADDRESSES_MAX: usize = 1 << 20;
 
 /// The timer wheel's step.
 pub const TICK: Duration = Duration::from_millis(10);
+/// Pings are sent at the same moments, so far apart, to all connections they are due for: a connection's
+/// ping is at most so late ...
+pub const BEAT: Duration = Duration::from_millis(100);
+/// ... and at most by this part of the shorter one of ping interval and pong timeout.
+pub const BEATS_MIN: u32 = 50;
 /// Steps on the wheel (a power of two): 41 s; later deadlines go round again.
 pub const WHEEL_SLOTS: usize = 4096;
 

@@ -85,6 +85,8 @@ pub struct Reactor {
     /// Connections with an outbox whose socket has room again.
     writable: Vec<u32>,
     wheel: Wheel,
+    /// Steps of the wheel from one beat of the heart to the next.
+    beat: u32,
     started: Instant,
     now: Instant,
     /// When the sends of this turn ended; `now` if there were none.
@@ -156,6 +158,7 @@ impl Reactor {
             readable: Vec::new(),
             writable: Vec::new(),
             wheel: Wheel::new(),
+            beat: timers::steps_between_beats(config.ping_interval, config.pong_timeout),
             started: now,
             now,
             sent_at: now,

@@ -22,6 +22,11 @@ impl Tick {
     pub fn plus(self, steps: u32) -> Tick {
         Tick(self.0.wrapping_add(steps))
     }
+
+    /// The next tick, this one included, whose number `step` divides.
+    pub fn round_up(self, step: u32) -> Tick {
+        self.plus((step - self.0 % step) % step)
+    }
 }
 
 /// The wheel.
@@ -187,6 +192,14 @@ mod tests {
         assert_eq!(wheel.insert(2, Tick(1_000_000)), Tick(100 + HORIZON));
         assert_eq!(advance(&mut wheel, 101), [(101, 1)]);
         assert_eq!(wheel.next(), Some(Tick(100 + HORIZON)));
+    }
+
+    #[test]
+    fn rounding_goes_up_and_leaves_what_is_round() {
+        let round = |tick, step| Tick(tick).round_up(step).0;
+        assert_eq!([round(0, 10), round(1, 10), round(10, 10)], [0, 10, 10]);
+        assert_eq!([round(7, 1), round(u32::MAX, 1)], [7, u32::MAX]);
+        assert!(Tick(u32::MAX).round_up(10).is_after(Tick(u32::MAX)));
     }
 
     #[test]

@@ -13,6 +13,13 @@ use crate::limits;
 use crate::wire::frame::put_frame;
 use crate::wire::{CloseReason, Opcode, Refusal};
 
+/// Steps of the wheel between two beats, which are when pings are sent and answers to them are due:
+/// [`limits::BEAT`], and less where heartbeats are so quick that this would be late.
+pub fn steps_between_beats(ping_interval: Duration, pong_timeout: Duration) -> u32 {
+    let late = ping_interval.min(pong_timeout) / limits::BEATS_MIN;
+    steps(late.min(limits::BEAT))
+}
+
 /// So many steps of the wheel; at least one, and never early.
 pub fn steps(duration: Duration) -> u32 {
     let steps = duration.as_nanos().div_ceil(limits::TICK.as_nanos());
@@ -74,6 +81,9 @@ impl Reactor {
     /// Sends the ping that is due, or looks whether the last one was answered.
     fn beat(&mut self, key: u32) {
         let config = &self.shared.config;
+        let answer_due = self.beat_after(steps(config.pong_timeout));
+        let rest = config.ping_interval.saturating_sub(config.pong_timeout);
+        let next_due = self.beat_after(steps(rest));
         // The end of its token may just have removed it.
         let Some(connection) = self.connections.get_mut(key as usize) else {
             return;
@@ -83,12 +93,11 @@ impl Reactor {
         }
         if !connection.pinged {
             (connection.pinged, connection.heard) = (true, false);
-            connection.heartbeat = self.tick.plus(steps(config.pong_timeout));
+            connection.heartbeat = answer_due;
             put_frame(Opcode::Ping, b"", &mut self.out);
         } else if connection.heard {
             connection.pinged = false;
-            let rest = config.ping_interval.saturating_sub(config.pong_timeout);
-            connection.heartbeat = self.tick.plus(steps(rest));
+            connection.heartbeat = next_due;
         } else {
             self.close(key, CloseReason::NoSignOfLife);
         }
@@ -97,8 +106,13 @@ impl Reactor {
     /// When the first ping of a new WebSocket is due: anywhere within the interval, so that the
     /// pings of connections that came together do not go out together.
     pub(super) fn first_heartbeat(&self) -> Tick {
-        self.tick
-            .plus(fastrand::u32(1..=steps(self.shared.config.ping_interval)))
+        self.beat_after(fastrand::u32(1..=steps(self.shared.config.ping_interval)))
+    }
+
+    /// The beat in so many steps, or soon after it. Connections share their beats: a few pings at a
+    /// time, and their answers, cost one wake-up each, not one for every connection.
+    fn beat_after(&self, steps: u32) -> Tick {
+        self.tick.plus(steps).round_up(self.beat)
     }
 
     /// Makes sure that the connection comes up at its earliest deadline.
