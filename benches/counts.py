@@ -51,6 +51,7 @@ class Verdict:
 
     failures: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    compared: int = 0
 
 
 def main(arguments):
@@ -69,16 +70,22 @@ def main(arguments):
     except Unusable as why:
         print(f"bench-check: {why}", file=sys.stderr)
         return 2
-    return report(compare(expected, measured, tools, Tools.here()), len(measured))
+    return report(compare(expected, measured, tools, Tools.here()))
 
 
-def report(verdict, cases):
+def report(verdict):
     for sentence in verdict.notes + verdict.failures:
         print(f"bench-check: {sentence}", file=sys.stderr)
     if verdict.failures:
         print(f"bench-check: failed. If this is meant to be, commit new counts: {UPDATE}", file=sys.stderr)
         return 1
-    print(f"bench-check: {cases} cases, none costs over {TOLERANCE_PERCENT} % more instructions than its baseline")
+    if verdict.compared:
+        print(
+            f"bench-check: {verdict.compared} cases, none costs over {TOLERANCE_PERCENT} % more instructions than "
+            "its baseline"
+        )
+    else:
+        print("bench-check: all cases ran; nothing was compared")
     return 0
 
 
@@ -96,6 +103,7 @@ def compare(expected, measured, made_with, tools):
         return verdict
 
     for case in sorted(expected.keys() & measured.keys()):
+        verdict.compared += 1
         before, now = expected[case], measured[case]
         change = f"{case}: {before} instructions in the baseline, {now} now ({(now - before) / before:+.1%})"
         if now * 100 > before * (100 + TOLERANCE_PERCENT):

@@ -28,12 +28,12 @@ def summary(case, count):
 
 class Compare(unittest.TestCase):
     def test_a_count_may_grow_by_five_percent_and_not_by_one_more(self):
-        self.assertEqual(compare({"a/b": 1000}, {"a/b": 1050}), counts.Verdict())
+        self.assertEqual(compare({"a/b": 1000}, {"a/b": 1050}), counts.Verdict(compared=1))
         (failure,) = compare({"a/b": 1000}, {"a/b": 1051}).failures
         self.assertEqual(failure, "a/b: 1000 instructions in the baseline, 1051 now (+5.1%)")
 
     def test_a_count_that_shrank_is_told_and_does_not_fail(self):
-        self.assertEqual(compare({"a/b": 1000}, {"a/b": 950}), counts.Verdict())
+        self.assertEqual(compare({"a/b": 1000}, {"a/b": 950}), counts.Verdict(compared=1))
         verdict = compare({"a/b": 1000}, {"a/b": 949})
         self.assertEqual(verdict.failures, [])
         self.assertIn("a/b: 1000 instructions in the baseline, 949 now (-5.1%)", verdict.notes[0])
@@ -47,7 +47,7 @@ class Compare(unittest.TestCase):
 
     def test_another_compiler_is_named_beside_a_failure(self):
         older = replace(TOOLS, rustc="rustc 0.9.0")
-        self.assertEqual(compare({"a/b": 100}, {"a/b": 100}, older), counts.Verdict())
+        self.assertEqual(compare({"a/b": 100}, {"a/b": 100}, older), counts.Verdict(compared=1))
         verdict = compare({"a/b": 100}, {"a/b": 200}, older)
         self.assertEqual(len(verdict.failures), 1)
         self.assertIn("rustc 0.9.0", verdict.notes[0])
@@ -95,8 +95,16 @@ class Files(unittest.TestCase):
         for failures, code in [([], 0), (["a/b: 1 instructions in the baseline, 2 now"], 1)]:
             told = io.StringIO()
             with contextlib.redirect_stderr(told), contextlib.redirect_stdout(told):
-                self.assertEqual(counts.report(counts.Verdict(failures), 1), code)
+                self.assertEqual(counts.report(counts.Verdict(failures, compared=1)), code)
             self.assertEqual("make bench-baseline" in told.getvalue(), code == 1)
+
+    def test_it_is_told_where_nothing_was_compared(self):
+        elsewhere = counts.compare({"a/b": 1}, {"a/b": 9}, Tools("r", "here", "v"), Tools("r", "there", "v"))
+        told = io.StringIO()
+        with contextlib.redirect_stderr(told), contextlib.redirect_stdout(told):
+            self.assertEqual(counts.report(elsewhere), 0)
+        self.assertIn("nothing was compared", told.getvalue())
+        self.assertNotIn("none costs", told.getvalue())
 
     def test_wrong_usage_and_unusable_input_exit_with_2(self):
         for arguments in [[], ["check"], ["mend", "x"], ["check", str(self.counts), str(self.baseline)]]:

@@ -290,6 +290,21 @@ fn in_a_flood_one_wrong_delivery_fails_and_is_named() {
     }
 }
 
+/// More is under way than the socket takes, so that lines wait when the flood ends.
+#[test]
+fn what_a_flood_has_not_written_at_its_end_is_written_then_and_not_lost() {
+    let plan = Plan {
+        load: Load::Own(250),
+        drive: Drive::Flood(20_000),
+        ..scheduled(50, 0.0, 0.2)
+    };
+    let (measured, report) = outcome(&plan, Fault::None, SOMEWHERE);
+    assert!(measured.sent.held_back > 0);
+    assert_eq!(measured.faults, CLEAN);
+    assert_eq!(measured.received, u64::from(measured.sent.events));
+    assert!(report.has_passed(), "{:?}", failures(&report));
+}
+
 fn mixed() -> Plan {
     Plan {
         load: Load::Shop(Kinds::Day),

@@ -257,7 +257,9 @@ impl<'a> Session<'a> {
         while Instant::now() < deadline {
             let was_cut_short = self.cut.is_some();
             let is_cut_short = self.is_cut_short(client) && !was_cut_short;
-            let is_over = client.live() == 0 || client.has_everything() && is_settled();
+            // Asked first and each time: in a flood, asking is what sends the lines that still wait.
+            let is_settled = is_settled();
+            let is_over = client.live() == 0 || is_settled && client.has_everything();
             if !lingers && (is_over || is_cut_short) {
                 lingers = true;
                 deadline = Instant::now() + LINGER;

@@ -42,11 +42,16 @@ impl Browser {
     }
 
     /// Writes what waits and reads what is there, `at_end` as far as the end. Returns the user's name
-    /// if it has just been told.
+    /// if it has just been told and `wants_user`.
     ///
     /// # Errors
     /// Where the connection has ended.
-    pub fn turn(&mut self, at_end: bool, scratch: &mut [u8]) -> io::Result<Option<Vec<u8>>> {
+    pub fn turn(
+        &mut self,
+        at_end: bool,
+        wants_user: bool,
+        scratch: &mut [u8],
+    ) -> io::Result<Option<Vec<u8>>> {
         if !self.outbox.is_empty() {
             let waiting = std::mem::take(&mut self.outbox);
             self.send(&waiting);
@@ -67,7 +72,12 @@ impl Browser {
                 && let Some((opcode, payload)) = self.next_frame()?
             {
                 match opcode {
-                    OpCode::Data(Data::Text) => user = self.answer(&payload).or(user),
+                    OpCode::Data(Data::Text) => {
+                        self.answer(&payload);
+                        if wants_user {
+                            user = user_of(&payload).or(user);
+                        }
+                    }
                     OpCode::Control(Control::Close) => {
                         self.send_frame(0x88, &payload);
                         return Err(ErrorKind::UnexpectedEof.into());
@@ -120,27 +130,28 @@ impl Browser {
             return Ok(None);
         };
         let mask = header.mask.unwrap_or_default();
-        let unmasked = payload.iter().zip(mask.iter().cycle());
-        let payload = unmasked.map(|(byte, key)| byte ^ key).collect();
+        let mut payload = payload.to_vec();
+        for word in payload.chunks_mut(mask.len()) {
+            for (byte, key) in word.iter_mut().zip(mask) {
+                *byte ^= key;
+            }
+        }
         self.held.drain(..end);
         Ok(Some((header.opcode, payload)))
     }
 
-    /// Says yes to whatever is asked. Returns the user's name where a token told it.
-    fn answer(&mut self, message: &[u8]) -> Option<Vec<u8>> {
+    /// Says yes to whatever is asked.
+    fn answer(&mut self, message: &[u8]) {
         let has = |text: &str| memmem::find(message, text.as_bytes()).is_some();
         if has(r#""type":"auth""#) {
             self.send_frame(0x81, br#"{"type":"authenticated","data":{}}"#);
-            return user_of(message);
-        }
-        if has(r#""type":"subscribe""#) {
+        } else if has(r#""type":"subscribe""#) {
             self.is_subscribed = true;
             self.send_frame(0x81, br#"{"type":"subscribed","data":{}}"#);
         } else if has(r#""type":"unsubscribe""#) {
             self.is_subscribed = false;
             self.send_frame(0x81, br#"{"type":"unsubscribed","data":{}}"#);
         }
-        None
     }
 
     fn send_frame(&mut self, first: u8, payload: &[u8]) {

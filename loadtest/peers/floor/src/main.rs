@@ -139,7 +139,7 @@ impl Floor {
         let Some(browser) = self.connections.get_mut(key) else {
             return;
         };
-        match browser.turn(at_end, &mut self.scratch) {
+        match browser.turn(at_end, self.users.is_some(), &mut self.scratch) {
             Ok(Some(user)) => {
                 if let Some(users) = &mut self.users {
                     users.insert(user, key);
