@@ -223,7 +223,9 @@ fn one_late_delivery_in_a_thousand_shows() {
     assert_eq!((measured.received, measured.faults), (1000, CLEAN));
     assert!(!report.has_passed());
     assert!(report.figures["latency-max-ms"] >= 395.0);
-    assert!(report.figures["latency-p999-ms"] >= 395.0);
+    // The last but one: of the same event where another connection waited behind this one, else of the
+    // next event, due 10 ms later.
+    assert!(report.figures["latency-p999-ms"] >= 385.0);
     // Events 51 to 80 were due while the server slept.
     let waited = measured.latency.count_between(100_000, 600_000_000);
     assert!(waited >= 200, "{waited}");
