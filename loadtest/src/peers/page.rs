@@ -113,7 +113,8 @@ fn put_conditions(arguments: &Peers, tools: &[String], page: &mut String) -> std
     writeln!(
         page,
         "- The server, with one worker, on core {}, the client on core {}; a fresh server and client for each measurement, 1 s of\n  \
-         warming up, {} s measured, {} rounds with the servers by turns. Figures are medians, in brackets the least and the most.",
+         warming up, {} s measured, or as long as the case's line says, {} rounds with the servers by turns. Figures are medians, in\n  \
+         brackets the least and the most.",
         arguments.pin_server, arguments.pin_client, arguments.seconds, arguments.rounds
     )?;
     writeln!(
