@@ -33,6 +33,9 @@ const SHOPWIRE: &str = "shopwire";
 /// ... and the one that shows what no server can be below.
 const FLOOR: &str = "floor";
 
+/// Where the peers' sources are, and the notes on goals.
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers");
+
 /// CPU of other programs, in cores, over which a measurement is taken again ...
 const FOREIGN_MAX: f64 = 0.1;
 
@@ -96,12 +99,13 @@ fn known<'a>(
 /// Measures and tells. `false`: in some run something did not hold.
 ///
 /// # Errors
-/// Where a file cannot be written.
+/// Where a file cannot be written, or the notes on goals cannot be read.
 pub fn main(arguments: &Peers) -> Result<bool, String> {
     let letters = &arguments.cases;
     let is_chosen =
         |case: &&Case| letters.is_empty() || letters.iter().any(|letter| letter == case.letter);
     let cases: Vec<&Case> = CASES.iter().filter(is_chosen).collect();
+    let notes = goals::notes(&Path::new(FOLDER).join("notes.toml"))?;
     fs::create_dir_all(&arguments.reports)
         .map_err(|error| format!("{}: {error}", arguments.reports.display()))?;
     let rounds = arguments.rounds;
@@ -127,7 +131,7 @@ pub fn main(arguments: &Peers) -> Result<bool, String> {
             }
         }
     }
-    let text = page::write(arguments, &tools, &cases, &outcomes);
+    let text = page::write(arguments, &tools, &notes, &cases, &outcomes);
     if let Some(path) = &arguments.markdown {
         fs::write(path, &text).map_err(|error| format!("{}: {error}", path.display()))?;
     }

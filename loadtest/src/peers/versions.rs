@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use super::FOLDER;
+
 /// shopwire's version, with the commit where that is known.
 pub fn shopwire() -> String {
     let version = concat!("shopwire ", env!("CARGO_PKG_VERSION"));
@@ -15,7 +17,7 @@ pub fn shopwire() -> String {
 
 /// Names and versions of what the servers are built and run with, as far as they are there.
 pub fn tools() -> Vec<String> {
-    let peers = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/peers"));
+    let peers = Path::new(FOLDER);
     let mut versions = Vec::new();
     versions.extend(said_by("rustc", &["--version"]));
     versions.extend(said_by("node", &["--version"]).map(|version| format!("Node {version}")));
