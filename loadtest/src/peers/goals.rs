@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use super::values::{Values, better};
-use super::{FLOOR, Outcome, SHOPWIRE, peers};
+use super::{FLOOR, Outcome, SHOPWIRE, all_hold, peers};
 use crate::report::figures::Better;
 use crate::report::number;
 
@@ -151,13 +151,8 @@ impl Goal {
             _ => None,
         };
         let mut judged = self.judge_figures(outcomes);
-        let is_faulty = outcomes.iter().any(|outcome| {
-            let letter = outcome.case.letter;
-            outcome.server == SHOPWIRE
-                && (letter == self.case || Some(letter) == other_case)
-                && !outcome.holds()
-        });
-        if is_faulty {
+        let mut letters = [Some(self.case), other_case].into_iter().flatten();
+        if letters.any(|letter| !all_hold(outcomes, letter, SHOPWIRE)) {
             judged.verdict = Verdict::Faulty;
         }
         judged
@@ -165,6 +160,9 @@ impl Goal {
 
     fn judge_figures(&self, outcomes: &[Outcome<'_>]) -> Judged {
         let of = |case: &str, server: &str| {
+            if server != SHOPWIRE && !all_hold(outcomes, case, server) {
+                return Err(unknown(&format!("{server} in {case}, which had faults")));
+            }
             let values = Values::of(outcomes, case, server, self.figure);
             values.ok_or_else(|| unknown(&format!("{server} in {case}")))
         };
@@ -200,10 +198,13 @@ impl Goal {
         judge().unwrap_or_else(|unknown| unknown)
     }
 
-    /// Against the peer that comes closest, or is furthest ahead. One that was not measured may be
-    /// better than all that were.
+    /// Against the peer that comes closest, or is furthest ahead. One that was not measured, or whose
+    /// runs did not all hold, may be better than all that were.
     fn judge_beside_peers(&self, mine: &Values, outcomes: &[Outcome<'_>]) -> Judged {
         let measured = |peer| {
+            if !all_hold(outcomes, self.case, peer) {
+                return None;
+            }
             let theirs = Values::of(outcomes, self.case, peer, self.figure)?;
             Some((peer, self.ratio(mine, &theirs)))
         };
@@ -214,7 +215,13 @@ impl Goal {
         let closest = peers()
             .filter_map(measured)
             .max_by(|(_, a), (_, b)| worse(*a, *b));
-        let missing: Vec<&str> = peers().filter(|&peer| measured(peer).is_none()).collect();
+        let missing: Vec<String> = peers()
+            .filter(|&peer| measured(peer).is_none())
+            .map(|peer| match all_hold(outcomes, self.case, peer) {
+                true => peer.to_string(),
+                false => format!("{peer}, which had faults"),
+            })
+            .collect();
         let Some((peer, ratio)) = closest else {
             return unknown(&missing.join(", "));
         };
@@ -437,5 +444,21 @@ mod tests {
         let other = faulty(outcome("n", "bun", "events-per-s", 9.0));
         let expected = came_to("", Verdict::Unknown("shopwire in n".into()));
         assert_eq!(judge(reach(), &events(other)), expected);
+        let mut all = vec![
+            outcome("a", SHOPWIRE, CPU, 6.0),
+            outcome("a", FLOOR, CPU, 6.0),
+            faulty(outcome("a", FLOOR, CPU, 6.0)),
+        ];
+        let floor = judge(goal("a", CPU, Bound::Floor(1.05)), &all);
+        let expected = Verdict::Unknown("floor in a, which had faults".into());
+        assert_eq!(floor, came_to("", expected));
+        for peer in ["bun", "ws", "socketio", "axum"] {
+            all.push(outcome("a", peer, CPU, 8.0));
+        }
+        let beside = |all: &[Outcome<'_>]| judge(goal("a", CPU, Bound::Peers), all);
+        assert_eq!(beside(&all), came_to("0.75 x axum", Verdict::Met));
+        all.push(faulty(outcome("a", "axum", CPU, 5.0)));
+        let expected = Verdict::Unknown("axum, which had faults".into());
+        assert_eq!(beside(&all), came_to("0.75 x socketio", expected));
     }
 }

@@ -59,6 +59,13 @@ impl Outcome<'_> {
     }
 }
 
+/// Whether all runs of `server` in the case of this letter held: one that loses deliveries is cheaper
+/// for it, so its figures prove nothing.
+fn all_hold(outcomes: &[Outcome<'_>], letter: &str, server: &str) -> bool {
+    let is_of = |outcome: &&Outcome<'_>| outcome.case.letter == letter && outcome.server == server;
+    outcomes.iter().filter(is_of).all(Outcome::holds)
+}
+
 /// The servers that people would use instead.
 fn peers() -> impl Iterator<Item = &'static str> {
     let names = launch::KNOWN.iter().map(|known| known.name);
@@ -123,6 +130,7 @@ pub fn main(arguments: &Peers) -> Result<bool, String> {
         opened.map_err(|error| format!("{}: {error}", path.display()))?;
     }
     let rounds = arguments.rounds;
+    let shopwire = versions::shopwire();
     let tools = versions::tools();
     let mut outcomes: Vec<Outcome> = Vec::new();
     for round in 1..=rounds {
@@ -145,7 +153,7 @@ pub fn main(arguments: &Peers) -> Result<bool, String> {
             }
         }
     }
-    let text = page::write(arguments, &tools, &notes, &cases, &outcomes);
+    let text = page::write(arguments, &shopwire, &tools, &notes, &cases, &outcomes);
     if let Some(path) = &arguments.markdown {
         fs::write(path, &text).map_err(|error| format!("{}: {error}", path.display()))?;
     }
@@ -209,7 +217,8 @@ fn run(words: &Words, json: &Path) -> Result<Report, String> {
         .map_err(|error| format!("cannot start a run: {error}"))?;
     // A run that fails leaves an empty file, and says why.
     let said = String::from_utf8_lossy(&output.stderr);
-    let report = Report::read(json).map_err(|_| said.trim().to_string())?;
+    let mut report = Report::read(json).map_err(|_| said.trim().to_string())?;
+    report.warnings.extend(remarks(&said));
     for verdict in report.verdicts.iter().filter(|verdict| !verdict.passed) {
         eprintln!("  FAIL: {}", verdict.text);
     }
@@ -218,6 +227,13 @@ fn run(words: &Words, json: &Path) -> Result<Report, String> {
         Some(reason) => Err(format!("the run was cut short: {reason}")),
         None => Ok(report),
     }
+}
+
+/// What a run has said beside its report, such as that it was not allowed to be nice. A kept report
+/// has it among its warnings.
+fn remarks(said: &str) -> impl Iterator<Item = String> {
+    let lines = said.lines();
+    lines.filter_map(|line| Some(line.strip_prefix("loadtest: ")?.to_string()))
 }
 
 #[cfg(test)]
@@ -264,6 +280,13 @@ mod tests {
         assert!(empty.starts_with("there is no case ``"), "{empty}");
         assert_eq!(arguments("--cases b,a").cases.unwrap(), ["b", "a"]);
         assert_eq!(arguments("").cases, None);
+    }
+
+    #[test]
+    fn what_a_run_says_beside_its_report_is_found() {
+        let said = "loadtest: not allowed to be nice -15; running as usual\n\nother";
+        let expected = ["not allowed to be nice -15; running as usual"];
+        assert!(remarks(said).eq(expected));
     }
 
     #[test]
