@@ -76,9 +76,8 @@ loadtest: ## Hold a release build against the founding page: 10,000 connections,
 	$(PROGRAMS)/loadtest seed $(ARGS)
 
 .PHONY: compare
-compare: peers ## Measure shopwire beside the peers, 3 rounds, and write docs/benchmarks.md; takes well over half an hour
+compare: peers ## Measure shopwire beside the peers, 3 rounds, and write docs/benchmarks.md; well over half an hour, or what target/peers lacks of it
 	$(CARGO) build --release --workspace --locked
-	rm -rf target/peers
 	$(PROGRAMS)/loadtest peers --markdown docs/benchmarks.md $(ARGS)
 
 # Every peer does the same job, and so does shopwire: what is compared is comparable.

@@ -17,6 +17,8 @@ pub struct Case {
     line: &'static str,
     /// Whether `--seconds` means something in it.
     is_timed: bool,
+    /// Seconds measured at least: in fewer its events would be too few to tell percentiles of.
+    least_seconds: f64,
     /// The figure that decides: servers are ranked by it.
     pub decides: &'static str,
     /// The other figures told.
@@ -78,6 +80,7 @@ const BASE: Case = Case {
     title: "",
     line: "",
     is_timed: true,
+    least_seconds: 0.0,
     decides: "cpu-us-per-delivery",
     tells: FANOUT,
     who: Who::All,
@@ -113,18 +116,21 @@ pub const CASES: [Case; 17] = [
         letter: "c",
         title: "5,000 connections, 10 events/s to all",
         line: "fanout --connections 5000 --rate 10",
+        least_seconds: 3.0,
         ..BASE
     },
     Case {
         letter: "h",
         title: "10,000 connections, 5 events/s to all",
         line: "fanout --connections 10000 --rate 5",
+        least_seconds: 5.0,
         ..BASE
     },
     Case {
         letter: "s19",
         title: "19,000 connections, 2 events/s to all",
         line: "fanout --connections 19000 --rate 2",
+        least_seconds: 10.0,
         who: Who::Floor,
         ..BASE
     },
@@ -191,6 +197,7 @@ pub const CASES: [Case; 17] = [
         letter: "w1",
         title: "10,000 connections, 5 events/s to all, one worker, client and server on both cores",
         line: "fanout --connections 10000 --rate 5",
+        least_seconds: 5.0,
         decides: "latency-p99-ms",
         tells: &[
             "latency-p50-ms",
@@ -209,6 +216,7 @@ pub const CASES: [Case; 17] = [
         letter: "w2",
         title: "the same with two workers",
         line: "fanout --connections 10000 --rate 5",
+        least_seconds: 5.0,
         decides: "latency-p99-ms",
         tells: &[
             "latency-p50-ms",
@@ -285,7 +293,8 @@ impl Case {
         };
         let mut own: Vec<String> = self.line.split(' ').map(String::from).collect();
         if self.is_timed {
-            own.push(format!("--seconds={}", arguments.seconds));
+            let seconds = arguments.seconds.max(self.least_seconds);
+            own.push(format!("--seconds={seconds}"));
         }
         own.extend(["--server", server].map(String::from));
         own.push(format!("--workers={}", self.workers));
@@ -334,6 +343,28 @@ pub mod tests {
         }
         let letters: BTreeSet<&str> = CASES.iter().map(|case| case.letter).collect();
         assert_eq!(letters.len(), CASES.len());
+    }
+
+    #[test]
+    fn few_seconds_are_raised_where_events_are_few() {
+        let seconds = |case: &Case, asked: &str| {
+            let words = case.words(&arguments(asked), SHOPWIRE).own;
+            let of = |word: &String| word.strip_prefix("--seconds=")?.parse::<f64>().ok();
+            words.iter().find_map(of)
+        };
+        let mut raised = BTreeSet::new();
+        for case in CASES.iter().filter(|case| case.is_timed) {
+            let one = seconds(case, "--seconds 1").unwrap();
+            if one > 1.0 {
+                raised.insert(case.letter);
+            }
+            if let Some((_, rate)) = case.line.split_once("--rate ") {
+                let rate: f64 = rate.split(' ').next().unwrap().parse().unwrap();
+                assert!(rate * one >= 20.0, "{} has too few events", case.letter);
+            }
+            assert_eq!(seconds(case, "--seconds 60"), Some(60.0));
+        }
+        assert_eq!(raised, BTreeSet::from(["c", "h", "s19", "w1", "w2"]));
     }
 
     #[test]

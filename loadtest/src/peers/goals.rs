@@ -4,14 +4,16 @@
 //! others, of which noise takes more, to the best rounds.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
 use super::values::{Values, better};
-use super::{FLOOR, Outcome, SHOPWIRE, peers};
+use super::{FLOOR, Outcome, SHOPWIRE, all_hold, peers};
 use crate::report::figures::Better;
 use crate::report::number;
 
-/// By [`Goal::key`], what stands in the way of goals that are not met. Written by hand.
-const NOTES: &str = include_str!("../../peers/notes.toml");
+/// By [`Goal::key`], what stands in the way of goals that are not met.
+pub type Notes = BTreeMap<String, String>;
 
 /// Something that shopwire is to reach.
 #[derive(Debug)]
@@ -149,13 +151,8 @@ impl Goal {
             _ => None,
         };
         let mut judged = self.judge_figures(outcomes);
-        let is_faulty = outcomes.iter().any(|outcome| {
-            let letter = outcome.case.letter;
-            outcome.server == SHOPWIRE
-                && (letter == self.case || Some(letter) == other_case)
-                && !outcome.holds()
-        });
-        if is_faulty {
+        let mut letters = [Some(self.case), other_case].into_iter().flatten();
+        if letters.any(|letter| !all_hold(outcomes, letter, SHOPWIRE)) {
             judged.verdict = Verdict::Faulty;
         }
         judged
@@ -163,6 +160,9 @@ impl Goal {
 
     fn judge_figures(&self, outcomes: &[Outcome<'_>]) -> Judged {
         let of = |case: &str, server: &str| {
+            if server != SHOPWIRE && !all_hold(outcomes, case, server) {
+                return Err(unknown(&format!("{server} in {case}, which had faults")));
+            }
             let values = Values::of(outcomes, case, server, self.figure);
             values.ok_or_else(|| unknown(&format!("{server} in {case}")))
         };
@@ -198,10 +198,13 @@ impl Goal {
         judge().unwrap_or_else(|unknown| unknown)
     }
 
-    /// Against the peer that comes closest, or is furthest ahead. One that was not measured may be
-    /// better than all that were.
+    /// Against the peer that comes closest, or is furthest ahead. One that was not measured, or whose
+    /// runs did not all hold, may be better than all that were.
     fn judge_beside_peers(&self, mine: &Values, outcomes: &[Outcome<'_>]) -> Judged {
         let measured = |peer| {
+            if !all_hold(outcomes, self.case, peer) {
+                return None;
+            }
             let theirs = Values::of(outcomes, self.case, peer, self.figure)?;
             Some((peer, self.ratio(mine, &theirs)))
         };
@@ -212,7 +215,13 @@ impl Goal {
         let closest = peers()
             .filter_map(measured)
             .max_by(|(_, a), (_, b)| worse(*a, *b));
-        let missing: Vec<&str> = peers().filter(|&peer| measured(peer).is_none()).collect();
+        let missing: Vec<String> = peers()
+            .filter(|&peer| measured(peer).is_none())
+            .map(|peer| match all_hold(outcomes, self.case, peer) {
+                true => peer.to_string(),
+                false => format!("{peer}, which had faults"),
+            })
+            .collect();
         let Some((peer, ratio)) = closest else {
             return unknown(&missing.join(", "));
         };
@@ -243,10 +252,24 @@ impl Goal {
     }
 }
 
-/// What stands in the way of goals, by their keys.
-pub fn notes() -> BTreeMap<String, String> {
-    #[expect(clippy::expect_used, reason = "a test parses this very text")]
-    toml::from_str(NOTES).expect("texts by goals")
+/// The notes in a file. They are written by hand once the page has told what is not met, so they are
+/// no part of this program: writing one must not make the kept reports those of another program.
+///
+/// # Errors
+/// Where the file cannot be read, is not texts by goals, or has a note on a goal that there is not.
+pub fn notes(path: &Path) -> Result<Notes, String> {
+    let fail = |why: String| format!("{}: {why}", path.display());
+    let text = fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
+    let notes: Notes = toml::from_str(&text)
+        .map_err(|error| fail(format!("only texts by goals are allowed: {error}")))?;
+    let keys: Vec<String> = GOALS.iter().map(Goal::key).collect();
+    match notes.keys().find(|key| !keys.contains(key)) {
+        Some(key) => Err(fail(format!(
+            "there is no goal `{key}`; there are {}",
+            keys.join(", ")
+        ))),
+        None => Ok(notes),
+    }
 }
 
 fn judged(came_to: String, is_met: bool) -> Judged {
@@ -275,6 +298,7 @@ mod tests {
     use super::*;
     use crate::report::figures::definition;
     use std::collections::BTreeSet;
+    use tempfile::TempDir;
 
     const CPU: &str = "cpu-us-per-delivery";
 
@@ -288,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn goals_are_of_cases_and_figures_that_there_are_and_notes_are_of_goals() {
+    fn goals_are_of_cases_and_figures_that_there_are() {
         let is_case = |letter: &str| CASES.iter().any(|case| case.letter == letter);
         for goal in &GOALS {
             assert!(is_case(goal.case), "{}", goal.case);
@@ -299,9 +323,35 @@ mod tests {
         }
         let keys: BTreeSet<String> = GOALS.iter().map(Goal::key).collect();
         assert_eq!(keys.len(), GOALS.len());
-        for key in notes().keys() {
-            assert!(keys.contains(key), "there is no goal `{key}`");
+    }
+
+    #[test]
+    fn the_notes_are_of_goals_and_tell_no_figures() {
+        let notes = notes(&Path::new(super::super::FOLDER).join("notes.toml")).unwrap();
+        assert!(!notes.is_empty());
+        for (key, note) in &notes {
+            for unit in [" us", " ms", " %", " bytes"] {
+                assert!(!note.contains(unit), "{key}: the page may say otherwise");
+            }
         }
+    }
+
+    #[test]
+    fn notes_that_cannot_be_used_are_refused_with_the_reason() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("notes.toml");
+        let refused = |text: &str| {
+            fs::write(&path, text).unwrap();
+            notes(&path).unwrap_err()
+        };
+        let unknown = refused("\"z events-per-s\" = \"slow\"");
+        let expected = "there is no goal `z events-per-s`; there are b cpu";
+        assert!(unknown.contains(expected), "{unknown}");
+        let number = refused("\"n events-per-s\" = 5");
+        assert!(number.contains("only texts by goals"), "{number}");
+        fs::remove_file(&path).unwrap();
+        let missing = notes(&path).unwrap_err();
+        assert!(missing.contains("notes.toml: No such file"), "{missing}");
     }
 
     #[test]
@@ -394,5 +444,21 @@ mod tests {
         let other = faulty(outcome("n", "bun", "events-per-s", 9.0));
         let expected = came_to("", Verdict::Unknown("shopwire in n".into()));
         assert_eq!(judge(reach(), &events(other)), expected);
+        let mut all = vec![
+            outcome("a", SHOPWIRE, CPU, 6.0),
+            outcome("a", FLOOR, CPU, 6.0),
+            faulty(outcome("a", FLOOR, CPU, 6.0)),
+        ];
+        let floor = judge(goal("a", CPU, Bound::Floor(1.05)), &all);
+        let expected = Verdict::Unknown("floor in a, which had faults".into());
+        assert_eq!(floor, came_to("", expected));
+        for peer in ["bun", "ws", "socketio", "axum"] {
+            all.push(outcome("a", peer, CPU, 8.0));
+        }
+        let beside = |all: &[Outcome<'_>]| judge(goal("a", CPU, Bound::Peers), all);
+        assert_eq!(beside(&all), came_to("0.75 x axum", Verdict::Met));
+        all.push(faulty(outcome("a", "axum", CPU, 5.0)));
+        let expected = Verdict::Unknown("axum, which had faults".into());
+        assert_eq!(beside(&all), came_to("0.75 x socketio", expected));
     }
 }

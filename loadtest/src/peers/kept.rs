@@ -1,7 +1,7 @@
 //! Reports that are kept, so that a comparison that was cut off goes on where it was.
 //!
 //! A report stands for a new measurement only if that would be made the same way: by the same words,
-//! with the same programs, of the same versions. Its file is a report like any other with one field
+//! with the same programs, of the same versions, on the same kernel. Its file is a report like any other with one field
 //! more, so `loadtest compare` reads it.
 
 use std::collections::BTreeMap;
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cases::Words;
 use crate::report::Report;
+use crate::report::machine::Machine;
 use crate::server::launch;
 
 /// How a report was made.
@@ -24,6 +25,8 @@ pub struct Made {
     files: BTreeMap<PathBuf, u64>,
     /// What these were built and run with.
     tools: Vec<String>,
+    /// The kernel's release, and TCP's congestion control: most of what is measured is theirs.
+    kernel: [String; 2],
 }
 
 #[derive(Deserialize)]
@@ -58,10 +61,12 @@ impl Made {
         }
         let mut all = words.own.clone();
         all.extend(words.server.iter().map(ToString::to_string));
+        let machine = Machine::this();
         Ok(Self {
             words: all,
             files,
             tools: tools.to_vec(),
+            kernel: [machine.kernel, machine.congestion_control],
         })
     }
 }
@@ -101,6 +106,7 @@ mod tests {
             words: vec!["fanout".into(), format!("--seconds={seconds}")],
             files: BTreeMap::from([("shopwire".into(), hash)]),
             tools: vec!["rustc 1".into()],
+            kernel: ["6.1", "cubic"].map(String::from),
         }
     }
 
@@ -121,6 +127,11 @@ mod tests {
             ..made("3", 1)
         };
         assert!(read(&path, &other_tools).is_none());
+        let other_kernel = Made {
+            kernel: ["6.1", "bbr"].map(String::from),
+            ..made("3", 1)
+        };
+        assert!(read(&path, &other_kernel).is_none());
         assert!(Report::read(&path).is_ok(), "`compare` reads it");
         kept.write(&path).unwrap();
         assert!(read(&path, &made("3", 1)).is_none(), "nobody knows how");

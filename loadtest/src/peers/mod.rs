@@ -16,7 +16,7 @@ mod page;
 mod values;
 mod versions;
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -32,6 +32,9 @@ const SHOPWIRE: &str = "shopwire";
 
 /// ... and the one that shows what no server can be below.
 const FLOOR: &str = "floor";
+
+/// Where the peers' sources are, and the notes on goals.
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers");
 
 /// CPU of other programs, in cores, over which a measurement is taken again ...
 const FOREIGN_MAX: f64 = 0.1;
@@ -56,55 +59,78 @@ impl Outcome<'_> {
     }
 }
 
+/// Whether all runs of `server` in the case of this letter held: one that loses deliveries is cheaper
+/// for it, so its figures prove nothing.
+fn all_hold(outcomes: &[Outcome<'_>], letter: &str, server: &str) -> bool {
+    let is_of = |outcome: &&Outcome<'_>| outcome.case.letter == letter && outcome.server == server;
+    outcomes.iter().filter(is_of).all(Outcome::holds)
+}
+
 /// The servers that people would use instead.
 fn peers() -> impl Iterator<Item = &'static str> {
     let names = launch::KNOWN.iter().map(|known| known.name);
     names.filter(|name| ![SHOPWIRE, FLOOR].contains(name))
 }
 
-/// A server's name of the command line.
+/// The servers' names of the command line.
 ///
 /// # Errors
-/// Where there is no such server, with those there are.
-pub fn server_name(text: &str) -> Result<String, String> {
-    known(text, "server", launch::KNOWN.iter().map(|known| known.name))
+/// Where there is no such server, with those there are, and where one is named twice.
+pub fn server_names(text: &str) -> Result<Vec<String>, String> {
+    names(text, "server", launch::KNOWN.iter().map(|known| known.name))
 }
 
-/// A case's letter of the command line.
+/// The cases' letters of the command line.
 ///
 /// # Errors
-/// Where there is no such case, with those there are.
-pub fn case_letter(text: &str) -> Result<String, String> {
-    known(text, "case", CASES.iter().map(|case| case.letter))
+/// Where there is no such case, with those there are, and where one is named twice.
+pub fn case_letters(text: &str) -> Result<Vec<String>, String> {
+    names(text, "case", CASES.iter().map(|case| case.letter))
 }
 
-fn known<'a>(
+fn names<'a>(
     text: &str,
     what: &str,
-    all: impl Iterator<Item = &'a str> + Clone,
-) -> Result<String, String> {
-    if all.clone().any(|name| name == text) {
-        return Ok(text.to_string());
-    }
+    all: impl Iterator<Item = &'a str>,
+) -> Result<Vec<String>, String> {
     let all: Vec<&str> = all.collect();
-    Err(format!(
-        "there is no such {what}; there are {}",
-        all.join(", ")
-    ))
+    let mut names: Vec<String> = Vec::new();
+    for name in text.split(',') {
+        if !all.contains(&name) {
+            let all = all.join(", ");
+            return Err(format!("there is no {what} `{name}`; there are {all}"));
+        }
+        // Its reports would be counted twice.
+        if names.iter().any(|earlier| earlier == name) {
+            return Err(format!(
+                "`{name}` is named twice; each {what} is measured once a round, --rounds says how often"
+            ));
+        }
+        names.push(name.to_string());
+    }
+    Ok(names)
 }
 
 /// Measures and tells. `false`: in some run something did not hold.
 ///
 /// # Errors
-/// Where a file cannot be written.
+/// Where a file cannot be written, or the notes on goals cannot be read.
 pub fn main(arguments: &Peers) -> Result<bool, String> {
-    let letters = &arguments.cases;
-    let is_chosen =
-        |case: &&Case| letters.is_empty() || letters.iter().any(|letter| letter == case.letter);
+    let is_chosen = |case: &&Case| {
+        let letters = arguments.cases.as_ref();
+        letters.is_none_or(|letters| letters.iter().any(|letter| letter == case.letter))
+    };
     let cases: Vec<&Case> = CASES.iter().filter(is_chosen).collect();
+    let notes = goals::notes(&Path::new(FOLDER).join("notes.toml"))?;
     fs::create_dir_all(&arguments.reports)
         .map_err(|error| format!("{}: {error}", arguments.reports.display()))?;
+    // An hour's measurements are not to end with a page that cannot be written.
+    if let Some(path) = &arguments.markdown {
+        let opened = File::options().create(true).append(true).open(path);
+        opened.map_err(|error| format!("{}: {error}", path.display()))?;
+    }
     let rounds = arguments.rounds;
+    let shopwire = versions::shopwire();
     let tools = versions::tools();
     let mut outcomes: Vec<Outcome> = Vec::new();
     for round in 1..=rounds {
@@ -127,7 +153,7 @@ pub fn main(arguments: &Peers) -> Result<bool, String> {
             }
         }
     }
-    let text = page::write(arguments, &tools, &cases, &outcomes);
+    let text = page::write(arguments, &shopwire, &tools, &notes, &cases, &outcomes);
     if let Some(path) = &arguments.markdown {
         fs::write(path, &text).map_err(|error| format!("{}: {error}", path.display()))?;
     }
@@ -191,7 +217,8 @@ fn run(words: &Words, json: &Path) -> Result<Report, String> {
         .map_err(|error| format!("cannot start a run: {error}"))?;
     // A run that fails leaves an empty file, and says why.
     let said = String::from_utf8_lossy(&output.stderr);
-    let report = Report::read(json).map_err(|_| said.trim().to_string())?;
+    let mut report = Report::read(json).map_err(|_| said.trim().to_string())?;
+    report.warnings.extend(remarks(&said));
     for verdict in report.verdicts.iter().filter(|verdict| !verdict.passed) {
         eprintln!("  FAIL: {}", verdict.text);
     }
@@ -202,11 +229,20 @@ fn run(words: &Words, json: &Path) -> Result<Report, String> {
     }
 }
 
+/// What a run has said beside its report, such as that it was not allowed to be nice. A kept report
+/// has it among its warnings.
+fn remarks(said: &str) -> impl Iterator<Item = String> {
+    let lines = said.lines();
+    lines.filter_map(|line| Some(line.strip_prefix("loadtest: ")?.to_string()))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::cases::tests::arguments;
     use super::*;
     use crate::report::Verdict;
+    use tempfile::TempDir;
 
     /// A made-up measurement of one figure.
     pub fn outcome(letter: &str, server: &str, key: &str, value: f64) -> Outcome<'static> {
@@ -228,5 +264,43 @@ mod tests {
             });
         }
         outcome
+    }
+
+    #[test]
+    fn names_that_there_are_not_or_that_stand_twice_are_refused() {
+        assert_eq!(server_names("ws,floor").unwrap(), ["ws", "floor"]);
+        let twice = server_names("shopwire,ws,shopwire").unwrap_err();
+        assert!(twice.starts_with("`shopwire` is named twice"), "{twice}");
+        let unknown = server_names("shopwire,nginx").unwrap_err();
+        let expected = "there is no server `nginx`; there are shopwire, floor, bun";
+        assert!(unknown.starts_with(expected), "{unknown}");
+        let twice = case_letters("a,a").unwrap_err();
+        assert!(twice.starts_with("`a` is named twice"), "{twice}");
+        let empty = case_letters("a,").unwrap_err();
+        assert!(empty.starts_with("there is no case ``"), "{empty}");
+        assert_eq!(arguments("--cases b,a").cases.unwrap(), ["b", "a"]);
+        assert_eq!(arguments("").cases, None);
+    }
+
+    #[test]
+    fn what_a_run_says_beside_its_report_is_found() {
+        let said = "loadtest: not allowed to be nice -15; running as usual\n\nother";
+        let expected = ["not allowed to be nice -15; running as usual"];
+        assert!(remarks(said).eq(expected));
+    }
+
+    #[test]
+    fn a_page_that_cannot_be_written_is_told_before_anything_is_measured() {
+        let folder = TempDir::new().unwrap();
+        let page = folder.path().join("none/page.md");
+        let reports = folder.path().join("reports");
+        let line = format!(
+            "--rounds 1 --cases a --markdown {} --reports {}",
+            page.display(),
+            reports.display()
+        );
+        let message = main(&arguments(&line)).unwrap_err();
+        assert!(message.contains("none/page.md: No such file"), "{message}");
+        assert_eq!(fs::read_dir(&reports).unwrap().count(), 0);
     }
 }

@@ -3,10 +3,11 @@
 use std::fmt::Write;
 
 use super::cases::Case;
-use super::goals::{self, GOALS, Verdict};
+use super::goals::{GOALS, Notes, Verdict};
 use super::values::{Values, better, times_worse};
-use super::{FLOOR, Outcome, SHOPWIRE, peers, versions};
+use super::{FLOOR, Outcome, SHOPWIRE, all_hold, peers};
 use crate::cli::Peers;
+use crate::report::Report;
 use crate::report::figures::Better;
 use crate::report::machine::Machine;
 use crate::report::number;
@@ -19,19 +20,26 @@ const BEHIND: f64 = 1.1;
 /// The page.
 pub fn write(
     arguments: &Peers,
+    shopwire: &str,
     tools: &[String],
+    notes: &Notes,
     cases: &[&Case],
     outcomes: &[Outcome<'_>],
 ) -> String {
     let mut page = String::new();
     // Writing to a String does not fail.
-    put_page(arguments, tools, cases, outcomes, &mut page).unwrap_or_default();
+    put_page(
+        arguments, shopwire, tools, notes, cases, outcomes, &mut page,
+    )
+    .unwrap_or_default();
     page
 }
 
 fn put_page(
     arguments: &Peers,
+    shopwire: &str,
     tools: &[String],
+    notes: &Notes,
     cases: &[&Case],
     outcomes: &[Outcome<'_>],
     page: &mut String,
@@ -41,8 +49,8 @@ fn put_page(
         "# Benchmarks\n\nshopwire beside the servers people would use instead, and beside `floor`, the least that any server can do on this\n\
          kernel. Written by `make compare`; nothing here is edited by hand, and what shopwire loses stands here like what it wins.\n"
     )?;
-    put_goals(outcomes, page)?;
-    put_conditions(arguments, tools, page)?;
+    put_goals(notes, outcomes, page)?;
+    put_conditions(arguments, shopwire, tools, outcomes, page)?;
     put_summary(cases, outcomes, page)?;
     for case in cases {
         put_case(arguments, case, outcomes, page)?;
@@ -51,21 +59,23 @@ fn put_page(
 }
 
 /// One line a goal: what was wanted, what it came to, whether that is it.
-fn put_goals(outcomes: &[Outcome<'_>], page: &mut String) -> std::fmt::Result {
-    let notes = goals::notes();
+fn put_goals(notes: &Notes, outcomes: &[Outcome<'_>], page: &mut String) -> std::fmt::Result {
     let judged: Vec<_> = GOALS
         .iter()
         .map(|goal| (goal, goal.judge(outcomes)))
         .collect();
-    let is_met = |verdict: &Verdict| *verdict == Verdict::Met;
-    let met = judged.iter().filter(|(_, judged)| is_met(&judged.verdict));
+    let count = |is: fn(&Verdict) -> bool| {
+        let verdicts = judged.iter().map(|(_, judged)| &judged.verdict);
+        verdicts.filter(|verdict| is(verdict)).count()
+    };
     writeln!(
         page,
-        "## Goals\n\n{} of {} are met. Latencies and figures that stand alone are held to the medians of the rounds, ratios of CPU,\n\
-         memory and speed to the best rounds.\n\n\
+        "## Goals\n\n{} met, {} not met, {} not measured. Latencies and figures that stand alone are held to the medians of the rounds,\n\
+         ratios of CPU, memory and speed to the best rounds.\n\n\
          | case | figure | goal | came to | |\n|---|---|---|---|---|",
-        met.count(),
-        GOALS.len()
+        count(|verdict| matches!(verdict, Verdict::Met)),
+        count(|verdict| matches!(verdict, Verdict::Missed | Verdict::Faulty)),
+        count(|verdict| matches!(verdict, Verdict::Unknown(_))),
     )?;
     for (goal, judged) in &judged {
         let verdict = match &judged.verdict {
@@ -92,7 +102,13 @@ fn put_goals(outcomes: &[Outcome<'_>], page: &mut String) -> std::fmt::Result {
     writeln!(page)
 }
 
-fn put_conditions(arguments: &Peers, tools: &[String], page: &mut String) -> std::fmt::Result {
+fn put_conditions(
+    arguments: &Peers,
+    shopwire: &str,
+    tools: &[String],
+    outcomes: &[Outcome<'_>],
+    page: &mut String,
+) -> std::fmt::Result {
     let machine = Machine::this();
     writeln!(page, "## Conditions\n")?;
     writeln!(
@@ -100,20 +116,22 @@ fn put_conditions(arguments: &Peers, tools: &[String], page: &mut String) -> std
         "- {}, {} cores, {:.0} GiB, Linux {}; TCP over loopback with congestion control {}, no TLS, no compression.",
         machine.cpu, machine.cores, machine.memory_gib, machine.kernel, machine.congestion_control
     )?;
-    let mut made_of = vec![versions::shopwire()];
+    let mut made_of = vec![shopwire.to_string()];
     made_of.extend_from_slice(tools);
     writeln!(page, "- {}.", made_of.join(", "))?;
     writeln!(
         page,
-        "- `loadtest peers --rounds {} --seconds {} --servers {}`, as root.",
+        "- `loadtest peers --rounds {} --seconds {} --servers {}`, {}.",
         arguments.rounds,
         arguments.seconds,
-        arguments.servers.join(",")
+        arguments.servers.join(","),
+        priority_held(outcomes)
     )?;
     writeln!(
         page,
         "- The server, with one worker, on core {}, the client on core {}; a fresh server and client for each measurement, 1 s of\n  \
-         warming up, {} s measured, {} rounds with the servers by turns. Figures are medians, in brackets the least and the most.",
+         warming up, {} s measured, or as long as the case's line says, {} rounds with the servers by turns. Figures are medians, in\n  \
+         brackets the least and the most.",
         arguments.pin_server, arguments.pin_client, arguments.seconds, arguments.rounds
     )?;
     writeln!(
@@ -133,6 +151,26 @@ fn put_conditions(arguments: &Peers, tools: &[String], page: &mut String) -> std
         writeln!(page, "| {server} | {about} |")?;
     }
     writeln!(page)
+}
+
+/// Whether the runs were as urgent as they asked to be, which root may and others may not.
+fn priority_held(outcomes: &[Outcome<'_>]) -> String {
+    let reports = || {
+        outcomes
+            .iter()
+            .filter_map(|outcome| outcome.report.as_ref().ok())
+    };
+    let was_refused = |report: &&Report| {
+        let mut warnings = report.warnings.iter();
+        warnings.any(|warning| warning.starts_with("not allowed to "))
+    };
+    match reports().filter(was_refused).count() {
+        0 => "every run with the nice value and the real-time priority it asks for".into(),
+        refused => format!(
+            "**{refused} of {} runs without** the nice value or the real-time priority they ask for, which only root may have",
+            reports().count()
+        ),
+    }
 }
 
 /// One line a case: shopwire's ratio to the floor and to the best peer.
@@ -174,10 +212,11 @@ fn put_summary(cases: &[&Case], outcomes: &[Outcome<'_>], page: &mut String) -> 
     writeln!(page)
 }
 
-/// The peer with the best median, and that.
+/// The peer with the best median, and that, of those whose runs all held.
 fn best_peer(outcomes: &[Outcome<'_>], case: &Case, key: &str) -> Option<(&'static str, f64)> {
     let median = |peer| Some((peer, Values::of(outcomes, case.letter, peer, key)?.median()));
-    peers().filter_map(median).min_by(|(_, a), (_, b)| {
+    let sound = peers().filter(|peer| all_hold(outcomes, case.letter, peer));
+    sound.filter_map(median).min_by(|(_, a), (_, b)| {
         let order = a.total_cmp(b);
         match better(key) {
             Better::Higher => order.reverse(),
@@ -233,7 +272,15 @@ fn put_case(
             || "-".to_string(),
             |floor| to_floor(case, case.decides, decides.median(), floor.median()),
         );
-        write!(page, "| {server} | {} | {ratio} |", decides.with_range())?;
+        let faults = match all_hold(outcomes, case.letter, server) {
+            true => "",
+            false => ", **had faults**",
+        };
+        write!(
+            page,
+            "| {server}{faults} | {} | {ratio} |",
+            decides.with_range()
+        )?;
         for key in case.tells {
             let text = values(server, key).map_or_else(
                 || "-".to_string(),
@@ -327,7 +374,9 @@ mod tests {
 
     fn page(outcomes: &[Outcome<'_>]) -> String {
         let all: Vec<&Case> = CASES.iter().collect();
-        write(&arguments(""), &["rustc 1".into()], &all, outcomes)
+        let notes = Notes::from([("f pss-per-connection".into(), "holes in the heap".into())]);
+        let tools = ["rustc 1".into()];
+        write(&arguments(""), "shopwire 1", &tools, &notes, &all, outcomes)
     }
 
     /// The only line that begins so, in the section of this title.
@@ -354,12 +403,15 @@ mod tests {
             goal("| n |"),
             "| n | events-per-s | at least 1,500,000 | 1,600,000 | met |"
         );
-        let missed = "| f | pss-per-connection | at most 300 | 450 | **not met**";
-        assert!(goal("| f |").starts_with(missed), "{}", goal("| f |"));
+        let missed =
+            "| f | pss-per-connection | at most 300 | 450 | **not met**: holes in the heap |";
+        assert_eq!(goal("| f |"), missed);
         assert!(goal("| i |").contains("not every run of it held"));
         let unknown = "**not measured**: shopwire in e2 |";
         assert!(goal("| e2 |").ends_with(unknown), "{}", goal("| e2 |"));
-        assert!(page.contains(&format!("1 of {} are met", GOALS.len())));
+        let rest = GOALS.len() - 3;
+        let counts = format!("1 met, 2 not met, {rest} not measured.");
+        line(&page, "Goals", &counts);
     }
 
     #[test]
@@ -404,6 +456,39 @@ mod tests {
         assert!(glance("| c |").contains("| 1.10 | 1.10 |"));
         let section = "a: 1,000 connections";
         assert!(line(&told, section, "| shopwire").contains(noise));
+    }
+
+    #[test]
+    fn a_peer_with_faults_is_not_the_best_one_and_its_row_says_so() {
+        let mut outcomes = vec![
+            outcome("a", SHOPWIRE, CPU, 6.0),
+            outcome("a", "bun", CPU, 8.0),
+            outcome("a", "ws", CPU, 3.0),
+        ];
+        let glance = |page: &str| line(page, "At a glance", "| a |").to_string();
+        let told = page(&outcomes);
+        assert!(glance(&told).ends_with("| ws, 3 | 2.00, **behind** |"));
+        outcomes.push(faulty(outcome("a", "ws", CPU, 3.0)));
+        let told = page(&outcomes);
+        assert!(glance(&told).ends_with("| bun, 8 | 0.75 |"));
+        let row = line(&told, "a: 1,000 connections", "| ws");
+        assert!(row.starts_with("| ws, **had faults** | 3 (3-3) |"), "{row}");
+    }
+
+    #[test]
+    fn runs_that_were_less_urgent_than_they_asked_are_told() {
+        let mut outcomes = vec![
+            outcome("a", SHOPWIRE, CPU, 6.0),
+            outcome("a", "bun", CPU, 8.0),
+        ];
+        let command = |page: &str| line(page, "Conditions", "- `loadtest peers").to_string();
+        let told = command(&page(&outcomes));
+        assert!(told.contains("`, every run with the nice value"), "{told}");
+        if let Ok(report) = &mut outcomes[0].report {
+            report.warnings.push("not allowed to be nice -15".into());
+        }
+        let told = command(&page(&outcomes));
+        assert!(told.contains("**1 of 2 runs without** the nice"), "{told}");
     }
 
     #[test]
