@@ -360,7 +360,7 @@ fn who_leaves_and_comes_again_is_watched_too() {
 fn what_stalled_readers_must_not_do_fails_and_is_named() {
     let plan = Plan {
         load: Load::Shared(20_000),
-        stalled_nth: Some(4),
+        stalled_nth: Some(4.0),
         expectations: vec!["latency-p99-ms<250".parse().unwrap()],
         ..scheduled(8, 100.0, 2.0)
     };
