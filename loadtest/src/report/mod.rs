@@ -273,6 +273,13 @@ fn warnings(measured: &Measured, figures: &Figures) -> Vec<String> {
             .iter()
             .map(|(reason, count)| format!("stalled readers, {count}: {reason}"));
         warnings.extend(each);
+        // Where something was lost besides, the verdict on that says more.
+        if stalled.ended.is_empty() && stalled.faults.is_clean() {
+            warnings.push(format!(
+                "none of the {} stalled readers was ended: all that they left unread found room in the buffers on its way, so that this run does not show what full ones do to the others; more --seconds, --rate or --size fill them",
+                stalled.count
+            ));
+        }
     }
     warnings
 }
