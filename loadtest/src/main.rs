@@ -173,6 +173,7 @@ fn open_server(plan: &Plan, common: &Common, interrupt: &Interrupt) -> Result<Se
                 cores: common.pin_server.clone(),
                 arguments: common.server_arguments.clone(),
                 is_unicast: matches!(plan.load, Load::Own(_)),
+                patience: plan.grace,
             };
             Ok(Server::start(&start, interrupt)?)
         }

@@ -158,7 +158,7 @@ pub struct Timing {
     #[arg(long, default_value = "10", value_parser = positive)]
     pub seconds: f64,
 
-    /// How long to wait for deliveries after the last event, in seconds
+    /// How long to wait for deliveries after the last event, and, up to 15, for a server to end, in seconds
     #[arg(long, default_value = "10", value_parser = positive)]
     pub grace: f64,
 }
