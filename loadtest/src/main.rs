@@ -34,6 +34,7 @@ mod world;
 
 use std::fs::File;
 use std::io::{self, ErrorKind, StdoutLock};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -43,7 +44,7 @@ use console::Console;
 use interrupt::Interrupt;
 use report::{Report, compare, html, text};
 use run::plan::{Load, Plan};
-use server::{Server, Start};
+use server::{Server, Start, launch};
 
 /// Open files beside the connections: poll, sockets, log, and the server's own, which inherits the
 /// limit.
@@ -107,7 +108,43 @@ fn execute(cli: Cli, words: &[String]) -> Outcome {
     }
 }
 
+/// Refuses what is known beforehand to come to nothing.
+fn check(plan: &Plan, common: &Common) -> Result<(), String> {
+    if let (Some(json), Some(html)) = (&common.json, &common.html)
+        && destination(json) == destination(html)
+    {
+        return Err(format!(
+            "--json and --html both name {}, and one would overwrite the other; name two files",
+            json.display()
+        ));
+    }
+    for (flag, cores) in [
+        ("--pin-server", &common.pin_server),
+        ("--pin-client", &common.pin_client),
+    ] {
+        let cores = cores.as_deref().unwrap_or_default();
+        priority::check(cores).map_err(|error| format!("{flag}: {error}"))?;
+    }
+    if common.attach.is_none() {
+        launch::check(&common.server, plan)?;
+    }
+    Ok(())
+}
+
+/// The file that is written where `path` is, by the one name that all ways to it share.
+fn destination(path: &Path) -> PathBuf {
+    let beside = || {
+        let parent = std::path::absolute(path).ok()?;
+        let parent = parent.parent()?.canonicalize().ok()?;
+        Some(parent.join(path.file_name()?))
+    };
+    // One that is not there yet has none, but its folder does.
+    let found = path.canonicalize().ok().or_else(beside);
+    found.unwrap_or_else(|| path.to_path_buf())
+}
+
 fn run_scenario(plan: &Plan, common: &Common, words: &[String]) -> Outcome {
+    check(plan, common).map_err(Failure::Usage)?;
     process::raise_file_limit(u64::from(plan.connections) + FILES_BESIDE)?;
     // What a run of hours has seen must not be lost for a folder that is not there, nor an earlier
     // report for a run that fails.
@@ -173,8 +210,60 @@ fn open_server(plan: &Plan, common: &Common, interrupt: &Interrupt) -> Result<Se
                 cores: common.pin_server.clone(),
                 arguments: common.server_arguments.clone(),
                 is_unicast: matches!(plan.load, Load::Own(_)),
+                patience: plan.grace,
             };
             Ok(Server::start(&start, interrupt)?)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// What is wrong with a command line that parses.
+    fn refusal(line: &str) -> Option<String> {
+        let words = ["loadtest"].into_iter().chain(line.split(' '));
+        let cli = Cli::try_parse_from(words).unwrap();
+        let (plan, common) = scenarios::plan(&cli.command).unwrap().unwrap();
+        check(&plan, common).err()
+    }
+
+    #[test]
+    fn two_reports_are_two_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let line = |json: &str, html: &str| {
+            let folder = folder.path().display();
+            refusal(&format!(
+                "idle --json {folder}/{json} --html {folder}/{html}"
+            ))
+        };
+        assert_eq!(line("a", "b"), None);
+        assert!(line("a", "./a").unwrap().contains("name two files"));
+        std::fs::write(folder.path().join("a"), "").unwrap();
+        std::os::unix::fs::symlink("a", folder.path().join("b")).unwrap();
+        assert!(line("a", "b").unwrap().contains("name two files"));
+    }
+
+    #[test]
+    fn what_is_not_there_is_refused_before_anything_is_started() {
+        for flag in ["--pin-server", "--pin-client"] {
+            let message = refusal(&format!("idle {flag} 1023")).unwrap();
+            let said = format!("{flag}: there is no core 1023");
+            assert!(message.starts_with(&said), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_floor_is_asked_only_for_what_needs_no_filter() {
+        for line in ["mixed", "soak", "seed"] {
+            let message = refusal(&format!("{line} --server floor")).unwrap();
+            assert!(message.contains("fanout, flood, unicast"), "{message}");
+            assert_eq!(refusal(line), None);
+        }
+        for line in ["fanout", "flood", "unicast", "connect", "idle"] {
+            assert_eq!(refusal(&format!("{line} --server floor")), None);
         }
     }
 }

@@ -16,7 +16,7 @@ const EMITTER_PRIORITY: u8 = 1;
 /// Pins the calling thread, and those it will start, to these cores.
 ///
 /// # Errors
-/// Where there is no such core.
+/// Where none of them is there.
 pub fn pin(cores: &[usize]) -> Result<(), String> {
     let mut set = CpuSet::new();
     for &core in cores {
@@ -25,16 +25,34 @@ pub fn pin(cores: &[usize]) -> Result<(), String> {
         }
         set.set(core);
     }
-    sched_setaffinity(None, &set).map_err(|error| {
-        format!(
-            "cannot run on core {}: {error}",
-            cores
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(",")
-        )
-    })
+    sched_setaffinity(None, &set)
+        .map_err(|error| format!("cannot run on core {}: {error}", list(cores)))
+}
+
+fn list(cores: &[usize]) -> String {
+    let numbers: Vec<String> = cores.iter().map(ToString::to_string).collect();
+    numbers.join(", ")
+}
+
+/// Whether this process can be given these cores, whichever it has now.
+///
+/// # Errors
+/// Which of them there is not, and which there are.
+pub fn check(cores: &[usize]) -> Result<(), String> {
+    let own = allowed()?;
+    // Of a set with all numbers in it the kernel takes those that there are.
+    let all: Vec<usize> = (0..CpuSet::MAX_CPU).collect();
+    pin(&all)?;
+    let there = allowed();
+    pin(&own)?;
+    let there = there?;
+    match cores.iter().find(|core| !there.contains(core)) {
+        Some(core) => Err(format!(
+            "there is no core {core}; the cores are {}",
+            list(&there)
+        )),
+        None => Ok(()),
+    }
 }
 
 /// The cores that the calling thread may run on.
@@ -65,5 +83,23 @@ pub fn be_punctual() {
     // Without them events go out a little later, which the report tells as the emitter's delay.
     if let (Err(_), _) | (_, Err(_)) = (became, slack) {
         eprintln!("loadtest: not allowed to send with real-time priority; sending may be late");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_core_that_is_not_there_is_named_beside_those_that_are() {
+        let own = allowed().unwrap();
+        check(&own).unwrap();
+        for absent in [CpuSet::MAX_CPU - 1, CpuSet::MAX_CPU, 5000] {
+            let message = check(&[own[0], absent]).unwrap_err();
+            let there = format!("there is no core {absent}; the cores are ");
+            assert!(message.starts_with(&there), "{message}");
+        }
+        assert_eq!(allowed().unwrap(), own, "nothing has changed");
     }
 }

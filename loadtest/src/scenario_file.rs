@@ -1,7 +1,8 @@
 //! Scenarios in TOML: the keys are the names of the flags.
 //!
 //! A file becomes the command line that says the same, so that a value is read and checked by one
-//! set of rules, and a flag given beside the file has the last word.
+//! set of rules. A flag given beside the file has the last word: it replaces the file's, and what in
+//! the file excludes it. Those that can be given several times add to the file's.
 //!
 //! ```toml
 //! scenario = "fanout"
@@ -13,7 +14,7 @@
 
 use std::path::Path;
 
-use clap::{CommandFactory, Parser};
+use clap::{Arg, Command, CommandFactory, Parser};
 use toml::{Table, Value};
 
 use crate::cli::Cli;
@@ -57,7 +58,7 @@ fn arguments(text: &str, more: &[String]) -> Result<Vec<String>, String> {
         Some(Value::String(scenario)) => scenario,
         _ => return Err(format!("a line like {SCENARIO} = \"fanout\" is needed")),
     };
-    let for_server = match table.remove(SERVER_ARGUMENTS) {
+    let mut for_server = match table.remove(SERVER_ARGUMENTS) {
         None => Vec::new(),
         Some(Value::Array(values)) => values
             .iter()
@@ -65,16 +66,23 @@ fn arguments(text: &str, more: &[String]) -> Result<Vec<String>, String> {
             .collect::<Result<_, _>>()?,
         Some(_) => return Err(format!("{SERVER_ARGUMENTS} is a list of strings")),
     };
-    let known = keys(&scenario)?;
+    let command = command(&scenario)?;
+    let known = keys(&command);
+    if let Some(key) = table.keys().find(|key| !known.contains(&key.as_str())) {
+        return Err(format!(
+            "there is no key `{key}` in {scenario}; its keys are {SCENARIO}, {}",
+            known.join(", ")
+        ));
+    }
+    let separator = more.iter().position(|word| word == "--");
+    let (flags, rest) = more.split_at(separator.unwrap_or(more.len()));
+    let excluded = excluded(&command, flags);
+    table.retain(|key, _| !excluded.contains(&key));
+    if excluded.contains(&SERVER_ARGUMENTS) {
+        for_server.clear();
+    }
     let mut arguments = vec![scenario];
     for (key, value) in &table {
-        if !known.contains(key) {
-            return Err(format!(
-                "there is no key `{key}` in {}; its keys are {}",
-                arguments[0],
-                known.join(", ")
-            ));
-        }
         match value {
             Value::Boolean(true) => arguments.push(format!("--{key}")),
             Value::Boolean(false) => {}
@@ -86,8 +94,6 @@ fn arguments(text: &str, more: &[String]) -> Result<Vec<String>, String> {
             value => arguments.push(format!("--{key}={}", word(key, value)?)),
         }
     }
-    let separator = more.iter().position(|word| word == "--");
-    let (flags, rest) = more.split_at(separator.unwrap_or(more.len()));
     arguments.extend_from_slice(flags);
     if !for_server.is_empty() || !rest.is_empty() {
         arguments.push("--".into());
@@ -97,20 +103,49 @@ fn arguments(text: &str, more: &[String]) -> Result<Vec<String>, String> {
     Ok(arguments)
 }
 
-/// The keys of a scenario: its flags' names.
-fn keys(scenario: &str) -> Result<Vec<String>, String> {
+/// The command of a scenario.
+fn command(scenario: &str) -> Result<Command, String> {
     let cli = Cli::command();
-    let is_scenario = |command: &&clap::Command| !NO_SCENARIOS.contains(&command.get_name());
+    let is_scenario = |command: &&Command| !NO_SCENARIOS.contains(&command.get_name());
     let scenarios = || cli.get_subcommands().filter(is_scenario);
-    let Some(found) = scenarios().find(|command| command.get_name() == scenario) else {
-        let names: Vec<&str> = scenarios().map(clap::Command::get_name).collect();
-        return Err(format!(
+    let found = scenarios().find(|command| command.get_name() == scenario);
+    found.cloned().ok_or_else(|| {
+        let names: Vec<&str> = scenarios().map(Command::get_name).collect();
+        format!(
             "there is no scenario `{scenario}`; the scenarios are {}",
             names.join(", ")
-        ));
+        )
+    })
+}
+
+/// The keys of a scenario beside [`SCENARIO`].
+fn keys(command: &Command) -> Vec<&str> {
+    command.get_arguments().map(key).collect()
+}
+
+/// The key of an argument: the name of its flag.
+fn key(argument: &Arg) -> &str {
+    // What follows `--` has none.
+    argument.get_long().unwrap_or(SERVER_ARGUMENTS)
+}
+
+/// The keys of what cannot stand on one command line with any of these flags.
+fn excluded<'a>(command: &'a Command, flags: &[String]) -> Vec<&'a str> {
+    let is_given = |argument: &Arg| {
+        let names = flags.iter().filter_map(|word| word.strip_prefix("--"));
+        let mut names = names.map(|word| word.split('=').next().unwrap_or(word));
+        names.any(|name| argument.get_long() == Some(name))
     };
-    let flags = found.get_arguments().filter_map(clap::Arg::get_long);
-    Ok(flags.map(String::from).collect())
+    let mut excluded = Vec::new();
+    for argument in command.get_arguments() {
+        let others = command.get_arg_conflicts_with(argument);
+        if is_given(argument) {
+            excluded.extend(others.into_iter().map(key));
+        } else if others.into_iter().any(is_given) {
+            excluded.push(key(argument));
+        }
+    }
+    excluded
 }
 
 fn word(key: &str, value: &Value) -> Result<String, String> {
@@ -159,6 +194,23 @@ mod tests {
     }
 
     #[test]
+    fn a_flag_replaces_what_excludes_it() {
+        let text = "scenario = 'unicast'\nconnections = 5\nflood = true";
+        let beside = |text, more: &[&str]| {
+            let more: Vec<String> = more.iter().map(ToString::to_string).collect();
+            arguments(text, &more).unwrap().join(" ")
+        };
+        let rate = "unicast --connections=5 --rate 5";
+        assert_eq!(beside(text, &["--rate", "5"]), rate);
+        let text = "scenario = 'unicast'\nconnections = 5\nrate = 5";
+        let flood = "unicast --connections=5 --flood";
+        assert_eq!(beside(text, &["--flood"]), flood);
+        let text = "scenario = 'idle'\nserver = 'ws'\nworkers = 2\nserver-arguments = ['a']";
+        let attached = "idle --attach=x -- b";
+        assert_eq!(beside(text, &["--attach=x", "--", "b"]), attached);
+    }
+
+    #[test]
     fn what_is_no_scenario_is_refused() {
         for bad in [
             "connections = 1",
@@ -179,7 +231,12 @@ mod tests {
             (
                 "scenario = 'fanout'\nconections = 5",
                 "`conections`",
-                "connections, rate, deliveries",
+                "its keys are scenario, connections, rate, deliveries",
+            ),
+            (
+                "scenario = 'fanout'\nserver-argument = ['-v']",
+                "`server-argument`",
+                "server-arguments",
             ),
             (
                 "scenario = 'fanout'\nrate = 'fast'",

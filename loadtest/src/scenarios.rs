@@ -6,6 +6,7 @@ use crate::cli::{
     Command, Common, Connect, Fanout, Flood, Flooding, Idle, Mixed, Seed, Slow, Soak, Timing,
     Unicast,
 };
+use crate::client::stall;
 use crate::report::expectation::Expectation;
 use crate::run::plan::{Arrivals, Drive, Load, Plan};
 use crate::world::shop::Kinds;
@@ -48,7 +49,7 @@ pub fn plan(command: &Command) -> Result<Option<(Plan, &Common)>, String> {
         Command::Mixed(mixed) => (self::mixed(mixed), &mixed.common),
         Command::Connect(connect) => (self::connect(connect), &connect.common),
         Command::Idle(idle) => (self::idle(idle), &idle.common),
-        Command::Slow(slow) => (self::slow(slow), &slow.common),
+        Command::Slow(slow) => (self::slow(slow)?, &slow.common),
         Command::Soak(soak) => (self::soak(soak), &soak.common),
         Command::Seed(seed) => (self::seed(seed)?, &seed.common),
         Command::Run(_) | Command::Figures | Command::Compare(_) | Command::Peers(_) => {
@@ -128,15 +129,22 @@ fn idle(arguments: &Idle) -> Plan {
     }
 }
 
-fn slow(arguments: &Slow) -> Plan {
+fn slow(arguments: &Slow) -> Result<Plan, String> {
+    let (connections, nth) = (arguments.connections, 1.0 / arguments.stalled);
+    if stall::count(connections as usize, nth) == 0 {
+        return Err(format!(
+            "with --stalled {} of {connections} connections nobody stalls; take more of either",
+            arguments.stalled
+        ));
+    }
     let mut plan = base("slow", arguments.connections, &arguments.common);
     plan.expectations.extend(expect(&[SLOW_RATIO]));
-    Plan {
+    Ok(Plan {
         load: Load::Shared(arguments.size),
         drive: Drive::Scheduled(arguments.rate),
-        stalled_nth: Some((1.0 / arguments.stalled).round() as usize),
+        stalled_nth: Some(nth),
         ..timed(plan, &arguments.timing)
-    }
+    })
 }
 
 fn soak(arguments: &Soak) -> Plan {
@@ -315,6 +323,15 @@ mod tests {
         let plan = of("fanout --connections 10 --deliveries 50 --rate 1");
         assert_eq!(plan.drive, Drive::Scheduled(1.0));
         assert_eq!(of("fanout --connections 5 --connections 6").connections, 6);
+    }
+
+    #[test]
+    fn of_a_few_connections_one_stalls_at_least() {
+        let nth = of("slow --connections 20 --stalled 0.4").stalled_nth;
+        assert_eq!(nth.map(|nth| stall::count(20, nth)), Some(8));
+        let few = ["loadtest", "slow", "--connections", "4"];
+        let message = plan(&Cli::try_parse_from(few).unwrap().command).unwrap_err();
+        assert!(message.contains("0.1 of 4"), "{message}");
     }
 
     #[test]

@@ -65,6 +65,8 @@ pub enum Command {
     #[command(after_help = "Example:\n  loadtest seed")]
     Seed(Seed),
     /// A scenario from a TOML file, whose keys are the flags' names
+    ///
+    /// `scenario` names it, and `server-arguments` is what follows `--`.
     #[command(
         after_help = "Example:\n  loadtest run loadtest/scenarios/evening.toml --json evening.json"
     )]
@@ -156,7 +158,7 @@ pub struct Timing {
     #[arg(long, default_value = "10", value_parser = positive)]
     pub seconds: f64,
 
-    /// How long to wait for deliveries after the last event, in seconds
+    /// How long to wait for deliveries after the last event, and, up to 15, for a server to end, in seconds
     #[arg(long, default_value = "10", value_parser = positive)]
     pub grace: f64,
 }
@@ -344,7 +346,8 @@ pub struct Seed {
 pub struct RunFile {
     /// The TOML file
     pub file: PathBuf,
-    /// Flags of its scenario, which come before what the file says
+    /// Flags of its scenario: each replaces the file's, and what in the file excludes it; --expect and
+    /// what follows -- come on top of the file's
     #[arg(
         trailing_var_arg = true,
         allow_hyphen_values = true,

@@ -7,6 +7,7 @@
 //! - [`connection`]: one connection from its handshake to its end
 //! - [`frames`], [`dialect`]: WebSocket frames, and what is said in them
 //! - [`recorder`], [`setup`]: what was received and how long it took
+//! - [`stall`]: which connections are made not to read
 //! - [`address`], [`timer`]: local addresses, many of them; waking up on time
 
 mod address;
@@ -15,6 +16,7 @@ pub mod dialect;
 pub mod frames;
 pub mod recorder;
 mod setup;
+pub mod stall;
 mod timer;
 
 use std::collections::BTreeMap;
@@ -368,9 +370,10 @@ impl Client {
         }
     }
 
-    /// From now on every `nth` connection does not read.
-    pub fn stall(&mut self, nth: usize) {
-        for (index, slot) in self.slots.iter_mut().enumerate().step_by(nth.max(1)) {
+    /// From now on one in `nth` connections does not read.
+    pub fn stall(&mut self, nth: f64) {
+        for index in stall::chosen(self.slots.len(), nth) {
+            let slot = &mut self.slots[index];
             if slot.state == State::Open {
                 slot.state = State::Stalled;
                 self.stalled.push(index);

@@ -377,7 +377,7 @@ fn who_leaves_and_comes_again_is_watched_too() {
 fn what_stalled_readers_must_not_do_fails_and_is_named() {
     let plan = Plan {
         load: Load::Shared(20_000),
-        stalled_nth: Some(4),
+        stalled_nth: Some(4.0),
         expectations: vec!["latency-p99-ms<250".parse().unwrap()],
         ..scheduled(8, 100.0, 2.0)
     };
@@ -385,6 +385,7 @@ fn what_stalled_readers_must_not_do_fails_and_is_named() {
     assert!(report.has_passed(), "{:?}", report.verdicts);
     let stalled = measured.stalled.unwrap();
     assert_eq!((stalled.count, stalled.ended.values().sum()), (2, 2));
+    assert!(!notes_roomy_buffers(&report), "{:?}", report.warnings);
 
     let (measured, report) = outcome(&plan, Fault::Starve, SOMEWHERE);
     let stalled = measured.stalled.unwrap();
@@ -393,12 +394,32 @@ fn what_stalled_readers_must_not_do_fails_and_is_named() {
     assert_eq!(failures_of_starving.len(), 1, "{failures_of_starving:?}");
     assert!(failures_of_starving[0].starts_with("who stalled is ended or gets everything"));
 
+    assert!(!notes_roomy_buffers(&report), "{:?}", report.warnings);
+
     let wait = Fault::WaitForSlow(Duration::from_millis(300));
     let (_, report) = outcome(&plan, wait, SOMEWHERE);
     assert!(report.figures["stall-p99-ratio"] > 10.0);
     let failures_of_waiting = failures(&report);
     assert_eq!(failures_of_waiting.len(), 1, "{failures_of_waiting:?}");
     assert!(failures_of_waiting[0].starts_with("latency-p99-ms"));
+}
+
+#[test]
+fn a_stall_that_fills_no_buffer_is_noted() {
+    let plan = Plan {
+        stalled_nth: Some(4.0),
+        ..scheduled(8, 100.0, 0.2)
+    };
+    let (measured, report) = outcome(&plan, Fault::None, SOMEWHERE);
+    assert!(report.has_passed(), "{:?}", report.verdicts);
+    assert!(measured.stalled.unwrap().ended.is_empty());
+    assert!(notes_roomy_buffers(&report), "{:?}", report.warnings);
+}
+
+/// Whether it is noted that no stalled reader's buffers have filled.
+fn notes_roomy_buffers(report: &Report) -> bool {
+    let mut notes = report.warnings.iter();
+    notes.any(|note| note.starts_with("none of the 2 stalled readers was ended"))
 }
 
 #[test]

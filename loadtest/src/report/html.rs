@@ -7,7 +7,7 @@ use std::path::Path;
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
 
-use super::{Report, figures, number};
+use super::{Percentiles, Report, figures, number};
 use crate::run::measure::Sample;
 
 /// Size of a plot, in pixels.
@@ -80,7 +80,16 @@ fn page(report: &Report) -> Drawn<String> {
 fn plots(report: &Report) -> Drawn<Vec<(&'static str, String)>> {
     let mut plots = Vec::new();
     if report.percentiles.len() > 1 {
-        plots.push(("Latency by percentile, ms", latency(&report.percentiles)?));
+        let all = [("", &report.percentiles)];
+        plots.push(("Latency by percentile, ms", by_percentile(&all)?));
+    }
+    let steps = report.setup.iter();
+    let steps: Vec<(&str, &Percentiles)> = steps
+        .filter(|(_, percentiles)| percentiles.len() > 1)
+        .map(|(name, percentiles)| (name.as_str(), percentiles))
+        .collect();
+    if !steps.is_empty() {
+        plots.push(("Setting up by percentile, ms", by_percentile(&steps)?));
     }
     if report.timeline.len() > 1 {
         let line = |name: &'static str, of: fn(&Sample) -> f64| Line {
@@ -106,30 +115,41 @@ fn plots(report: &Report) -> Drawn<Vec<(&'static str, String)>> {
     Ok(plots)
 }
 
-struct Line {
-    name: &'static str,
+struct Line<'a> {
+    name: &'a str,
     points: Vec<(f64, f64)>,
 }
 
-const COLOURS: [RGBColor; 2] = [RGBColor(9, 105, 218), RGBColor(207, 102, 34)];
+const COLOURS: [RGBColor; 3] = [
+    RGBColor(9, 105, 218),
+    RGBColor(207, 102, 34),
+    RGBColor(26, 127, 55),
+];
 
-/// Latency over the share of deliveries, both on logarithmic scales: each nine of the share is as
-/// wide as the one before.
-fn latency(percentiles: &[(f64, f64)]) -> Drawn<String> {
-    let points: Vec<(f64, f64)> = percentiles
+/// Times over the share of what took no longer, both on logarithmic scales: each nine of the share is
+/// as wide as the one before.
+fn by_percentile(curves: &[(&str, &Percentiles)]) -> Drawn<String> {
+    let all = || curves.iter().flat_map(|(_, percentiles)| *percentiles);
+    let least = all().fold(f64::INFINITY, |least, point| least.min(point.1));
+    let most = all().fold(0.0, |most: f64, point| most.max(point.1));
+    let lines: Vec<Line> = curves
         .iter()
-        .filter(|(share, _)| *share < 1.0)
-        .map(|&(share, milliseconds)| (1.0 / (1.0 - share), milliseconds))
+        .map(|&(name, percentiles)| Line {
+            name,
+            points: percentiles
+                .iter()
+                .filter(|(share, _)| *share < 1.0)
+                .map(|&(share, milliseconds)| (1.0 / (1.0 - share), milliseconds))
+                .collect(),
+        })
         .collect();
-    let right = points.last().map_or(10.0, |point| point.0).max(10.0);
-    let least = points.first().map_or(0.01, |point| point.1);
-    let most = percentiles.last().map_or(1.0, |point| point.1);
-    let line = Line { name: "", points };
+    let points = lines.iter().flat_map(|line| &line.points);
+    let right = points.fold(10.0, |most: f64, point| most.max(point.0));
     draw(
         (1.0..right).log_scale(),
         (least * 0.8..most * 1.3).log_scale(),
         &|nines| format!("{}%", share(*nines)),
-        &[line],
+        &lines,
     )
 }
 
@@ -235,6 +255,23 @@ mod tests {
         assert!(page.contains("latency-p99-ms"));
         for elsewhere in ["src=", "href=", "url(", "@import"] {
             assert!(!page.contains(elsewhere), "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn of_a_storm_each_step_is_drawn() {
+        let curve = |most: f64| vec![(0.0, 0.5), (0.5, 1.0), (0.99, most), (1.0, most)];
+        let steps = [("first", 2.0), ("second", 20.0), ("third", 0.5)];
+        let report = Report {
+            setup: steps
+                .map(|(name, most)| (name.to_string(), curve(most)))
+                .to_vec(),
+            ..report()
+        };
+        let page = page(&report).unwrap();
+        assert_eq!(page.matches("<svg").count(), 1);
+        for (name, _) in steps {
+            assert!(page.contains(name), "{name}");
         }
     }
 

@@ -16,9 +16,11 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitStatus;
 
+use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::accounting::Faults;
+use crate::client::Setup;
 use crate::run::Measured;
 use crate::run::measure::Sample;
 use crate::run::plan::{Drive, Plan};
@@ -69,10 +71,16 @@ pub struct Report {
     /// What makes the figures doubtful.
     pub warnings: Vec<String>,
     /// Latency in milliseconds by share of the deliveries that took no longer.
-    pub percentiles: Vec<(f64, f64)>,
+    pub percentiles: Percentiles,
+    /// The same of the steps of setting up, by their names and shares of the connections.
+    #[serde(default)]
+    pub setup: Vec<(String, Percentiles)>,
     /// How the figures went over time.
     pub timeline: Vec<Sample>,
 }
+
+/// Milliseconds by share of what took no longer.
+pub type Percentiles = Vec<(f64, f64)>;
 
 /// Something that holds or does not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,7 +107,8 @@ impl Report {
             machine: Machine::this(),
             verdicts: verdicts(plan, measured, &figures),
             warnings: warnings(measured, &figures),
-            percentiles: percentiles(measured),
+            percentiles: percentiles(&measured.latency),
+            setup: setup(&measured.setup),
             timeline: measured.timeline.clone(),
             figures,
         }
@@ -273,16 +282,36 @@ fn warnings(measured: &Measured, figures: &Figures) -> Vec<String> {
             .iter()
             .map(|(reason, count)| format!("stalled readers, {count}: {reason}"));
         warnings.extend(each);
+        // Where something was lost besides, the verdict on that says more.
+        if stalled.ended.is_empty() && stalled.faults.is_clean() {
+            warnings.push(format!(
+                "none of the {} stalled readers was ended: all that they left unread found room in the buffers on its way, so that this run does not show what full ones do to the others; more --seconds, --rate or --size fill them",
+                stalled.count
+            ));
+        }
     }
     warnings
 }
 
-fn percentiles(measured: &Measured) -> Vec<(f64, f64)> {
-    let latency = &measured.latency;
-    if latency.is_empty() {
+fn setup(setup: &Setup) -> Vec<(String, Percentiles)> {
+    let steps = [
+        ("handshake", &setup.upgrade),
+        ("authentication", &setup.authenticate),
+        ("subscription", &setup.subscribe),
+    ];
+    steps
+        .map(|(name, times)| (name.to_string(), percentiles(times)))
+        .into_iter()
+        .filter(|(_, percentiles)| !percentiles.is_empty())
+        .collect()
+}
+
+/// The percentiles of times in microseconds.
+fn percentiles(times: &Histogram<u64>) -> Percentiles {
+    if times.is_empty() {
         return Vec::new();
     }
-    latency
+    times
         .iter_quantiles(5)
         .map(|value| {
             let milliseconds = value.value_iterated_to() as f64 / 1000.0;
@@ -335,6 +364,7 @@ pub mod tests {
             verdicts: Vec::new(),
             warnings: Vec::new(),
             percentiles: Vec::new(),
+            setup: Vec::new(),
             timeline: Vec::new(),
         }
     }

@@ -31,8 +31,9 @@ pub struct Plan {
     pub grace: Duration,
     /// Connections a second that leave and come again.
     pub replaced_per_s: f64,
-    /// In the second half of the measured time every so-manieth connection stops reading.
-    pub stalled_nth: Option<usize>,
+    /// In the second half of the measured time one in so many connections stops reading: with 2.5, two
+    /// of five.
+    pub stalled_nth: Option<f64>,
     /// The client's receiving thread never sleeps.
     pub spins: bool,
     /// What the figures must be.

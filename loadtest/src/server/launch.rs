@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{fs, io};
 
+use crate::run::plan::{Load, Plan};
+
 /// Where the peers' sources are.
 const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers");
 
@@ -62,6 +64,20 @@ pub const KNOWN: [Known; 6] = [
 /// The known server of this name.
 pub fn known(name: &str) -> Option<Known> {
     KNOWN.into_iter().find(|known| known.name == name)
+}
+
+/// Refuses what the floor cannot do: it sends every event to all, and knows neither roles nor targets.
+///
+/// # Errors
+/// Which scenarios it can be measured with.
+pub fn check(server: &str, plan: &Plan) -> Result<(), String> {
+    match plan.load {
+        Load::Shop(_) if server == "floor" => Err(format!(
+            "in {} each connection sees other events, and the floor filters nothing; it can be measured with fanout, flood, unicast, connect, idle, slow and seed --broadcast",
+            plan.scenario
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// The command that starts `server`: one of [`KNOWN`], or a build of shopwire by its path. With it,

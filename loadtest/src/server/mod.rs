@@ -26,7 +26,7 @@ pub use target::Target;
 /// How long a server may take until it is ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long a server may take to end after SIGTERM, before it is killed.
+/// How long a server may take at most to end after SIGTERM, before it is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A server under test.
@@ -53,6 +53,8 @@ pub struct Start {
     pub arguments: Vec<String>,
     /// Each event is one customer's: the one thing that the floor, which parses nothing, must be told.
     pub is_unicast: bool,
+    /// How long it may take to end after SIGTERM, up to 15 s.
+    pub patience: Duration,
 }
 
 struct Started {
@@ -61,6 +63,8 @@ struct Started {
     process: OwnedFd,
     /// Holds socket, secret and log; removed with the server.
     folder: TempDir,
+    /// How long it may take to end.
+    patience: Duration,
 }
 
 impl Server {
@@ -107,6 +111,7 @@ impl Server {
             child,
             process,
             folder,
+            patience: start.patience.min(STOP_TIMEOUT),
         };
         let ready = wait_until_ready(&mut started.child).and_then(|line| read_ready_line(&line));
         let target = ready.and_then(|(name, url, socket)| {
@@ -147,7 +152,7 @@ impl Drop for Started {
     /// Asks the process to end, waits for that, and kills it if it takes too long.
     fn drop(&mut self) {
         let has_ended = pidfd_send_signal(&self.process, Signal::TERM).is_ok()
-            && process::ends_within(&self.process, STOP_TIMEOUT);
+            && process::ends_within(&self.process, self.patience);
         if !has_ended || self.child.wait().is_err() {
             kill(&mut self.child);
         }
@@ -294,6 +299,7 @@ mod tests {
             cores: None,
             arguments: Vec::new(),
             is_unicast: false,
+            patience: STOP_TIMEOUT,
         };
         let message = Server::start(&start, &Interrupt::default())
             .map(|_| ())
