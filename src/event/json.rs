@@ -519,8 +519,12 @@ mod tests {
         ) {
             let line = format!("{{\"a\":{text}}}");
             let serde = serde_json::from_str::<serde_json::Value>(&line);
+            // What an earlier, longer line left behind must not count.
+            let mut workspace = Workspace::new();
+            let earlier = r#"{"a":["]}\"",{"b":1}],"c":"}]"}"#.repeat(4);
+            prop_assert!(workspace.read(earlier.as_bytes(), |_| Ok(((), Keys::Unchecked))).is_err());
             // serde_json keeps the last of two equal keys; we refuse them.
-            if let Err(refusal) = Workspace::new().read(line.as_bytes(), |_| Ok(((), Keys::Unchecked))) {
+            if let Err(refusal) = workspace.read(line.as_bytes(), |_| Ok(((), Keys::Unchecked))) {
                 prop_assert!(serde.is_err() || refusal.message.contains("twice"), "{line}");
             } else {
                 prop_assert!(serde.is_ok(), "{line}");
