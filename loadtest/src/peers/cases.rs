@@ -64,6 +64,15 @@ const FANOUT: &[&str] = &[
     "latency-p999-ms",
     "client-busy",
 ];
+const WORKERS: &[&str] = &[
+    "latency-p50-ms",
+    "latency-p999-ms",
+    "cpu-us-per-delivery",
+    "server-busy",
+    "server-waited",
+    "client-busy",
+    "client-waited",
+];
 const FLOOD: &[&str] = &[
     "deliveries-per-s",
     "events-per-s",
@@ -199,15 +208,7 @@ pub const CASES: [Case; 17] = [
         line: "fanout --connections 10000 --rate 5",
         least_seconds: 5.0,
         decides: "latency-p99-ms",
-        tells: &[
-            "latency-p50-ms",
-            "latency-p999-ms",
-            "cpu-us-per-delivery",
-            "server-busy",
-            "server-waited",
-            "client-busy",
-            "client-waited",
-        ],
+        tells: WORKERS,
         who: Who::Alone,
         shares_cores: true,
         ..BASE
@@ -218,15 +219,7 @@ pub const CASES: [Case; 17] = [
         line: "fanout --connections 10000 --rate 5",
         least_seconds: 5.0,
         decides: "latency-p99-ms",
-        tells: &[
-            "latency-p50-ms",
-            "latency-p999-ms",
-            "cpu-us-per-delivery",
-            "server-busy",
-            "server-waited",
-            "client-busy",
-            "client-waited",
-        ],
+        tells: WORKERS,
         who: Who::Alone,
         workers: 2,
         shares_cores: true,

@@ -327,7 +327,7 @@ mod tests {
 
     #[test]
     fn the_notes_are_of_goals_and_tell_no_figures() {
-        let notes = notes(&Path::new(super::super::FOLDER).join("notes.toml")).unwrap();
+        let notes = notes(&Path::new(crate::server::launch::PEERS).join("notes.toml")).unwrap();
         assert!(!notes.is_empty());
         for (key, note) in &notes {
             for unit in [" us", " ms", " %", " bytes"] {

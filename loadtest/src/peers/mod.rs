@@ -33,9 +33,6 @@ const SHOPWIRE: &str = "shopwire";
 /// ... and the one that shows what no server can be below.
 const FLOOR: &str = "floor";
 
-/// Where the peers' sources are, and the notes on goals.
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers");
-
 /// CPU of other programs, in cores, over which a measurement is taken again ...
 const FOREIGN_MAX: f64 = 0.1;
 
@@ -121,7 +118,7 @@ pub fn main(arguments: &Peers) -> Result<bool, String> {
         letters.is_none_or(|letters| letters.iter().any(|letter| letter == case.letter))
     };
     let cases: Vec<&Case> = CASES.iter().filter(is_chosen).collect();
-    let notes = goals::notes(&Path::new(FOLDER).join("notes.toml"))?;
+    let notes = goals::notes(&Path::new(launch::PEERS).join("notes.toml"))?;
     fs::create_dir_all(&arguments.reports)
         .map_err(|error| format!("{}: {error}", arguments.reports.display()))?;
     // An hour's measurements are not to end with a page that cannot be written.

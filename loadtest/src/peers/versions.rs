@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::{FOLDER, SHOPWIRE};
+use super::SHOPWIRE;
 use crate::server::launch;
 
 /// shopwire's version, with the commit where its program is known to be built of that.
@@ -51,7 +51,7 @@ fn git(words: &[&str]) -> Option<String> {
 
 /// Names and versions of what the servers are built and run with, as far as they are there.
 pub fn tools() -> Vec<String> {
-    let peers = Path::new(FOLDER);
+    let peers = Path::new(launch::PEERS);
     let mut versions = Vec::new();
     let version_of = |program| said_by(program, &["--version"]).filter(|said| !said.is_empty());
     versions.extend(version_of("rustc"));

@@ -10,8 +10,8 @@ use std::{fs, io};
 
 use crate::run::plan::{Load, Plan};
 
-/// Where the peers' sources are.
-const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers");
+/// Where the peers' sources are, and the notes on goals.
+pub const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers");
 
 /// Those that are scripts, in folders of their names.
 const SCRIPTS: [&str; 3] = ["bun", "ws", "socketio"];
