@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::mem;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -168,8 +169,8 @@ impl Hub {
         }
     }
 
-    /// Puts an event's frame on the list of everybody who gets it.
-    pub fn deliver(&mut self, event_type: EventType, audience: &Audience, frame: &Utf8Bytes) {
+    /// Puts an event's frame on the list of everybody who gets it; `frame` is made when the first of them is found.
+    pub fn deliver(&mut self, event_type: EventType, audience: &Audience, frame: &impl Deref<Target = Utf8Bytes>) {
         let excluded = self.excluded(audience);
         if audience.users.is_none() {
             self.deliver_to_groups(event_type, audience, &excluded, frame);
@@ -185,7 +186,7 @@ impl Hub {
                     && connection.role().bit() & audience.roles != 0
                     && !excluded.contains(&key)
                 {
-                    self.own_frames(key).push(frame.clone());
+                    self.own_frames(key).push((**frame).clone());
                 }
             }
         }
@@ -215,7 +216,13 @@ impl Hub {
         }
     }
 
-    fn deliver_to_groups(&mut self, event_type: EventType, audience: &Audience, excluded: &[ConnectionKey], frame: &Utf8Bytes) {
+    fn deliver_to_groups(
+        &mut self,
+        event_type: EventType,
+        audience: &Audience,
+        excluded: &[ConnectionKey],
+        frame: &impl Deref<Target = Utf8Bytes>,
+    ) {
         for key in excluded {
             self.own_frames(*key);
         }
@@ -224,10 +231,10 @@ impl Hub {
                 && group.role.bit() & audience.roles != 0
                 && group.role.access(event_type.namespace) == Access::All;
             if gets_it {
-                group.frames.push(frame.clone());
+                group.frames.push((**frame).clone());
                 for key in group.apart.iter().filter(|key| !excluded.contains(key)) {
                     if let Some(frames) = &mut self.connections[*key].own_frames {
-                        frames.push(frame.clone());
+                        frames.push((**frame).clone());
                     }
                 }
             }

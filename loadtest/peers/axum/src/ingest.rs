@@ -1,5 +1,6 @@
 //! The ingest socket: NDJSON lines in, one answer a chunk out.
 
+use std::cell::LazyCell;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -109,11 +110,13 @@ impl Emitter {
         let audience = Audience::read(event_type, line.to, data)?;
         let id = self.ids.next();
         let timestamp = line.timestamp.map_or_else(|| now.to_string(), |timestamp| timestamp.get().to_string());
-        let frame = Utf8Bytes::from(format!(
-            r#"{{"id":"{id}","type":"{}","namespace":"{}","data":{data},"timestamp":{timestamp}}}"#,
-            event_type.name,
-            event_type.namespace.name(),
-        ));
+        let frame = LazyCell::new(|| {
+            Utf8Bytes::from(format!(
+                r#"{{"id":"{id}","type":"{}","namespace":"{}","data":{data},"timestamp":{timestamp}}}"#,
+                event_type.name,
+                event_type.namespace.name(),
+            ))
+        });
         hub.deliver(event_type, &audience, &frame);
         self.newest_id = Some(id);
         Ok(())
