@@ -34,6 +34,7 @@ test: lint interop peers ## Everything that must hold: lint, then all tests, the
 .PHONY: lint
 lint: ## Formatting, clippy and rustdoc, warnings refused
 	$(CARGO) fmt --all --check
+	cd $(PEERS)/axum && $(CARGO) fmt --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --workspace --no-deps --document-private-items --locked
 

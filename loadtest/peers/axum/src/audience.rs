@@ -40,15 +40,24 @@ struct DataHead<'a> {
 }
 
 /// Null is not absent: what is there is read, else a mistake would become a broadcast.
-pub fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
 impl Audience {
-    pub fn read(event_type: EventType, to: Option<&RawValue>, data: &RawValue) -> Result<Self, Refusal> {
+    pub fn read(
+        event_type: EventType,
+        to: Option<&RawValue>,
+        data: &RawValue,
+    ) -> Result<Self, Refusal> {
         let mut audience = Self::from_target(read_target(to)?)?;
-        let head: DataHead = serde_json::from_str(data.get()).map_err(|error| invalid_payload(&error.to_string()))?;
-        let customer = head.customer_id.and_then(|id| serde_json::from_str::<String>(id.get()).ok());
+        let head: DataHead = serde_json::from_str(data.get())
+            .map_err(|error| invalid_payload(&error.to_string()))?;
+        let customer = head
+            .customer_id
+            .and_then(|id| serde_json::from_str::<String>(id.get()).ok());
         if let Some(customer) = customer
             && !audience.owners.contains(&customer)
         {
@@ -57,7 +66,8 @@ impl Audience {
         if let Some(roles) = head.target_roles
             && Some(event_type.namespace) == Namespace::named("system")
         {
-            let roles: Vec<Role> = serde_json::from_str(roles.get()).map_err(|error| invalid_payload(&format!("`data.targetRoles`: {error}")))?;
+            let roles: Vec<Role> = serde_json::from_str(roles.get())
+                .map_err(|error| invalid_payload(&format!("`data.targetRoles`: {error}")))?;
             if roles.is_empty() {
                 return Err(invalid_payload("`data.targetRoles` is empty"));
             }
@@ -70,10 +80,23 @@ impl Audience {
         if target.roles.as_ref().is_some_and(Vec::is_empty) {
             return Err(invalid_target("`to.roles` is empty"));
         }
-        let users = target.user_ids.map(|ids| read_ids("userIds", ids, false)).transpose()?;
-        let owners = target.owners.map(|ids| read_ids("owners", ids, false)).transpose()?;
-        let excluded_users = target.exclude_user_ids.map(|ids| read_ids("excludeUserIds", ids, true)).transpose()?;
-        if target.exclude_session_id.as_deref().is_some_and(|id| !is_id(id)) {
+        let users = target
+            .user_ids
+            .map(|ids| read_ids("userIds", ids, false))
+            .transpose()?;
+        let owners = target
+            .owners
+            .map(|ids| read_ids("owners", ids, false))
+            .transpose()?;
+        let excluded_users = target
+            .exclude_user_ids
+            .map(|ids| read_ids("excludeUserIds", ids, true))
+            .transpose()?;
+        if target
+            .exclude_session_id
+            .as_deref()
+            .is_some_and(|id| !is_id(id))
+        {
             return Err(invalid_target("`to.excludeSessionId` is not an id"));
         }
         Ok(Self {
@@ -91,13 +114,17 @@ fn read_target(to: Option<&RawValue>) -> Result<Target, Refusal> {
         None => Ok(Target::default()),
         // Serde would take an array of the fields' values, too.
         Some(text) if !text.starts_with('{') => Err(invalid_target("`to` is not an object")),
-        Some(text) => serde_json::from_str(text).map_err(|error| invalid_target(&error.to_string())),
+        Some(text) => {
+            serde_json::from_str(text).map_err(|error| invalid_target(&error.to_string()))
+        }
     }
 }
 
 fn read_ids(field: &str, mut ids: Vec<String>, may_be_empty: bool) -> Result<Vec<String>, Refusal> {
     if (ids.is_empty() && !may_be_empty) || !ids.iter().all(|id| is_id(id)) {
-        return Err(invalid_target(&format!("`to.{field}` is not a list of ids")));
+        return Err(invalid_target(&format!(
+            "`to.{field}` is not a list of ids"
+        )));
     }
     ids.sort_unstable();
     ids.dedup();

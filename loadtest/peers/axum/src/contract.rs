@@ -4,7 +4,15 @@ use serde::{Deserialize, Serialize};
 
 /// Namespaces with their event types; a type's number is its place in this order.
 const CATALOGUE: [(&str, &[&str]); 6] = [
-    ("orders", &["order:created", "order:updated", "order:status_changed", "order:deleted"]),
+    (
+        "orders",
+        &[
+            "order:created",
+            "order:updated",
+            "order:status_changed",
+            "order:deleted",
+        ],
+    ),
     (
         "customers",
         &[
@@ -15,10 +23,32 @@ const CATALOGUE: [(&str, &[&str]); 6] = [
             "customer:offline",
         ],
     ),
-    ("products", &["product:price_changed", "product:created", "product:updated", "product:deleted"]),
-    ("inventory", &["inventory:updated", "inventory:low_stock", "inventory:out_of_stock", "inventory:restocked"]),
-    ("payments", &["payment:received", "payment:failed", "payment:refunded"]),
-    ("system", &["system:notification", "system:alert", "system:maintenance"]),
+    (
+        "products",
+        &[
+            "product:price_changed",
+            "product:created",
+            "product:updated",
+            "product:deleted",
+        ],
+    ),
+    (
+        "inventory",
+        &[
+            "inventory:updated",
+            "inventory:low_stock",
+            "inventory:out_of_stock",
+            "inventory:restocked",
+        ],
+    ),
+    (
+        "payments",
+        &["payment:received", "payment:failed", "payment:refunded"],
+    ),
+    (
+        "system",
+        &["system:notification", "system:alert", "system:maintenance"],
+    ),
 ];
 
 /// A set of event types, one bit each.
@@ -42,9 +72,15 @@ fn all_types() -> impl Iterator<Item = EventType> {
     CATALOGUE
         .iter()
         .enumerate()
-        .flat_map(|(namespace, (_, names))| names.iter().map(move |name| (Namespace(namespace), *name)))
+        .flat_map(|(namespace, (_, names))| {
+            names.iter().map(move |name| (Namespace(namespace), *name))
+        })
         .enumerate()
-        .map(|(place, (namespace, name))| EventType { name, namespace, bit: 1 << place })
+        .map(|(place, (namespace, name))| EventType {
+            name,
+            namespace,
+            bit: 1 << place,
+        })
 }
 
 /// One namespace, by its place in the catalogue.
@@ -53,7 +89,10 @@ pub struct Namespace(usize);
 
 impl Namespace {
     pub fn named(name: &str) -> Option<Self> {
-        CATALOGUE.iter().position(|(namespace, _)| *namespace == name).map(Self)
+        CATALOGUE
+            .iter()
+            .position(|(namespace, _)| *namespace == name)
+            .map(Self)
     }
 
     pub fn all() -> impl Iterator<Item = Self> {
@@ -130,7 +169,10 @@ pub struct Refusal {
 
 impl Refusal {
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self {
+            code,
+            message: message.into(),
+        }
     }
 }
 

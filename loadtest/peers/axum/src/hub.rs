@@ -72,11 +72,17 @@ struct Connection {
 
 impl Connection {
     fn role(&self) -> Role {
-        self.identity.as_ref().map_or(Role::Public, |identity| identity.role)
+        self.identity
+            .as_ref()
+            .map_or(Role::Public, |identity| identity.role)
     }
 
     fn send(&self, batch: Arc<Batch>) {
-        let waiting = self.backlog.waiting.fetch_add(batch.bytes, Ordering::Relaxed) + batch.bytes;
+        let waiting = self
+            .backlog
+            .waiting
+            .fetch_add(batch.bytes, Ordering::Relaxed)
+            + batch.bytes;
         if waiting > OUTBOX_LIMIT {
             self.backlog.overflow.notify_one();
         } else if self.outbox.send(Outgoing::Frames(batch)).is_err() {
@@ -106,7 +112,11 @@ pub struct Hub {
 }
 
 impl Hub {
-    pub fn add(&mut self, outbox: UnboundedSender<Outgoing>, backlog: Arc<Backlog>) -> ConnectionKey {
+    pub fn add(
+        &mut self,
+        outbox: UnboundedSender<Outgoing>,
+        backlog: Arc<Backlog>,
+    ) -> ConnectionKey {
         let key = self.connections.insert(Connection {
             identity: None,
             subscribed: 0,
@@ -131,7 +141,10 @@ impl Hub {
     }
 
     pub fn user(&self, key: ConnectionKey) -> Option<&str> {
-        self.connections[key].identity.as_ref().map(|identity| identity.user.as_str())
+        self.connections[key]
+            .identity
+            .as_ref()
+            .map(|identity| identity.user.as_str())
     }
 
     pub fn subscribed(&self, key: ConnectionKey) -> Types {
@@ -141,9 +154,15 @@ impl Hub {
     /// The connection has shown who it is; what its role may not see any more, it is no longer subscribed to.
     pub fn identify(&mut self, key: ConnectionKey, identity: Identity) {
         self.forget_identity(key);
-        self.by_user.entry(identity.user.clone()).or_default().push(key);
+        self.by_user
+            .entry(identity.user.clone())
+            .or_default()
+            .push(key);
         if let Some(session) = &identity.session {
-            self.by_session.entry(session.clone()).or_default().push(key);
+            self.by_session
+                .entry(session.clone())
+                .or_default()
+                .push(key);
         }
         let visible = !identity.role.types_with(Access::None);
         self.connections[key].identity = Some(identity);
@@ -170,7 +189,12 @@ impl Hub {
     }
 
     /// Puts an event's frame on the list of everybody who gets it; `frame` is made when the first of them is found.
-    pub fn deliver(&mut self, event_type: EventType, audience: &Audience, frame: &impl Deref<Target = Utf8Bytes>) {
+    pub fn deliver(
+        &mut self,
+        event_type: EventType,
+        audience: &Audience,
+        frame: &impl Deref<Target = Utf8Bytes>,
+    ) {
         let excluded = self.excluded(audience);
         if audience.users.is_none() {
             self.deliver_to_groups(event_type, audience, &excluded, frame);
@@ -180,7 +204,8 @@ impl Hub {
                 let connection = &self.connections[key];
                 let access = connection.role().access(event_type.namespace);
                 // Whom `users` names owns the event, too; where nobody is named, `all` has been served by its group.
-                let granted = access == Access::Own || (access == Access::All && audience.users.is_some());
+                let granted =
+                    access == Access::Own || (access == Access::All && audience.users.is_some());
                 if granted
                     && connection.subscribed & event_type.bit != 0
                     && connection.role().bit() & audience.roles != 0
@@ -242,8 +267,14 @@ impl Hub {
     }
 
     fn excluded(&self, audience: &Audience) -> Vec<ConnectionKey> {
-        let session = audience.excluded_session.iter().filter_map(|session| self.by_session.get(session));
-        let users = audience.excluded_users.iter().filter_map(|user| self.by_user.get(user));
+        let session = audience
+            .excluded_session
+            .iter()
+            .filter_map(|session| self.by_session.get(session));
+        let users = audience
+            .excluded_users
+            .iter()
+            .filter_map(|user| self.by_user.get(user));
         session.chain(users).flatten().copied().collect()
     }
 
@@ -260,9 +291,18 @@ impl Hub {
         let connection = &mut self.connections[key];
         let (role, subscribed) = (connection.role(), connection.subscribed);
         let groups = &mut self.groups;
-        connection.group = *self.groups_by_view.entry((role, subscribed)).or_insert_with(|| {
-            groups.insert(Group { role, subscribed, members: Vec::new(), frames: Vec::new(), apart: Vec::new() })
-        });
+        connection.group = *self
+            .groups_by_view
+            .entry((role, subscribed))
+            .or_insert_with(|| {
+                groups.insert(Group {
+                    role,
+                    subscribed,
+                    members: Vec::new(),
+                    frames: Vec::new(),
+                    apart: Vec::new(),
+                })
+            });
         let members = &mut self.groups[connection.group].members;
         connection.place = members.len();
         members.push(key);

@@ -11,7 +11,10 @@ pub struct EventIds {
 
 impl EventIds {
     pub fn new() -> Self {
-        Self { start: milliseconds_now(), last: AtomicU64::new(0) }
+        Self {
+            start: milliseconds_now(),
+            last: AtomicU64::new(0),
+        }
     }
 
     pub fn next(&self) -> String {

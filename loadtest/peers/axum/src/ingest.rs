@@ -33,10 +33,19 @@ struct Line<'a> {
 }
 
 /// Serves every emitter that connects.
-pub async fn serve(listener: UnixListener, hub: Arc<Mutex<Hub>>, ids: Arc<EventIds>) -> io::Result<()> {
+pub async fn serve(
+    listener: UnixListener,
+    hub: Arc<Mutex<Hub>>,
+    ids: Arc<EventIds>,
+) -> io::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
-        let emitter = Emitter { hub: Arc::clone(&hub), ids: Arc::clone(&ids), settled: 0, newest_id: None };
+        let emitter = Emitter {
+            hub: Arc::clone(&hub),
+            ids: Arc::clone(&ids),
+            settled: 0,
+            newest_id: None,
+        };
         tokio::spawn(async move {
             // An emitter that leaves before its answer does not want it.
             emitter.serve(stream).await.unwrap_or_default();
@@ -84,7 +93,8 @@ impl Emitter {
         for line in lines.split(|byte| *byte == b'\n') {
             self.settled += 1;
             if let Err(Refusal { code, message }) = self.take(line, now, &mut hub) {
-                let error = json!({ "error": { "line": self.settled, "code": code, "message": message } });
+                let error =
+                    json!({ "error": { "line": self.settled, "code": code, "message": message } });
                 answer += &format!("{error}\n");
             }
         }
@@ -109,7 +119,9 @@ impl Emitter {
             .ok_or_else(|| Refusal::new("invalid_payload", "`data` is not an object"))?;
         let audience = Audience::read(event_type, line.to, data)?;
         let id = self.ids.next();
-        let timestamp = line.timestamp.map_or_else(|| now.to_string(), |timestamp| timestamp.get().to_string());
+        let timestamp = line
+            .timestamp
+            .map_or_else(|| now.to_string(), |timestamp| timestamp.get().to_string());
         let frame = LazyCell::new(|| {
             Utf8Bytes::from(format!(
                 r#"{{"id":"{id}","type":"{}","namespace":"{}","data":{data},"timestamp":{timestamp}}}"#,
@@ -140,5 +152,7 @@ fn read_type(text: Option<&RawValue>) -> Result<EventType, Refusal> {
 }
 
 pub fn milliseconds_now() -> u128 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |elapsed| elapsed.as_millis())
 }

@@ -52,40 +52,65 @@ struct Settings {
 
 fn main() {
     let settings = read_settings().unwrap_or_else(|error| fail(2, &error));
-    if let Err(error) = runtime(settings.workers).and_then(|runtime| runtime.block_on(serve_all(settings))) {
+    if let Err(error) =
+        runtime(settings.workers).and_then(|runtime| runtime.block_on(serve_all(settings)))
+    {
         fail(1, &error);
     }
 }
 
 fn read_settings() -> Result<Settings, Failure> {
-    let or_default = |name: &str, default: &str| env::var(name).unwrap_or_else(|_| default.to_string());
-    let required = |name: &str| env::var(name).map(PathBuf::from).map_err(|_| format!("{name} is missing"));
+    let or_default =
+        |name: &str, default: &str| env::var(name).unwrap_or_else(|_| default.to_string());
+    let required = |name: &str| {
+        env::var(name)
+            .map(PathBuf::from)
+            .map_err(|_| format!("{name} is missing"))
+    };
     let secret_file = required("WS_JWT_SECRET_FILE")?;
-    let secret = fs::read(&secret_file).map_err(|error| format!("WS_JWT_SECRET_FILE cannot be read: {error}"))?;
+    let secret = fs::read(&secret_file)
+        .map_err(|error| format!("WS_JWT_SECRET_FILE cannot be read: {error}"))?;
     let secret = secret.strip_suffix(b"\n").unwrap_or(&secret);
     let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
     if secret.is_empty() {
         return Err(format!("WS_JWT_SECRET_FILE is empty: {}", secret_file.display()).into());
     }
     Ok(Settings {
-        address: format!("{}:{}", or_default("WS_HOST", "127.0.0.1"), or_default("WS_PORT", "0"))
-            .parse()
-            .map_err(|error| format!("WS_HOST and WS_PORT: {error}"))?,
+        address: format!(
+            "{}:{}",
+            or_default("WS_HOST", "127.0.0.1"),
+            or_default("WS_PORT", "0")
+        )
+        .parse()
+        .map_err(|error| format!("WS_HOST and WS_PORT: {error}"))?,
         socket: required("WS_SOCKET")?,
         secret: secret.to_vec(),
-        workers: or_default("WS_WORKERS", "1").parse().map_err(|error| format!("WS_WORKERS: {error}"))?,
+        workers: or_default("WS_WORKERS", "1")
+            .parse()
+            .map_err(|error| format!("WS_WORKERS: {error}"))?,
     })
 }
 
 fn runtime(workers: usize) -> Result<Runtime, Failure> {
-    let mut builder = if workers > 1 { Builder::new_multi_thread() } else { Builder::new_current_thread() };
-    Ok(builder.worker_threads(workers.max(1)).enable_all().build()?)
+    let mut builder = if workers > 1 {
+        Builder::new_multi_thread()
+    } else {
+        Builder::new_current_thread()
+    };
+    Ok(builder
+        .worker_threads(workers.max(1))
+        .enable_all()
+        .build()?)
 }
 
 async fn serve_all(settings: Settings) -> Result<(), Failure> {
     let hub = Arc::new(Mutex::new(Hub::default()));
     let ids = Arc::new(EventIds::new());
-    let shared = Arc::new(Shared { hub: Arc::clone(&hub), tokens: Tokens::new(&settings.secret), ids: Arc::clone(&ids) });
+    let shared = Arc::new(Shared {
+        hub: Arc::clone(&hub),
+        tokens: Tokens::new(&settings.secret),
+        ids: Arc::clone(&ids),
+    });
 
     let listener = listen(settings.address)?;
     let address = listener.local_addr()?;
@@ -93,9 +118,15 @@ async fn serve_all(settings: Settings) -> Result<(), Failure> {
     let ingest = ingest::serve(UnixListener::bind(&settings.socket)?, Arc::clone(&hub), ids);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    writeln!(io::stdout(), "axum ready ws=ws://{address}/api/ws ingest={}", settings.socket.display())?;
+    writeln!(
+        io::stdout(),
+        "axum ready ws=ws://{address}/api/ws ingest={}",
+        settings.socket.display()
+    )?;
 
-    let router = Router::new().route("/api/ws", get(upgrade)).with_state(shared);
+    let router = Router::new()
+        .route("/api/ws", get(upgrade))
+        .with_state(shared);
     let listener = listener.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
             eprintln!("TCP_NODELAY: {error}");
@@ -113,7 +144,11 @@ async fn serve_all(settings: Settings) -> Result<(), Failure> {
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
@@ -130,14 +165,18 @@ async fn free_socket_path(path: &Path) -> Result<(), Failure> {
 }
 
 async fn upgrade(State(shared): State<Arc<Shared>>, upgrade: WebSocketUpgrade) -> Response {
-    upgrade.read_buffer_size(READ_BUFFER).on_upgrade(|socket| run(socket, shared))
+    upgrade
+        .read_buffer_size(READ_BUFFER)
+        .on_upgrade(|socket| run(socket, shared))
 }
 
 async fn ping(hub: Arc<Mutex<Hub>>) {
     let mut ticks = interval(PING_INTERVAL);
     loop {
         ticks.tick().await;
-        hub.lock().unwrap_or_else(PoisonError::into_inner).ping_all();
+        hub.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .ping_all();
     }
 }
 

@@ -69,7 +69,13 @@ pub async fn run(socket: WebSocket, shared: Arc<Shared>) {
     let backlog = Arc::new(Backlog::default());
     let (outbox, queue) = mpsc::unbounded_channel();
     let key = shared.hub().add(outbox, Arc::clone(&backlog));
-    let mut session = Session { socket, queue, shared: Arc::clone(&shared), backlog: Arc::clone(&backlog), key };
+    let mut session = Session {
+        socket,
+        queue,
+        shared: Arc::clone(&shared),
+        backlog: Arc::clone(&backlog),
+        key,
+    };
     session.welcome();
     select! {
         ended = session.serve() => {
@@ -152,7 +158,10 @@ impl Session {
             outgoing.push(what);
         }
         self.write(&mut outgoing).await?;
-        let frame = CloseFrame { code: CLOSE_TOKEN_REFUSED, reason: Utf8Bytes::from_static("token refused") };
+        let frame = CloseFrame {
+            code: CLOSE_TOKEN_REFUSED,
+            reason: Utf8Bytes::from_static("token refused"),
+        };
         self.socket.send(Message::Close(Some(frame))).await?;
         let answered = async { while let Some(Ok(_)) = self.socket.recv().await {} };
         // Whoever does not answer is left all the same.
@@ -178,7 +187,10 @@ impl Session {
                 self.answer(&json!({ "type": "pong", "timestamp": milliseconds_now() }));
                 Ok(())
             }
-            unknown => Err(Refusal::new("unknown_type", format!("`{unknown}` is no message of a client"))),
+            unknown => Err(Refusal::new(
+                "unknown_type",
+                format!("`{unknown}` is no message of a client"),
+            )),
         };
         if let Err(refusal) = done {
             self.complain(Some(&message.kind), &refusal);
@@ -190,7 +202,8 @@ impl Session {
     }
 
     fn authenticate(&self, data: Value) -> Result<(), Refusal> {
-        let Authentication { token } = read(data).map_err(|refusal| Refusal::new("unauthorized", refusal.message))?;
+        let Authentication { token } =
+            read(data).map_err(|refusal| Refusal::new("unauthorized", refusal.message))?;
         let claims = self.shared.tokens.verify(&token)?;
         let mut hub = self.shared.hub();
         if hub.user(self.key).is_some_and(|user| user != claims.sub) {
@@ -199,7 +212,14 @@ impl Session {
         let answer = json!({ "type": "authenticated", "data": {
             "userId": claims.sub, "role": claims.role, "sessionId": claims.sid, "expiresAt": claims.exp.saturating_mul(1000),
         }});
-        hub.identify(self.key, Identity { user: claims.sub, role: claims.role, session: claims.sid });
+        hub.identify(
+            self.key,
+            Identity {
+                user: claims.sub,
+                role: claims.role,
+                session: claims.sid,
+            },
+        );
         hub.answer(self.key, answer.to_string().into());
         Ok(())
     }
@@ -211,15 +231,27 @@ impl Session {
         let named = read_events(&events, &namespaces)?;
         let mut hub = self.shared.hub();
         let role = hub.role(self.key);
-        if let Some(forbidden) = namespaces.iter().find(|namespace| role.access(**namespace) == Access::None) {
-            let code = if role == Role::Public { "unauthorized" } else { "forbidden" };
-            return Err(Refusal::new(code, format!("this role may not subscribe to {}", forbidden.name())));
+        if let Some(forbidden) = namespaces
+            .iter()
+            .find(|namespace| role.access(**namespace) == Access::None)
+        {
+            let code = if role == Role::Public {
+                "unauthorized"
+            } else {
+                "forbidden"
+            };
+            return Err(Refusal::new(
+                code,
+                format!("this role may not subscribe to {}", forbidden.name()),
+            ));
         }
-        let types = namespaces.iter().fold(hub.subscribed(self.key), |types, namespace| {
-            let all = namespace.types();
-            let asked = if named & all == 0 { all } else { named & all };
-            (types & !all) | asked
-        });
+        let types = namespaces
+            .iter()
+            .fold(hub.subscribed(self.key), |types, namespace| {
+                let all = namespace.types();
+                let asked = if named & all == 0 { all } else { named & all };
+                (types & !all) | asked
+            });
         hub.subscribe(self.key, types);
         let position = self.shared.ids.newest();
         let answer = json!({ "type": "subscribed", "data": { "namespaces": names_of(types), "position": position } });
@@ -231,7 +263,11 @@ impl Session {
         let Subscription { namespaces, .. } = read(data)?;
         let namespaces = read_namespaces(&namespaces)?;
         let mut hub = self.shared.hub();
-        let types = namespaces.iter().fold(hub.subscribed(self.key), |types, namespace| types & !namespace.types());
+        let types = namespaces
+            .iter()
+            .fold(hub.subscribed(self.key), |types, namespace| {
+                types & !namespace.types()
+            });
         hub.subscribe(self.key, types);
         let answer = json!({ "type": "unsubscribed", "data": { "namespaces": names_of(types) } });
         hub.answer(self.key, answer.to_string().into());
@@ -247,7 +283,9 @@ impl Session {
     }
 
     fn answer(&self, message: &Value) {
-        self.shared.hub().answer(self.key, message.to_string().into());
+        self.shared
+            .hub()
+            .answer(self.key, message.to_string().into());
     }
 }
 
@@ -268,7 +306,10 @@ fn read_namespaces(names: &[String]) -> Result<Vec<Namespace>, Refusal> {
     }
     names
         .iter()
-        .map(|name| Namespace::named(name).ok_or_else(|| invalid_message(&format!("`{name}` is no namespace"))))
+        .map(|name| {
+            Namespace::named(name)
+                .ok_or_else(|| invalid_message(&format!("`{name}` is no namespace")))
+        })
         .collect()
 }
 
@@ -277,7 +318,9 @@ fn read_events(names: &[String], namespaces: &[Namespace]) -> Result<Types, Refu
         EventType::named(name)
             .filter(|event_type| namespaces.contains(&event_type.namespace))
             .map(|event_type| types | event_type.bit)
-            .ok_or_else(|| invalid_message(&format!("`{name}` is no event type of these namespaces")))
+            .ok_or_else(|| {
+                invalid_message(&format!("`{name}` is no event type of these namespaces"))
+            })
     })
 }
 

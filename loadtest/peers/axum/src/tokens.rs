@@ -25,7 +25,10 @@ impl Tokens {
         validation.leeway = 0;
         validation.validate_nbf = true;
         validation.validate_aud = false;
-        Self { key: DecodingKey::from_secret(secret), validation }
+        Self {
+            key: DecodingKey::from_secret(secret),
+            validation,
+        }
     }
 
     pub fn verify(&self, token: &str) -> Result<Claims, Refusal> {
@@ -33,7 +36,10 @@ impl Tokens {
             .map_err(|error| Refusal::new("unauthorized", error.to_string()))?
             .claims;
         if !is_id(&claims.sub) || claims.sid.as_deref().is_some_and(|sid| !is_id(sid)) {
-            return Err(Refusal::new("unauthorized", "the token does not name a user"));
+            return Err(Refusal::new(
+                "unauthorized",
+                "the token does not name a user",
+            ));
         }
         Ok(claims)
     }
