@@ -98,6 +98,11 @@ impl RoleMask {
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
+
+    /// The set as bits, the first of [`Role::ALL`] in the lowest.
+    pub fn bits(self) -> u8 {
+        self.0
+    }
 }
 
 /// What a client subscribes to: a family of event types.

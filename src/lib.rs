@@ -30,6 +30,7 @@ pub mod config;
 pub mod engine;
 pub mod event;
 pub mod http;
+pub mod journal;
 pub mod limits;
 pub mod log_throttle;
 pub mod rate;

@@ -84,6 +84,17 @@ pub const REPLAY_LOOK: usize = 16;
 /// How often a quiet reactor looks whether what it keeps has become too old.
 pub const HISTORY_SWEEP: Duration = Duration::from_secs(1);
 
+/// A file of the journal is full when it holds this part of what is kept ...
+pub const JOURNAL_PARTS: usize = 8;
+/// ... but at least so many bytes ...
+pub const JOURNAL_SEGMENT_MIN: usize = 64 * 1024;
+/// ... and at most so many, so that reading one back or removing it is quick.
+pub const JOURNAL_SEGMENT_MAX: usize = 16 << 20;
+/// Events may wait for the disk up to this weight, in bytes, before emitters are not read for a while.
+pub const JOURNAL_BEHIND_MAX: usize = 32 << 20;
+/// How soon a journal that could not be written is tried again.
+pub const JOURNAL_RETRY: Duration = Duration::from_secs(1);
+
 /// Emitters connected to the ingest socket at once.
 pub const EMITTERS_MAX: usize = 1024;
 /// First size of an emitter's read buffer, in bytes; it grows for longer lines only.

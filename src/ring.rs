@@ -8,8 +8,8 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::{Arc, mpsc};
 
 use mio::net::TcpStream;
 use mio::{Registry, Token, Waker};
@@ -204,6 +204,72 @@ impl<T> Receiver<T> {
     }
 }
 
+/// A loop's letter box for threads that are no loops and rarely have something to tell.
+pub struct Mailbox<T> {
+    letters: mpsc::Receiver<T>,
+    has_mail: Arc<AtomicBool>,
+}
+
+/// The way into a [`Mailbox`].
+pub struct Post<T> {
+    letters: mpsc::Sender<T>,
+    has_mail: Arc<AtomicBool>,
+    reader: Arc<Doorbell>,
+}
+
+/// A letter box of the loop that is woken by `reader`.
+pub fn mailbox<T>(reader: Arc<Doorbell>) -> (Post<T>, Mailbox<T>) {
+    let (sender, receiver) = mpsc::channel();
+    let has_mail = Arc::new(AtomicBool::new(false));
+    let post = Post {
+        letters: sender,
+        has_mail: Arc::clone(&has_mail),
+        reader,
+    };
+    let mailbox = Mailbox {
+        letters: receiver,
+        has_mail,
+    };
+    (post, mailbox)
+}
+
+impl<T> Post<T> {
+    /// Sends a letter and wakes its reader. False: nobody reads any more.
+    pub fn send(&self, letter: T) -> bool {
+        let is_sent = self.letters.send(letter).is_ok();
+        self.has_mail.store(true, Ordering::Release);
+        self.reader.ring();
+        is_sent
+    }
+}
+
+impl<T> Mailbox<T> {
+    /// Whether there may be a letter: to be asked before the loop sleeps.
+    pub fn has_mail(&self) -> bool {
+        self.has_mail.load(Ordering::Acquire)
+    }
+
+    /// The next letter, if there is one.
+    pub fn take(&self) -> Option<T> {
+        if !self.has_mail() {
+            return None;
+        }
+        // Before looking: a letter that comes meanwhile raises the flag anew.
+        self.has_mail.store(false, Ordering::Release);
+        let letter = self.letters.try_recv().ok();
+        if letter.is_some() {
+            // There may be another one.
+            self.has_mail.store(true, Ordering::Release);
+        }
+        letter
+    }
+
+    /// Waits for the next letter. `None`: nobody can send one any more.
+    pub fn wait(&self) -> Option<T> {
+        self.letters.recv().ok()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -248,6 +314,38 @@ mod tests {
         poll.poll(&mut events, Some(Duration::from_secs(5)))
             .unwrap();
         assert_eq!(events.iter().count(), 1);
+    }
+
+    #[test]
+    fn no_letter_is_missed_by_a_reader_that_goes_to_sleep() {
+        const LETTERS: u32 = 20_000;
+        let (mut poll, bell) = doorbell();
+        let (post, mailbox) = mailbox(Arc::clone(&bell));
+        let sender = std::thread::spawn(move || {
+            for number in 0..LETTERS {
+                assert!(post.send(number));
+                if number % 3 == 0 {
+                    std::thread::yield_now();
+                }
+            }
+        });
+        let mut events = mio::Events::with_capacity(4);
+        let mut next = 0;
+        while next < LETTERS {
+            bell.about_to_sleep();
+            if !mailbox.has_mail() {
+                poll.poll(&mut events, Some(Duration::from_secs(20)))
+                    .unwrap();
+                assert!(!events.is_empty(), "the reader was never woken");
+            }
+            bell.awake();
+            while let Some(number) = mailbox.take() {
+                assert_eq!(number, next);
+                next += 1;
+            }
+        }
+        sender.join().unwrap();
+        assert!(mailbox.take().is_none());
     }
 
     /// Both ends sleep as the loops do; every message must arrive although the ring is tiny.

@@ -5,6 +5,7 @@
 //! the server has drained.
 
 mod listen;
+mod past;
 mod signals;
 
 use std::io;
@@ -16,14 +17,16 @@ use std::time::Instant;
 
 use mio::Poll;
 
+use crate::clock::Now;
 use crate::config::Config;
 use crate::engine::{DOORBELL, Engine};
-use crate::event::{BlockBuilder, Parser, Rules};
+use crate::event::{BlockBuilder, NameHasher, Parser, Rules};
 use crate::limits;
 use crate::reactor::Reactor;
 use crate::ring::{self, Doorbell, Receiver, Sender, ToReactor, ToRouter};
 use crate::router::{Lane, Router, Sequencer};
 use crate::shared::Shared;
+use past::Past;
 
 /// A server whose sockets are open, and that has not begun to serve.
 pub struct Server {
@@ -61,7 +64,11 @@ impl Server {
             .map_err(|error| format!("could not tell the port that was opened: {error}"))?;
         let ingest = listen::ingest(&config)?;
         let started = Instant::now();
-        let shared = Arc::new(Shared::new(config, started)?);
+        let now = Now::at(started);
+        let hasher = NameHasher::default();
+        let mut past = Past::of(&config, &hasher, now)?;
+        let runs = past.runs(now.wall_ms);
+        let shared = Arc::new(Shared::new(config, hasher, runs, started)?);
         let host = listen::reachable_host(address);
         let (workers, path) = (shared.config.workers, shared.config.socket.display());
         let ready = format!("shopwire ready ws=ws://{host}/api/ws ingest={path} workers={workers}");
@@ -88,8 +95,9 @@ impl Server {
                     ring::channel(limits::UP_RING, &each.doorbell, &router_doorbell);
                 lanes.push(Lane { down, up });
                 let registry = each.poll.registry().try_clone()?;
-                let reactor =
+                let mut reactor =
                     Reactor::new(Arc::clone(&shared), index, registry, ring, uplink, started);
+                reactor.go_on(past.newest(), past.blocks());
                 engines.push(Engine {
                     poll: each.poll,
                     doorbell: each.doorbell,
@@ -112,12 +120,15 @@ impl Server {
                 .expect("there is at least one worker, config checks");
             let registry = engine.poll.registry().try_clone()?;
             engine.drain = Arc::clone(&drain);
+            let mut sequencer = sequencer(&shared, started);
+            let journal = past.go_on(&mut sequencer, &shared, Arc::clone(&router_doorbell), now)?;
             engine.router = Some(Router::new(
                 Arc::clone(&shared),
                 registry,
                 listener,
                 ingest,
-                sequencer(&shared, started),
+                sequencer,
+                journal,
                 lanes,
             )?);
             Ok((engines, router_doorbell, drain))
@@ -185,7 +196,7 @@ fn sequencer(shared: &Shared, started: Instant) -> Sequencer {
         order_statuses: shared.config.order_statuses.clone(),
         max_message,
     };
-    let builder = BlockBuilder::new(shared.epoch, shared.hasher.clone(), max_message);
+    let builder = BlockBuilder::new(shared.runs.now().epoch, shared.hasher.clone(), max_message);
     Sequencer::new(Parser::new(rules), builder, started)
 }
 

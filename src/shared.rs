@@ -7,9 +7,8 @@ use std::time::Instant;
 
 use crate::admission::Admission;
 use crate::auth::Verifier;
-use crate::clock::wall_ms;
 use crate::config::Config;
-use crate::event::{Epoch, NameHasher};
+use crate::event::{NameHasher, Runs};
 use crate::http::info_body;
 use crate::stats::Stats;
 
@@ -25,28 +24,33 @@ pub struct Shared {
     pub stats: Stats,
     /// Hashes names alike in the router and in every reactor.
     pub hasher: NameHasher,
-    /// The part of event ids that belongs to this run.
-    pub epoch: Epoch,
+    /// What event ids stand for.
+    pub runs: Runs,
     newest: AtomicU64,
     /// The body of `GET /api/ws/info`, which does not change.
     pub info: String,
 }
 
 impl Shared {
-    /// The shared parts for this configuration.
+    /// The shared parts for this configuration and this run.
     ///
     /// # Errors
     /// A sentence, if a key of the configuration cannot be used.
-    pub fn new(config: Config, now: Instant) -> Result<Self, String> {
+    pub fn new(
+        config: Config,
+        hasher: NameHasher,
+        runs: Runs,
+        now: Instant,
+    ) -> Result<Self, String> {
         let verifier = Verifier::new(&config.jwt)?;
         let info = info_body(&config);
         Ok(Self {
             verifier,
             admission: Admission::new(config.max_connections, config.connect_rate),
             stats: Stats::new(config.workers, now),
-            hasher: NameHasher::default(),
-            epoch: Epoch::new(wall_ms(), fastrand::u16(..)),
-            newest: AtomicU64::new(0),
+            hasher,
+            newest: AtomicU64::new(runs.now().first - 1),
+            runs,
             info,
             config,
         })

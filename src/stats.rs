@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::access::{Namespace, NamespaceMask, Role};
+use crate::journal::Report;
 
 /// A number with one writer.
 #[derive(Default)]
@@ -47,6 +48,43 @@ pub struct RouterStats {
     pub rejected: Counter,
     /// Emitters connected now.
     pub emitters: Counter,
+}
+
+/// What the router tells of the journal.
+#[derive(Default)]
+pub struct JournalStats {
+    /// 1 where there is one.
+    is_on: Counter,
+    /// 1 while it cannot be written.
+    is_failing: Counter,
+    bytes: Counter,
+    syncs: Counter,
+    sync_micros: Counter,
+}
+
+impl JournalStats {
+    /// The state of the journal. Only the router may call this.
+    pub fn set(&self, report: &Report) {
+        self.is_on.set(1);
+        self.is_failing.set(report.is_failing.into());
+        self.bytes.set(report.bytes);
+        self.syncs.set(report.syncs);
+        self.sync_micros.set(report.sync_micros);
+    }
+
+    /// Whether there is one that cannot be written now.
+    pub fn is_failing(&self) -> bool {
+        self.is_failing.get() != 0
+    }
+
+    fn snapshot(&self) -> Option<JournalSnapshot> {
+        (self.is_on.get() != 0).then(|| JournalSnapshot {
+            failing: self.is_failing(),
+            bytes: self.bytes.get(),
+            syncs: self.syncs.get(),
+            last_sync_ms: self.sync_micros.get() as f64 / 1000.0,
+        })
+    }
 }
 
 /// What one reactor counts.
@@ -153,6 +191,8 @@ pub struct Stats {
     started: Instant,
     /// The router's.
     pub router: RouterStats,
+    /// The journal's, which the router tells.
+    pub journal: JournalStats,
     /// One set a reactor.
     pub reactors: Vec<ReactorStats>,
 }
@@ -173,9 +213,20 @@ pub struct Snapshot {
     not_recovered: u64,
     history_bytes: u64,
     history_events: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    journal: Option<JournalSnapshot>,
     latency_ms: LatencyMs,
     uptime_seconds: u64,
     workers: Vec<WorkerSnapshot>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct JournalSnapshot {
+    failing: bool,
+    bytes: u64,
+    syncs: u64,
+    last_sync_ms: f64,
 }
 
 #[derive(Serialize)]
@@ -200,6 +251,7 @@ impl Stats {
         Self {
             started,
             router: RouterStats::default(),
+            journal: JournalStats::default(),
             reactors: (0..reactors).map(|_| ReactorStats::default()).collect(),
         }
     }
@@ -244,6 +296,7 @@ impl Stats {
             not_recovered: sum(|reactor| &reactor.not_recovered),
             history_bytes: most(|reactor| &reactor.history_bytes),
             history_events: most(|reactor| &reactor.history_events),
+            journal: self.journal.snapshot(),
             latency_ms: self.latency(),
             uptime_seconds: now.saturating_duration_since(self.started).as_secs(),
             workers: self.reactors.iter().map(WorkerSnapshot::of).collect(),

@@ -162,6 +162,7 @@ fn stats(result: &Value) -> String {
     row("not recovered", field("notRecovered"));
     row("history bytes", field("historyBytes"));
     row("history events", field("historyEvents"));
+    row("journal", result.get("journal").and_then(counts));
     row("latency (ms)", counts(&result["latencyMs"]));
     for (index, worker) in result["workers"]
         .as_array()

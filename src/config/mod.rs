@@ -20,6 +20,7 @@ use ipnet::IpNet;
 
 use crate::access::AccessTable;
 use crate::auth::KeySettings;
+use crate::journal::SyncPolicy;
 use crate::wire::origin::OriginRule;
 
 use settings::Setting;
@@ -69,6 +70,10 @@ pub struct Config {
     pub history: usize,
     /// How long events are kept; zero is not at all.
     pub history_age: Duration,
+    /// The folder in which history survives the process.
+    pub journal: Option<PathBuf>,
+    /// When what is in it is made safe.
+    pub journal_sync: SyncPolicy,
     /// How long an event that follows another closely may wait for more.
     pub gather: Duration,
     /// The proxies whose word about a client's address is taken.
@@ -134,6 +139,9 @@ impl Config {
             Some(file) => (file.access()?, file.order_statuses()?),
             None => (AccessTable::default(), Vec::new()),
         };
+        let history = sources.read_or_default(&settings::HISTORY, values::history_size)?;
+        let history_age = sources.read_or_default(&settings::HISTORY_AGE, values::history_age)?;
+        let keeps_history = history > 0 && !history_age.is_zero();
         let connect_rate = sources.read(&settings::CONNECT_RATE, values::rate)?;
 
         Ok(Config {
@@ -160,8 +168,10 @@ impl Config {
             },
             max_message: sources.read_or_default(&settings::MAX_MESSAGE, values::message_size)?,
             outbox_limit: sources.read_or_default(&settings::OUTBOX_LIMIT, values::outbox_size)?,
-            history: sources.read_or_default(&settings::HISTORY, values::history_size)?,
-            history_age: sources.read_or_default(&settings::HISTORY_AGE, values::history_age)?,
+            history,
+            history_age,
+            journal: journal(&sources, keeps_history)?,
+            journal_sync: sources.read_or_default(&settings::JOURNAL_SYNC, values::journal_sync)?,
             gather: sources.read_or_default(&settings::GATHER, values::gather)?,
             trusted_proxies: sources
                 .read_list(&settings::TRUSTED_PROXIES, values::network)?
@@ -210,6 +220,15 @@ fn host(sources: &Sources<'_>, dev: bool) -> Result<IpAddr, ConfigError> {
     Ok(sources
         .read(&settings::HOST, loopback)?
         .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)))
+}
+
+fn journal(sources: &Sources<'_>, keeps_history: bool) -> Result<Option<PathBuf>, ConfigError> {
+    sources.read(&settings::JOURNAL, |text| match values::folder(text)? {
+        folder if keeps_history => Ok(folder),
+        _ => Err(
+            "a journal keeps what history keeps, so history and history-age must not be 0".into(),
+        ),
+    })
 }
 
 fn cores() -> usize {

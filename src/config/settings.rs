@@ -107,6 +107,10 @@ settings! {
         "How much of the newest events is kept for clients that come back; 0 is nothing";
     HISTORY_AGE = One "history-age" "WS_HISTORY_AGE" <"DURATION"> ["10m"]
         "How long events are kept for clients that come back; 0 is not at all";
+    JOURNAL = One "journal" "WS_JOURNAL" <"FOLDER"> ["none"]
+        "Folder in which history survives a restart, a crash and a power failure";
+    JOURNAL_SYNC = One "journal-sync" "WS_JOURNAL_SYNC" <"WHEN"> ["batch"]
+        "When the journal is made safe from a power failure: batch (acks wait for it), interval:100ms, or never";
     GATHER = One "gather" "WS_GATHER" <"DURATION"> ["200us"]
         "How long an event that follows another closely may wait for more, to share their sends; 0 is not at all";
     TRUSTED_PROXIES = List "trusted-proxies" "WS_TRUSTED_PROXIES" <"CIDRS"> ["none"]

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::journal::SyncPolicy;
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -96,6 +98,29 @@ pub(super) fn outbox_size(text: &str) -> Result<usize, String> {
 /// 0 is none.
 pub(super) fn history_size(text: &str) -> Result<usize, String> {
     size_in(text, 0..=1 << 40, "0 to 1024GiB")
+}
+
+pub(super) fn folder(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() || text.chars().any(char::is_control) {
+        Err("must be the path of a folder, without control characters".into())
+    } else {
+        Ok(text.into())
+    }
+}
+
+pub(super) fn journal_sync(text: &str) -> Result<SyncPolicy, String> {
+    const ALLOWED: &str = "must be batch, never, or interval: with a duration from 1ms to 1h, like \
+                           interval:100ms";
+    match text {
+        "batch" => Ok(SyncPolicy::Batch),
+        "never" => Ok(SyncPolicy::Never),
+        _ => text
+            .strip_prefix("interval:")
+            .and_then(|every| duration(every).ok())
+            .filter(|every| (Duration::from_millis(1)..=Duration::from_secs(3600)).contains(every))
+            .map(SyncPolicy::Interval)
+            .ok_or_else(|| ALLOWED.into()),
+    }
 }
 
 /// 0 is none.

@@ -33,8 +33,8 @@ pub struct Block {
     pub bytes: Bytes,
     /// What is known of each, in order of id.
     pub frames: Box<[Frame]>,
-    names: Box<[Name]>,
-    text: Box<str>,
+    pub(super) names: Box<[Name]>,
+    pub(super) text: Box<str>,
 }
 
 /// One event in a block.
@@ -46,17 +46,17 @@ pub struct Frame {
     pub start: u32,
     /// Where it ends.
     pub end: u32,
-    names_start: u32,
-    users_start: u32,
-    owners_end: u32,
-    excluded_end: u32,
+    pub(super) names_start: u32,
+    pub(super) users_start: u32,
+    pub(super) owners_end: u32,
+    pub(super) excluded_end: u32,
     /// Its type.
     pub kind: EventType,
     /// The roles that it is for, of those that the access table lets see it.
     pub roles: RoleMask,
     /// Whether it is only for [`Block::users`].
     pub users_narrow: bool,
-    has_session: bool,
+    pub(super) has_session: bool,
 }
 
 /// A user's or a session's id in a block, hashed once.
@@ -64,8 +64,8 @@ pub struct Frame {
 pub struct Name {
     /// Its hash by the [`NameHasher`] of this run.
     pub hash: u64,
-    start: u32,
-    len: u16,
+    pub(super) start: u32,
+    pub(super) len: u16,
 }
 
 impl Block {

@@ -15,6 +15,11 @@ impl Epoch {
     pub fn new(now_ms: u64, random: u16) -> Epoch {
         Epoch(now_ms << 16 | u64::from(random))
     }
+
+    /// When the run began, in milliseconds since 1970.
+    pub fn began_ms(self) -> u64 {
+        self.0 >> 16
+    }
 }
 
 impl fmt::Display for Epoch {

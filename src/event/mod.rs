@@ -16,14 +16,17 @@ pub mod parse;
 pub mod publish;
 pub mod refusal;
 pub mod rules;
+pub mod runs;
 pub mod safe_text;
+pub mod stored;
 pub mod target;
 
 pub use block::{Block, BlockBuilder, Frame, Name, NameHasher};
 pub use catalogue::{EventType, types_of};
-pub use id::{Epoch, IdPrefix, format_id, parse_id};
+pub use id::{Epoch, format_id};
 pub use parse::{Event, Line, Parser, Rules};
 pub use publish::PublishError;
 pub use refusal::{Code, Refusal};
 pub use rules::is_id;
+pub use runs::{Run, Runs};
 pub use target::Targets;

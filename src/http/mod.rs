@@ -111,6 +111,10 @@ fn body<'a>(
         Endpoint::Ready if shared.admission.is_draining() => {
             Ok((503, Cow::Borrowed(r#"{"status":"draining"}"#)))
         }
+        // Events are delivered, but emitters are told that they are not safe.
+        Endpoint::Ready if shared.stats.journal.is_failing() => {
+            Ok((503, Cow::Borrowed(r#"{"status":"journal unavailable"}"#)))
+        }
         Endpoint::Ready => Ok((200, Cow::Borrowed(r#"{"status":"ready"}"#))),
         Endpoint::Stats => {
             check_operator(shared, request, caller)?;

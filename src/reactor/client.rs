@@ -7,12 +7,13 @@ use super::Reactor;
 use super::answers::ErrorAnswer;
 use super::directory::{Refused, may_subscribe};
 use super::message::{self, Fault, Request, Subscribe};
+use super::resume::issued;
 use super::ticks::Tick;
 use super::timers::steps;
 use crate::access::{Namespace, NamespaceMask, Role};
 use crate::auth::Identity;
 use crate::clock::wall_ms;
-use crate::event::{EventType, PublishError, format_id};
+use crate::event::{EventType, PublishError};
 use crate::limits;
 use crate::log_throttle::held_back;
 use crate::ring::ToRouter;
@@ -173,7 +174,7 @@ impl Reactor {
         }
         let old = self.directory.subscribed(key);
         self.sweep_history();
-        let issued = self.issued();
+        let issued = issued(&self.shared);
         let answer =
             self.replays
                 .subscribe(key, request, &mut self.directory, &self.history, issued);
@@ -189,7 +190,7 @@ impl Reactor {
             .namespaces
             .contains(Namespace::Customers)
             .then_some(self.online);
-        let position = format_id(self.shared.epoch, answer.position);
+        let position = self.shared.runs.position(answer.position);
         self.answers
             .subscribed(now, &position, answer.recovered, online, &mut self.out);
     }

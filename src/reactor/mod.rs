@@ -39,7 +39,7 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use slab::Slab;
 
-use crate::event::{Parser, Rules};
+use crate::event::{Block, Parser, Rules};
 use crate::limits;
 use crate::log_throttle::LogThrottle;
 use crate::rate::Rate;
@@ -175,6 +175,12 @@ impl Reactor {
             slow: LogThrottle::default(),
             shared,
         }
+    }
+
+    /// Takes over the history of earlier runs, which ends with the event `newest`.
+    pub fn go_on(&mut self, newest: u64, blocks: impl IntoIterator<Item = Arc<Block>>) {
+        self.history.go_on(newest, blocks);
+        self.tell_history();
     }
 
     /// Takes note of an event of the poll.

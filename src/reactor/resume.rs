@@ -8,7 +8,16 @@ use super::fanout::deliver_slices;
 use super::past::{Issued, Reached};
 use super::{Drain, Reactor};
 use crate::limits;
+use crate::shared::Shared;
 use crate::wire::CloseReason;
+
+/// The ids that clients of any reactor can have seen.
+pub(super) fn issued(shared: &Shared) -> Issued<'_> {
+    Issued {
+        runs: &shared.runs,
+        newest: shared.newest(),
+    }
+}
 
 impl Reactor {
     /// Serves those whose past is being replayed, one after the other, within the turn's budget.
@@ -61,14 +70,6 @@ impl Reactor {
         self.replays.finish(key, &mut self.directory);
         if self.drain != Drain::No {
             self.say_reconnect(key);
-        }
-    }
-
-    /// The ids that clients of any reactor can have seen.
-    pub(super) fn issued(&self) -> Issued {
-        Issued {
-            epoch: self.shared.epoch,
-            newest: self.shared.newest(),
         }
     }
 

@@ -11,6 +11,7 @@ use mio::net::UnixListener;
 
 use super::emitter::Emitter;
 use super::{Router, accept};
+use crate::clock::Now;
 use crate::ring::ToReactor;
 
 /// The ingest socket, with its file.
@@ -70,7 +71,8 @@ impl Router {
             ingest.remove_file();
         }
     }
-    pub(super) fn advance_drain(&mut self, now: Instant) {
+
+    pub(super) fn advance_drain(&mut self, now: Now) {
         match self.drain {
             Drain::No | Drain::Done => {}
             Drain::Emitters { until } => {
@@ -78,9 +80,9 @@ impl Router {
                     !emitter.ended && emitter.drain_left.is_some_and(|left| left > 0)
                 };
                 let all_read = !self.emitters.iter().any(|(_, emitter)| unread(emitter));
-                if (all_read && self.disconnect.is_none()) || now >= until {
+                if (all_read && self.disconnect.is_none()) || now.instant >= until {
                     // Behind the last blocks in the same rings: nobody misses one.
-                    self.hand_down();
+                    self.hand_down(now);
                     for lane in &mut self.lanes {
                         lane.down.send(ToReactor::Drain);
                     }
@@ -95,14 +97,14 @@ impl Router {
                     .emitters
                     .iter()
                     .all(|(_, emitter)| emitter.is_flushed());
-                if (left == 0 && flushed) || now >= until {
+                if (left == 0 && flushed) || now.instant >= until {
                     if left > 0 {
                         log::warn!("the drain timeout is over; connections that were slow are cut");
                     }
                     for lane in &mut self.lanes {
                         lane.down.send(ToReactor::Stop);
                     }
-                    self.hand_down();
+                    self.hand_down(now);
                     self.drain = Drain::Done;
                 }
             }

@@ -9,7 +9,8 @@ use std::ops::Range;
 
 use mio::net::UnixStream;
 
-use crate::event::{Code, IdPrefix, Refusal};
+use super::settling::{Ack, Settling};
+use crate::event::{Code, Refusal, Runs};
 use crate::limits;
 
 /// A connected emitter.
@@ -29,8 +30,12 @@ pub struct Emitter {
     line_max: usize,
     /// Lines counted so far; all of them are settled when `ack` is called.
     lines: u64,
+    /// Lines whose events have been handed down.
+    handed_down: u64,
     acked: u64,
     newest: Option<u64>,
+    /// What waits for the journal, where there is one.
+    settling: Option<Settling>,
     output: Vec<u8>,
     written: usize,
     /// The emitter will send no more.
@@ -70,8 +75,10 @@ impl Emitter {
             skipping: false,
             line_max,
             lines: 0,
+            handed_down: 0,
             acked: 0,
             newest: None,
+            settling: None,
             output: Vec::new(),
             written: 0,
             ended: false,
@@ -199,9 +206,17 @@ impl Emitter {
         self.lines
     }
 
-    /// The newest event this connection had accepted (or that its repeated key stands for).
+    /// Its acks wait for the journal.
+    pub fn wait_for_journal(&mut self) {
+        self.settling = Some(Settling::default());
+    }
+
+    /// The line last counted has this event (or repeats its key).
     pub fn accepted(&mut self, id: u64) {
         self.newest = Some(id);
+        if let Some(settling) = &mut self.settling {
+            settling.accepted(self.lines, id);
+        }
     }
 
     /// Answers the line last counted with its refusal.
@@ -215,7 +230,11 @@ impl Emitter {
 
     /// As [`Emitter::refuse`], for codes that only commands have.
     pub fn refuse_as(&mut self, code: &str, field: Option<&str>, message: &str) {
-        let mut error = serde_json::json!({ "line": self.lines, "code": code, "message": message });
+        self.put_error(self.lines, code, field, message);
+    }
+
+    fn put_error(&mut self, line: u64, code: &str, field: Option<&str>, message: &str) {
+        let mut error = serde_json::json!({ "line": line, "code": code, "message": message });
         if let Some(field) = field {
             error["field"] = field.into();
         }
@@ -228,20 +247,62 @@ impl Emitter {
         self.output.push(b'\n');
     }
 
-    /// Acknowledges every line counted so far, if one is new. `run` is what all ids of this run
-    /// begin with.
-    pub fn ack(&mut self, run: &IdPrefix) {
-        if self.acked == self.lines {
+    /// Every line counted so far has been handed down: acknowledges them if one is new, or lets them
+    /// wait for the journal. `runs` names events.
+    pub fn ack(&mut self, runs: &Runs) {
+        let ack = Ack {
+            lines: self.lines,
+            newest: self.newest,
+        };
+        if ack.lines == self.handed_down {
             return;
         }
-        self.acked = self.lines;
+        self.handed_down = ack.lines;
+        match &mut self.settling {
+            Some(settling) => settling.close(ack),
+            None => self.put_ack(ack, runs),
+        }
+    }
+
+    /// Acknowledges what waited for the journal, as far as it has the events up to `safe_to`. If it
+    /// is in trouble, answers every line with an event beyond `lost.0` with the reason, `lost.1`.
+    pub fn settle(&mut self, safe_to: u64, lost: Option<(u64, &str)>, runs: &Runs) {
+        while let Some(settling) = &mut self.settling {
+            if let Some(ack) = settling.settle(safe_to) {
+                self.put_ack(ack, runs);
+            } else if let Some((written_to, reason)) = lost
+                && let Some((ack, lines)) = settling.give_up(written_to)
+            {
+                let message = format!(
+                    "the event was delivered, but the journal could not keep it ({reason}): send \
+                     it again with the same key"
+                );
+                for line in lines.into_iter().flatten() {
+                    self.put_error(line, Code::Unavailable.as_str(), None, &message);
+                }
+                self.put_ack(ack, runs);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Whether lines wait for the journal.
+    pub fn is_settling(&self) -> bool {
+        self.settling
+            .as_ref()
+            .is_some_and(|settling| !settling.is_empty())
+    }
+
+    fn put_ack(&mut self, ack: Ack, runs: &Runs) {
+        self.acked = ack.lines;
         let mut digits = itoa::Buffer::new();
         self.output.extend_from_slice(b"{\"ack\":");
         self.output
             .extend_from_slice(digits.format(self.acked).as_bytes());
-        if let Some(newest) = self.newest {
+        if let Some(newest) = ack.newest {
             self.output.extend_from_slice(b",\"id\":\"");
-            run.put_id(newest, &mut self.output);
+            runs.put_id(newest, &mut self.output);
             self.output.push(b'"');
         }
         self.output.extend_from_slice(b"}\n");
@@ -379,14 +440,14 @@ mod tests {
         peer.write_all(b"\n\n").unwrap();
         emitter.read(&mut spare).unwrap();
         lines(&mut emitter);
-        let run = IdPrefix::new(Epoch(0xe));
-        emitter.ack(&run);
+        let runs = Runs::only(Epoch(0xe));
+        emitter.ack(&runs);
         emitter.accepted(7);
-        emitter.ack(&run);
+        emitter.ack(&runs);
         peer.write_all(b"\n").unwrap();
         emitter.read(&mut spare).unwrap();
         lines(&mut emitter);
-        emitter.ack(&run);
+        emitter.ack(&runs);
         assert!(emitter.flush().unwrap());
         let mut answers = [0; 100];
         let count = peer.read(&mut answers).unwrap();

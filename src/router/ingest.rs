@@ -48,7 +48,11 @@ impl Router {
             }
             let line_max = self.shared.config.max_message;
             self.ready.push(entry.key());
-            entry.insert(Emitter::new(stream, self.generation, is_operator, line_max));
+            let emitter =
+                entry.insert(Emitter::new(stream, self.generation, is_operator, line_max));
+            if self.journal.is_some() {
+                emitter.wait_for_journal();
+            }
             self.shared.stats.router.emitters.add(1);
         }
     }
@@ -58,8 +62,8 @@ impl Router {
         let count = self.ready.len();
         for index in 0..count {
             let key = self.ready[index];
-            if self.is_clogged() {
-                // A reactor cannot keep up: the emitters wait, and feel it in their sockets.
+            if self.is_held_up() {
+                // A reactor or the disk cannot keep up: the emitters wait, and feel it in their sockets.
                 self.ready.push(key);
             } else if self.emitters.contains(key) {
                 self.read_emitter(key, now);
@@ -169,12 +173,24 @@ impl Router {
         if self.is_clogged() || self.sequencer.waiting() > 0 {
             return;
         }
+        if let Some(journal) = &mut self.journal
+            && journal.take_news()
+        {
+            self.unacked.append(&mut self.unsettled);
+        }
         while let Some(key) = self.unacked.pop() {
             let Some(emitter) = self.emitters.get_mut(key) else {
                 continue;
             };
             if !emitter.awaits_answer {
-                emitter.ack(&self.run);
+                emitter.ack(&self.shared.runs);
+            }
+            if let Some(journal) = &self.journal {
+                let lost = journal.trouble().map(|why| (journal.written_to(), why));
+                emitter.settle(journal.safe_to(), lost, &self.shared.runs);
+                if emitter.is_settling() {
+                    self.unsettled.push(key);
+                }
             }
             match emitter.flush() {
                 Ok(_) if emitter.ended && emitter.is_flushed() => self.remove_emitter(key),

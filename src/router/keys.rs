@@ -23,7 +23,7 @@ pub struct Keys {
 
 /// A key's place in the window.
 #[derive(Clone, Copy)]
-pub struct KeyHash(u128);
+pub struct KeyHash(pub u128);
 
 impl Keys {
     /// An empty window of `window_ms` and at most `most` keys; `secret` is random for this run.
@@ -45,6 +45,16 @@ impl Keys {
         KeyHash(hasher.finish128().as_u128())
     }
 
+    /// Takes a key over from an earlier run, which used it `age_ms` ago; in the order of use.
+    pub fn restore(&mut self, hash: u128, id: u64, age_ms: u64) {
+        if age_ms >= self.window_ms || self.ids.contains_key(&hash) {
+            return;
+        }
+        // The wall clock may have been set back in between: the window is sorted all the same.
+        let last = self.forget.back().map_or(0, |&(at, _)| at);
+        self.put(hash, id, (self.window_ms - age_ms).max(last));
+    }
+
     /// The id of the event that used the key within the window.
     pub fn find(&mut self, key: KeyHash, now_ms: u64) -> Option<u64> {
         self.forget_old(now_ms);
@@ -53,13 +63,17 @@ impl Keys {
 
     /// Remembers a key that [`Keys::find`] did not know, for the event just accepted.
     pub fn remember(&mut self, key: KeyHash, id: u64, now_ms: u64) {
+        self.put(key.0, id, now_ms + self.window_ms);
+    }
+
+    fn put(&mut self, hash: u128, id: u64, forget_at: u64) {
         if self.forget.len() >= self.most
             && let Some((_, oldest)) = self.forget.pop_front()
         {
             self.ids.remove(&oldest);
         }
-        self.ids.insert(key.0, id);
-        self.forget.push_back((now_ms + self.window_ms, key.0));
+        self.ids.insert(hash, id);
+        self.forget.push_back((forget_at, hash));
     }
 
     fn forget_old(&mut self, now_ms: u64) {
@@ -88,6 +102,22 @@ mod tests {
         assert_eq!(keys.find(key, 600_000), None);
         keys.remember(key, 9, 600_000);
         assert_eq!(keys.find(key, 600_001), Some(9));
+    }
+
+    #[test]
+    fn a_key_of_an_earlier_run_is_known_for_the_rest_of_its_window() {
+        let mut keys = Keys::new(600_000, 10, (1, 2));
+        let [old, new, gone] = ["old", "new", "gone"].map(|key| keys.hash(key));
+        keys.restore(gone.0, 6, 600_000);
+        keys.restore(old.0, 7, 500_000);
+        // The clock was set back between the two.
+        keys.restore(new.0, 8, 550_000);
+        keys.restore(old.0, 9, 0);
+        assert_eq!(keys.find(gone, 0), None);
+        assert_eq!(keys.find(old, 99_999), Some(7));
+        assert_eq!(keys.find(new, 99_999), Some(8));
+        assert_eq!(keys.find(old, 100_000), None);
+        assert_eq!(keys.find(new, 100_000), None);
     }
 
     #[test]

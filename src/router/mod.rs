@@ -14,6 +14,7 @@ mod keys;
 mod operator;
 mod presence;
 mod sequencer;
+mod settling;
 
 use std::io;
 use std::sync::Arc;
@@ -24,7 +25,8 @@ use mio::{Interest, Registry, Token};
 use slab::Slab;
 
 use crate::clock::Now;
-use crate::event::{EventType, IdPrefix};
+use crate::event::EventType;
+use crate::journal::Journal;
 use crate::limits;
 use crate::log_throttle::LogThrottle;
 use crate::ring::{Receiver, Sender, ToReactor, ToRouter};
@@ -35,7 +37,7 @@ use emitter::Emitter;
 use gathering::Gathering;
 use operator::PendingDisconnect;
 use presence::Presence;
-pub use sequencer::Sequencer;
+pub use sequencer::{Sequencer, random_secret};
 
 /// One reactor as the router sees it.
 pub struct Lane {
@@ -59,11 +61,12 @@ pub struct Router {
     ready: Vec<usize>,
     /// Emitters whose lines are settled and wait for their ack.
     unacked: Vec<usize>,
+    /// Emitters whose lines wait for the journal.
+    unsettled: Vec<usize>,
     /// The read buffer that is lent to whichever emitter is being read.
     spare: Vec<u8>,
     sequencer: Sequencer,
-    /// What the ids of this run begin with.
-    run: IdPrefix,
+    journal: Option<Journal>,
     gathering: Gathering,
     presence: Presence,
     lanes: Vec<Lane>,
@@ -84,12 +87,12 @@ impl Router {
         mut listener: TcpListener,
         mut ingest: Ingest,
         sequencer: Sequencer,
+        journal: Option<Journal>,
         lanes: Vec<Lane>,
     ) -> io::Result<Self> {
         registry.register(&mut listener, LISTENER, Interest::READABLE)?;
         registry.register(&mut ingest.listener, INGEST, Interest::READABLE)?;
         let gathering = Gathering::new(shared.config.gather);
-        let run = IdPrefix::new(shared.epoch);
         Ok(Self {
             shared,
             registry,
@@ -101,9 +104,10 @@ impl Router {
             generation: 0,
             ready: Vec::new(),
             unacked: Vec::new(),
+            unsettled: Vec::new(),
             spare: vec![0; limits::INGEST_READ],
             sequencer,
-            run,
+            journal,
             gathering,
             presence: Presence::default(),
             lanes,
@@ -141,13 +145,14 @@ impl Router {
     pub fn turn(&mut self, now: Instant) {
         let now = Now::at(now);
         self.make_room();
+        self.turn_journal(now);
         self.take_from_reactors(now);
         self.announce_gone(now);
         self.accept_emitters(now.instant);
         self.read_emitters(now);
         self.accept_sockets(now.instant);
-        self.advance_drain(now.instant);
-        self.dispatch(now.instant);
+        self.advance_drain(now);
+        self.dispatch(now);
     }
 
     /// Whether there is work that no event of the poll will tell of.
@@ -155,7 +160,8 @@ impl Router {
         self.lanes.iter().any(|lane| lane.up.has_messages())
             || self.accepting.waiting.is_ready()
             || self.emitters_waiting.is_ready()
-            || (!self.is_clogged() && !self.ready.is_empty())
+            || (!self.is_held_up() && !self.ready.is_empty())
+            || self.journal.as_ref().is_some_and(Journal::has_news)
     }
 
     /// Until when events are gathered: the loop does best to let them come, and to turn then.
@@ -173,7 +179,8 @@ impl Router {
             self.accepting.waiting.deadline(),
             self.emitters_waiting.deadline(),
         ];
-        [self.presence.deadline(), drain]
+        let journal = self.journal.as_ref().and_then(Journal::deadline);
+        [self.presence.deadline(), drain, journal]
             .into_iter()
             .chain(accepting)
             .flatten()
@@ -234,20 +241,29 @@ impl Router {
     }
 
     /// Hands the events of this turn to every reactor, unless they shall wait for others.
-    fn dispatch(&mut self, now: Instant) {
+    fn dispatch(&mut self, now: Now) {
         let events = self.sequencer.waiting();
         let is_urgent = self.sequencer.has_full_block() || !matches!(self.drain, Drain::No);
         if is_urgent {
-            self.gathering.went_out(events, now);
-        } else if !self.gathering.release(events, now) {
+            self.gathering.went_out(events, now.instant);
+        } else if !self.gathering.release(events, now.instant) {
             return self.make_room();
         }
-        self.hand_down();
+        self.hand_down(now);
     }
 
     /// Hands everything accepted to every reactor, as far as their rings take it.
-    fn hand_down(&mut self) {
-        for block in self.sequencer.take_blocks() {
+    fn hand_down(&mut self, now: Now) {
+        if self.sequencer.waiting() == 0 {
+            return self.make_room();
+        }
+        let keys = self.sequencer.take_keys();
+        let blocks = self.sequencer.take_blocks();
+        // Before anybody can have seen them: what a client has seen survives this process.
+        if let Some(journal) = &mut self.journal {
+            journal.append(blocks.as_slice(), &keys, now);
+        }
+        for block in blocks {
             self.shared.set_newest(block.last_id());
             for lane in &mut self.lanes {
                 lane.down.send(ToReactor::Block(Arc::clone(&block)));
@@ -266,6 +282,19 @@ impl Router {
     /// Whether a reactor has not taken all of it yet.
     fn is_clogged(&self) -> bool {
         self.lanes.iter().any(|lane| lane.down.waiting() > 0)
+    }
+
+    /// Whether a reactor or the disk is so far behind that emitters are not read.
+    fn is_held_up(&self) -> bool {
+        self.is_clogged() || self.journal.as_ref().is_some_and(Journal::is_behind)
+    }
+
+    fn turn_journal(&mut self, now: Now) {
+        if let Some(journal) = &mut self.journal {
+            journal.turn(now);
+            let report = journal.report();
+            self.shared.stats.journal.set(&report);
+        }
     }
 
     fn accept_sockets(&mut self, now: Instant) {

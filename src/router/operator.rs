@@ -48,7 +48,7 @@ impl Router {
                 });
                 let selector = Arc::new(selector);
                 // What was accepted before still reaches those who are sent away.
-                self.hand_down();
+                self.hand_down(now);
                 for lane in &mut self.lanes {
                     lane.down.send(ToReactor::Disconnect(Arc::clone(&selector)));
                 }

@@ -10,6 +10,7 @@ use std::time::Instant;
 use super::keys::Keys;
 use crate::clock::Now;
 use crate::event::{Block, BlockBuilder, EventType, Line, Parser, Refusal};
+use crate::journal::{AgedKey, Key};
 use crate::limits;
 
 /// What became of a line that was not refused.
@@ -25,12 +26,21 @@ pub enum Settled {
     Repeated(u64),
 }
 
+const KEY_WINDOW_MS: u64 = limits::KEY_WINDOW.as_millis() as u64;
+
+/// A secret to hash keys with.
+pub fn random_secret() -> (u64, u64) {
+    (fastrand::u64(..), fastrand::u64(..))
+}
+
 /// The one place where events get their order.
 pub struct Sequencer {
     parser: Parser,
     keys: Keys,
     builder: BlockBuilder,
     last_id: u64,
+    /// Keys of events that nobody has taken yet, for a journal.
+    fresh_keys: Option<Vec<Key>>,
     started: Instant,
     /// When the first event of the block under construction was read.
     received: Option<Instant>,
@@ -44,19 +54,36 @@ pub struct Sequencer {
 impl Sequencer {
     /// A sequencer whose first event gets the number 1.
     pub fn new(parser: Parser, builder: BlockBuilder, started: Instant) -> Self {
-        let secret = (fastrand::u64(..), fastrand::u64(..));
-        let window_ms = u64::try_from(limits::KEY_WINDOW.as_millis()).unwrap_or(u64::MAX);
         Self {
             parser,
-            keys: Keys::new(window_ms, limits::KEYS_MAX, secret),
+            keys: Keys::new(KEY_WINDOW_MS, limits::KEYS_MAX, random_secret()),
             builder,
             last_id: 0,
+            fresh_keys: None,
             started,
             received: None,
             online: 0,
             finished: Vec::new(),
             waiting: 0,
         }
+    }
+
+    /// Goes on behind the event `newest` of an earlier run, with the keys that were used before
+    /// `now_ms`, hashed with `secret`; and notes new ones for the journal.
+    pub fn go_on(
+        &mut self,
+        newest: u64,
+        secret: (u64, u64),
+        keys: impl IntoIterator<Item = AgedKey>,
+        now_ms: u64,
+    ) {
+        self.last_id = newest;
+        self.keys = Keys::new(KEY_WINDOW_MS, limits::KEYS_MAX, secret);
+        for AgedKey { key, wall_ms } in keys {
+            let age_ms = now_ms.saturating_sub(wall_ms);
+            self.keys.restore(key.hash, key.number, age_ms);
+        }
+        self.fresh_keys = Some(Vec::new());
     }
 
     /// Room for the frames of so many bytes of lines, before the first of them.
@@ -87,6 +114,10 @@ impl Sequencer {
         self.waiting += 1;
         if let Some(key) = key {
             self.keys.remember(key, id, monotonic_ms);
+            if let Some(fresh) = &mut self.fresh_keys {
+                let hash = key.0;
+                fresh.push(Key { number: id, hash });
+            }
         }
         self.received.get_or_insert(now.instant);
         if self.builder.len_bytes() >= limits::BLOCK_BYTES {
@@ -124,6 +155,14 @@ impl Sequencer {
     /// Whether blocks are finished: there is enough for a batch.
     pub fn has_full_block(&self) -> bool {
         !self.finished.is_empty()
+    }
+
+    /// Takes the keys of the events that nobody has taken yet, in order; none without a journal.
+    pub fn take_keys(&mut self) -> Vec<Key> {
+        self.fresh_keys
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
     }
 
     /// Closes the block under construction and hands over all finished ones, oldest first.

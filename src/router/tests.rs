@@ -10,9 +10,10 @@ use mio::net::UnixListener;
 use mio::{Events, Poll};
 
 use super::*;
+use crate::clock::wall_ms;
 use crate::config::{Config, Flags, settings};
 use crate::engine::DOORBELL;
-use crate::event::{BlockBuilder, Line, Parser, Rules};
+use crate::event::{BlockBuilder, Epoch, Line, NameHasher, Parser, Rules, Runs};
 use crate::ring::{self, Doorbell};
 
 /// A router on sockets of its own, turned by hand.
@@ -45,7 +46,9 @@ impl Bench {
         };
         let config = Config::resolve(&flags, &|_| None, None).unwrap();
         let started = Instant::now();
-        let shared = Arc::new(Shared::new(config, started).unwrap());
+        let epoch = Epoch::new(wall_ms(), 0);
+        let shared = Shared::new(config, NameHasher::default(), Runs::only(epoch), started);
+        let shared = Arc::new(shared.unwrap());
         let poll = Poll::new().unwrap();
         let doorbell = Doorbell::new(poll.registry(), DOORBELL).unwrap();
         let (mut lanes, mut far) = (Vec::new(), Vec::new());
@@ -65,7 +68,7 @@ impl Bench {
             order_statuses: Vec::new(),
             max_message: 1 << 20,
         };
-        let builder = BlockBuilder::new(shared.epoch, shared.hasher.clone(), 1 << 20);
+        let builder = BlockBuilder::new(shared.runs.now().epoch, shared.hasher.clone(), 1 << 20);
         let ingest = UnixListener::bind(&path).unwrap();
         let found = std::fs::symlink_metadata(&path).unwrap();
         let ingest = Ingest {
@@ -80,6 +83,7 @@ impl Bench {
             listener,
             ingest,
             Sequencer::new(Parser::new(rules), builder, started),
+            None,
             lanes,
         )
         .unwrap();

@@ -1,10 +1,10 @@
-//! SIGTERM and SIGINT: the first drains, the second ends at once.
+//! SIGTERM and SIGINT: the first drains, the second ends at once. SIGXFSZ: a write fails.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 use crate::ring::Doorbell;
@@ -12,6 +12,8 @@ use crate::ring::Doorbell;
 /// Watches for signals on a thread of its own; the first sets `drain` and wakes the router.
 pub fn watch(router: Arc<Doorbell>, drain: Arc<AtomicBool>) -> Result<(), String> {
     let start = || -> io::Result<()> {
+        // A journal over the process's file size limit is as one on a full disk: no reason to end.
+        signal_hook::flag::register(SIGXFSZ, Arc::default())?;
         let mut signals = Signals::new([SIGTERM, SIGINT])?;
         std::thread::Builder::new()
             .name("signals".to_owned())

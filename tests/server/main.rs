@@ -24,6 +24,7 @@ mod hostile;
 mod http;
 mod ingest;
 mod interop;
+mod journal;
 mod keys;
 mod limits;
 mod lines;

@@ -43,6 +43,18 @@ impl History {
         }
     }
 
+    /// Begins behind the event `newest`, with those of earlier runs that are still kept.
+    pub fn go_on(&mut self, newest: u64, blocks: impl IntoIterator<Item = Arc<Block>>) {
+        (self.newest, self.let_go) = (newest, newest);
+        for (index, block) in blocks.into_iter().enumerate() {
+            if index == 0 {
+                self.let_go = block.first_id() - 1;
+            }
+            self.push(&block);
+        }
+        self.newest = newest;
+    }
+
     /// Whether anything is kept at all.
     pub fn is_on(&self) -> bool {
         self.weight_kept > 0 && !self.age_kept.is_zero()

@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use super::History;
 use super::replay::{Batch, Reached, Replay};
 use crate::access::TypeMask;
-use crate::event::{Epoch, parse_id, types_of};
+use crate::event::{Runs, types_of};
 use crate::reactor::directory::Directory;
 use crate::reactor::message::{Start, Subscribe};
 
@@ -37,9 +37,9 @@ pub struct Answer {
 
 /// The ids that clients can have seen.
 #[derive(Clone, Copy)]
-pub struct Issued {
-    /// The run they belong to.
-    pub epoch: Epoch,
+pub struct Issued<'a> {
+    /// The runs they belong to.
+    pub runs: &'a Runs,
     /// The newest one handed to any reactor; this one may not have got there yet.
     pub newest: u64,
 }
@@ -53,7 +53,7 @@ impl Replays {
         request: &Subscribe<'_>,
         directory: &mut Directory,
         history: &History,
-        issued: Issued,
+        issued: Issued<'_>,
     ) -> Answer {
         let wanted_before = directory.wanted(key);
         directory.subscribe(key, request.namespaces, request.events);
@@ -191,9 +191,9 @@ impl Replays {
     }
 }
 
-/// The number behind which everything is still kept, if the id is one of this run and that is so.
-fn recoverable(id: &str, history: &History, issued: Issued) -> Option<u64> {
-    let (epoch, number) = parse_id(id)?;
-    let is_known = epoch == issued.epoch && number <= issued.newest.max(history.newest());
-    (is_known && history.is_on() && history.let_go() <= number).then_some(number)
+/// The number behind which everything is still kept, if the id is known and that is so.
+fn recoverable(id: &str, history: &History, issued: Issued<'_>) -> Option<u64> {
+    let newest = issued.newest.max(history.newest());
+    let number = issued.runs.number(id, newest)?;
+    (history.is_on() && history.let_go() <= number).then_some(number)
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
 
 use super::tokens::SECRET;
@@ -221,6 +221,21 @@ impl Server {
 
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Lets no file that the process writes grow beyond so many bytes; `None` is no limit.
+    pub fn limit_files(&self, most: Option<u64>) {
+        let limit = Rlimit {
+            current: most,
+            maximum: None,
+        };
+        prlimit(Some(Pid::from_child(&self.child)), Resource::Fsize, limit).unwrap();
+    }
+
+    /// Ends it as no process can refuse, or notice.
+    pub fn kill(mut self) {
+        self.signal(Signal::KILL);
+        self.exit_within(DEADLINE);
     }
 
     /// What the process has in memory, in KiB.

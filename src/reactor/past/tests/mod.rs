@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::replays::Answer;
 use super::*;
 use crate::access::{AccessTable, Namespace, NamespaceMask, Role, TypeMask};
-use crate::event::{Block, Epoch, EventType, format_id, types_of};
+use crate::event::{Block, Epoch, EventType, Runs, format_id, types_of};
 use crate::reactor::directory::tests::{Bench, identity, mask, order};
 use crate::reactor::message::{Start, Subscribe};
 
@@ -24,6 +24,7 @@ struct Scene {
     /// Blocks that the router has handed out and the reactor has not taken.
     ring: VecDeque<Arc<Block>>,
     issued: u64,
+    runs: Runs,
     connections: u32,
     batch: Batch,
 }
@@ -36,6 +37,7 @@ impl Scene {
             replays: Replays::default(),
             ring: VecDeque::new(),
             issued: 0,
+            runs: Runs::only(EPOCH),
             connections: 0,
             batch: Batch::default(),
         }
@@ -70,7 +72,7 @@ impl Scene {
             start,
         };
         let issued = Issued {
-            epoch: EPOCH,
+            runs: &self.runs,
             newest: self.issued,
         };
         self.replays.subscribe(

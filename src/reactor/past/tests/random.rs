@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::event::parse_id;
+use crate::event::id::parse_id;
 use crate::reactor::directory::may_subscribe;
 use crate::reactor::directory::tests::{Member, Sent, line_of, may_receive, random_event};
 

@@ -1,0 +1,537 @@
+//! The journal: a folder in which history survives the process, and the machine's power.
+//!
+//! Owned by the router, the only one that writes. A block is written when it is handed down, before
+//! any browser can see it: so whatever a client has seen, no kill of the process takes away. It is
+//! *safe* when a sync is through, which a thread of its own waits for; emitters' acks wait with it,
+//! deliveries do not. While one sync is on its way, the blocks that come share the next one.
+//!
+//! | file | what it answers |
+//! |---|---|
+//! | `record`, `body` | how bytes lie in a file |
+//! | `segment`, `keys_file` | the files of events, and of keys alone |
+//! | `shelf` | which files are not needed any more |
+//! | `recovery` | what earlier runs have left |
+//! | `syncer` | the thread that waits for the disk |
+//!
+//! The format is documented in docs/journal.md. If the folder cannot be written, events are still
+//! delivered; emitters are told `unavailable`, and what is not written waits in memory, as much as
+//! the history keeps, until it can be.
+
+mod body;
+mod folder;
+mod keys_file;
+mod record;
+mod recovery;
+mod segment;
+mod shelf;
+mod syncer;
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::clock::Now;
+use crate::event::{Block, Runs};
+use crate::limits;
+use crate::ring::Doorbell;
+pub use body::{AgedKey, Key};
+pub use folder::Folder;
+use record::Kind;
+pub use recovery::Past;
+use segment::{EVENTS, KEYS, Preface, Segment, path_of};
+pub use shelf::Retention;
+use shelf::{Retired, Shelf};
+use syncer::{Job, Syncer};
+
+/// When what has been written is made safe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncPolicy {
+    /// At once, many events at a time; acks wait for it.
+    Batch,
+    /// So often; acks do not wait.
+    Interval(Duration),
+    /// When the kernel sees fit; acks do not wait.
+    Never,
+}
+
+/// The journal of a running server.
+pub struct Journal {
+    preface: Arc<Preface>,
+    policy: SyncPolicy,
+    retention: Retention,
+    /// The file that is being appended to; the next append begins one if there is none.
+    segment: Option<OpenSegment>,
+    next_file: u64,
+    shelf: Shelf,
+    /// What is not safe yet, oldest first.
+    waiting: VecDeque<Entry>,
+    /// What it weighs, in bytes.
+    waiting_weight: usize,
+    /// Entries of it, the first ones, that are written.
+    written: usize,
+    /// The number up to which events are written.
+    written_to: u64,
+    /// The number up to which they are safe.
+    safe_to: u64,
+    /// Files with something in them that was written since the last sync began.
+    unsynced: Vec<Arc<File>>,
+    /// One of them is new.
+    has_new_file: bool,
+    /// A sync is on its way, for events up to this number.
+    syncing: Option<u64>,
+    last_sync: Instant,
+    syncer: Syncer,
+    trouble: Option<Trouble>,
+    has_news: bool,
+    heads: Vec<u8>,
+    /// Syncs that went well.
+    syncs: u64,
+    sync_time: Duration,
+    /// When to look for files that are not needed any more.
+    next_tidy: Instant,
+    /// Given back last of all: nobody else writes while the last sync is on its way.
+    folder: Folder,
+}
+
+/// Events that are not safe yet.
+struct Entry {
+    block: Arc<Block>,
+    keys: Vec<Key>,
+    wall_ms: u64,
+}
+
+/// The segment in use, with what the shelf will want to know of it.
+struct OpenSegment {
+    segment: Segment,
+    file: shelf::Events,
+    opened: Instant,
+}
+
+/// Why the journal does not work, and when it tries again.
+struct Trouble {
+    reason: String,
+    again: Instant,
+}
+
+/// What there is to tell of a journal.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Report {
+    /// It cannot be written.
+    pub is_failing: bool,
+    /// Bytes of events on disk.
+    pub bytes: u64,
+    /// Syncs so far.
+    pub syncs: u64,
+    /// What the last one took, in microseconds.
+    pub sync_micros: u64,
+}
+
+impl Journal {
+    /// Begins to write where `past` ended, in a file of this run's own. `doorbell` is the router's.
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
+    pub fn start(
+        folder: Folder,
+        past: &mut Past,
+        runs: &Runs,
+        secret: (u64, u64),
+        policy: SyncPolicy,
+        doorbell: Arc<Doorbell>,
+        now: Now,
+    ) -> io::Result<Journal> {
+        let syncer = Syncer::start(folder.open()?, doorbell)?;
+        let mut journal = Journal {
+            preface: Arc::new(Preface::new(secret, runs)),
+            policy,
+            retention: past.retention(),
+            segment: None,
+            next_file: past.newest_file + 1,
+            shelf: std::mem::take(&mut past.shelf),
+            waiting: VecDeque::new(),
+            waiting_weight: 0,
+            written: 0,
+            written_to: runs.now().first - 1,
+            safe_to: runs.now().first - 1,
+            unsynced: Vec::new(),
+            has_new_file: false,
+            syncing: None,
+            last_sync: now.instant,
+            syncer,
+            trouble: None,
+            has_news: false,
+            heads: Vec::new(),
+            syncs: 0,
+            sync_time: Duration::ZERO,
+            next_tidy: now.instant,
+            folder,
+        };
+        // This run's ids must be known to the next one, whether there will be events or not.
+        if let Err(error) = journal.begin_segment(now.instant) {
+            journal.on_trouble(&error, now.instant);
+        }
+        journal.tidy(now);
+        journal.begin_sync(now.instant);
+        Ok(journal)
+    }
+
+    /// Writes blocks that are about to be handed down. `keys` are those of their events, in order.
+    pub fn append(&mut self, blocks: &[Arc<Block>], keys: &[Key], now: Now) {
+        let mut keys = keys;
+        for block in blocks {
+            let count = keys.partition_point(|key| key.number <= block.last_id());
+            let (own, rest) = keys.split_at(count);
+            keys = rest;
+            self.waiting_weight += block.weight();
+            self.waiting.push_back(Entry {
+                block: Arc::clone(block),
+                keys: own.to_vec(),
+                wall_ms: now.wall_ms,
+            });
+        }
+        self.write(now.instant);
+        self.begin_sync(now.instant);
+        // What waits for a journal in trouble is in memory anyway, as long as the history keeps it.
+        while self.trouble.is_some() && self.waiting_weight > self.retention.weight {
+            self.forget_front();
+        }
+    }
+
+    /// Takes note of what the disk has done, and does what is due.
+    pub fn turn(&mut self, now: Now) {
+        while let Some(synced) = self.syncer.try_take() {
+            self.on_synced(synced, now.instant);
+        }
+        self.write(now.instant);
+        self.begin_sync(now.instant);
+        if now.instant >= self.next_tidy {
+            self.tidy(now);
+        }
+    }
+
+    /// Whether there is something to take note of at once.
+    pub fn has_news(&self) -> bool {
+        self.syncer.has_answer()
+    }
+
+    /// When to turn, though nothing happens.
+    pub fn deadline(&self) -> Option<Instant> {
+        let retry = self.trouble.as_ref().map(|trouble| trouble.again);
+        let sync = match self.policy {
+            SyncPolicy::Interval(every) if !self.unsynced.is_empty() && self.syncing.is_none() => {
+                Some(self.last_sync + every)
+            }
+            _ => None,
+        };
+        retry.into_iter().chain(sync).chain([self.next_tidy]).min()
+    }
+
+    /// The number up to which acks may go out.
+    pub fn safe_to(&self) -> u64 {
+        match self.policy {
+            SyncPolicy::Batch => self.safe_to,
+            SyncPolicy::Interval(_) | SyncPolicy::Never => self.written_to,
+        }
+    }
+
+    /// Why events beyond [`Journal::written_to`] will not become safe for now, if so.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_ref().map(|trouble| trouble.reason.as_str())
+    }
+
+    /// The number up to which events are written.
+    pub fn written_to(&self) -> u64 {
+        self.written_to
+    }
+
+    /// Whether either has changed since the last time this was asked.
+    pub fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.has_news)
+    }
+
+    /// Whether the disk is so far behind that no more events should be taken in.
+    pub fn is_behind(&self) -> bool {
+        self.trouble.is_none()
+            && self.policy == SyncPolicy::Batch
+            && self.waiting_weight > limits::JOURNAL_BEHIND_MAX
+    }
+
+    /// What there is to tell.
+    pub fn report(&self) -> Report {
+        Report {
+            is_failing: self.trouble.is_some(),
+            bytes: self.shelf.len() + self.segment.as_ref().map_or(0, |open| open.segment.len),
+            syncs: self.syncs,
+            sync_micros: u64::try_from(self.sync_time.as_micros()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Writes what is not written yet, unless that has just failed.
+    fn write(&mut self, now: Instant) {
+        let is_due = match &self.trouble {
+            Some(trouble) => trouble.again <= now,
+            None => self.written < self.waiting.len(),
+        };
+        if !is_due {
+            return;
+        }
+        if let Err(error) = self.write_all(now) {
+            return self.on_trouble(&error, now);
+        }
+        if self.trouble.take().is_some() {
+            self.has_news = true;
+            log::info!("the journal can be written again, and has what waited for it");
+        }
+        if self.policy == SyncPolicy::Never {
+            self.unsynced.clear();
+            self.safe_up_to(self.written_to);
+        }
+    }
+
+    fn write_all(&mut self, now: Instant) -> io::Result<()> {
+        if self.segment.is_none() {
+            self.begin_segment(now)?;
+        }
+        while self.written < self.waiting.len() {
+            let is_full = |open: &OpenSegment| open.segment.len >= self.segment_bytes();
+            if self.segment.as_ref().is_some_and(is_full) {
+                self.finish_segment(now);
+                self.begin_segment(now)?;
+            }
+            self.write_some(now)?;
+        }
+        Ok(())
+    }
+
+    /// Writes as many entries as one write takes.
+    fn write_some(&mut self, now: Instant) -> io::Result<()> {
+        let Some(open) = &mut self.segment else {
+            return Err(io::Error::other("there is no file to write to"));
+        };
+        let end = self
+            .waiting
+            .len()
+            .min(self.written + limits::SLICES_PER_WRITE / 2);
+        let batch = self.waiting.range(self.written..end);
+        let heads = lay_out_heads(batch.clone(), &mut self.heads)?;
+        let mut slices: Vec<IoSlice<'_>> = heads
+            .into_iter()
+            .zip(batch.clone())
+            .flat_map(|(head, entry)| {
+                [
+                    IoSlice::new(&self.heads[head]),
+                    IoSlice::new(&entry.block.bytes),
+                ]
+            })
+            .collect();
+        if let Err(error) = open.segment.append(&mut slices) {
+            // It may be this file alone that takes no more; but one with nothing in it is not left for
+            // the next one, or a full disk would fill with them.
+            if open.segment.is_torn || open.file.weight > 0 {
+                self.finish_segment(now);
+            }
+            return Err(error);
+        }
+        for entry in batch {
+            open.file.weight += entry.block.weight();
+            open.file.newest_ms = open.file.newest_ms.max(entry.wall_ms);
+            if !entry.keys.is_empty() {
+                open.file.newest_key_ms = open.file.newest_key_ms.max(entry.wall_ms);
+            }
+            self.written_to = entry.block.last_id();
+        }
+        self.written = end;
+        self.has_news = true;
+        let file = &open.segment.file;
+        if !self.unsynced.iter().any(|known| Arc::ptr_eq(known, file)) {
+            self.unsynced.push(Arc::clone(file));
+        }
+        Ok(())
+    }
+
+    fn begin_segment(&mut self, now: Instant) -> io::Result<()> {
+        let path = path_of(self.folder.path(), self.next_file, EVENTS);
+        let segment = Segment::create(path.clone(), &self.preface.record())?;
+        self.next_file += 1;
+        self.unsynced.push(Arc::clone(&segment.file));
+        self.has_new_file = true;
+        self.segment = Some(OpenSegment {
+            segment,
+            file: shelf::Events {
+                path,
+                ..shelf::Events::default()
+            },
+            opened: now,
+        });
+        Ok(())
+    }
+
+    fn finish_segment(&mut self, now: Instant) {
+        if let Some(OpenSegment {
+            segment, mut file, ..
+        }) = self.segment.take()
+        {
+            file.len = segment.len;
+            self.shelf.add(file);
+            // There may be too much on it now.
+            self.next_tidy = now;
+        }
+    }
+
+    /// Has the disk make safe what is written, if it is time to.
+    fn begin_sync(&mut self, now: Instant) {
+        let is_due = match self.policy {
+            SyncPolicy::Batch => true,
+            SyncPolicy::Interval(every) => now >= self.last_sync + every,
+            SyncPolicy::Never => false,
+        };
+        if !is_due || self.syncing.is_some() || self.unsynced.is_empty() {
+            return;
+        }
+        self.syncing = Some(self.written_to);
+        self.last_sync = now;
+        self.syncer.ask(Job::Sync {
+            files: std::mem::take(&mut self.unsynced),
+            is_new: std::mem::take(&mut self.has_new_file),
+        });
+    }
+
+    fn on_synced(&mut self, synced: syncer::Synced, now: Instant) {
+        let Some(number) = self.syncing.take() else {
+            return;
+        };
+        match synced.result {
+            Ok(()) => {
+                self.syncs += 1;
+                self.sync_time = synced.took;
+                self.safe_up_to(number);
+            }
+            Err(error) => {
+                // What the kernel has of these files may be gone, and a second sync would not say so
+                // (fsync(2)): all that is not safe is written anew, to another file.
+                self.finish_segment(now);
+                self.unsynced.clear();
+                self.written = 0;
+                self.written_to = self.safe_to;
+                self.on_trouble(&error, now);
+            }
+        }
+    }
+
+    /// Everything up to this number is safe.
+    fn safe_up_to(&mut self, number: u64) {
+        self.safe_to = number;
+        self.has_news = true;
+        while let Some(entry) = self.waiting.front()
+            && entry.block.last_id() <= number
+        {
+            self.forget_front();
+        }
+    }
+
+    fn forget_front(&mut self) {
+        if let Some(entry) = self.waiting.pop_front() {
+            self.waiting_weight -= entry.block.weight();
+            self.written = self.written.saturating_sub(1);
+        }
+    }
+
+    fn on_trouble(&mut self, error: &io::Error, now: Instant) {
+        if self.trouble.is_none() {
+            log::error!(
+                "the journal in {} cannot be written: {error}; events are delivered, emitters are \
+                 told that they are not safe",
+                self.folder.path().display()
+            );
+        }
+        self.has_news = true;
+        self.trouble = Some(Trouble {
+            reason: error.to_string(),
+            again: now + limits::JOURNAL_RETRY,
+        });
+    }
+
+    /// Begins a new file in time for the old one to be let go of, and removes what is not needed.
+    fn tidy(&mut self, now: Now) {
+        let is_aged = |open: &OpenSegment| {
+            open.file.weight > 0 && now.instant >= open.opened + self.segment_age()
+        };
+        if self.segment.as_ref().is_some_and(is_aged) {
+            self.finish_segment(now.instant);
+        }
+        self.next_tidy = now.instant + self.segment_age();
+        let in_use = self.segment.as_ref().map_or(0, |open| open.file.weight);
+        let folder = self.folder.path();
+        let keys_path = |path: &PathBuf| {
+            let number = segment::number_of(path, EVENTS).unwrap_or(0);
+            path_of(folder, number, KEYS)
+        };
+        while let Some(retired) = self
+            .shelf
+            .retire(self.retention, in_use, now.wall_ms, keys_path)
+        {
+            self.syncer.ask(match retired {
+                Retired::Whole(path) => Job::Remove(path),
+                Retired::ButKeys(path) => Job::Condense {
+                    path,
+                    preface: Arc::clone(&self.preface),
+                    oldest_ms: self.retention.oldest_key_ms(now.wall_ms),
+                },
+            });
+        }
+    }
+
+    /// A file is full with so many bytes: a part of what is kept, so that little more is.
+    fn segment_bytes(&self) -> u64 {
+        let part = self.retention.weight / limits::JOURNAL_PARTS;
+        part.clamp(limits::JOURNAL_SEGMENT_MIN, limits::JOURNAL_SEGMENT_MAX) as u64
+    }
+
+    /// And after so long.
+    fn segment_age(&self) -> Duration {
+        (self.retention.age / limits::JOURNAL_PARTS as u32).max(Duration::from_secs(1))
+    }
+}
+
+impl Drop for Journal {
+    /// At the end of the process, everything is safe that can be.
+    fn drop(&mut self) {
+        let now = Instant::now();
+        self.trouble = None;
+        self.write(now);
+        if self.policy != SyncPolicy::Never && !self.unsynced.is_empty() {
+            self.syncer.ask(Job::Sync {
+                files: std::mem::take(&mut self.unsynced),
+                is_new: std::mem::take(&mut self.has_new_file),
+            });
+        }
+    }
+}
+
+/// Lays out what comes before the frames of each entry, and returns where each of them lies.
+fn lay_out_heads<'a>(
+    entries: impl Iterator<Item = &'a Entry>,
+    out: &mut Vec<u8>,
+) -> io::Result<Vec<Range<usize>>> {
+    out.clear();
+    let mut ranges = Vec::new();
+    for entry in entries {
+        let start = out.len();
+        out.extend_from_slice(&[0; record::HEAD]);
+        body::put_events(entry.wall_ms, &entry.keys, &entry.block, out);
+        let body = &out[start + record::HEAD..];
+        let parts = [IoSlice::new(body), IoSlice::new(&entry.block.bytes)];
+        let head = record::head(Kind::Block, &parts)
+            .ok_or_else(|| io::Error::other("a block is too long for a record"))?;
+        out[start..start + record::HEAD].copy_from_slice(&head);
+        ranges.push(start..out.len());
+    }
+    Ok(ranges)
+}
+
+#[cfg(test)]
+mod tests;
