@@ -62,6 +62,10 @@ pub struct ReactorStats {
     pub rejected: Counter,
     /// Connections closed with 4413.
     pub slow_consumers: Counter,
+    /// What its outboxes hold in memory now, in bytes.
+    pub outbox_bytes: Counter,
+    /// Waiting events that gave way to newer ones.
+    pub conflated: Counter,
     /// Subscriptions with `since` that got everything after it.
     pub recovered: Counter,
     /// Those that could not.
@@ -169,6 +173,8 @@ pub struct Snapshot {
     deliveries: u64,
     rejected: u64,
     slow_consumers: u64,
+    outbox_bytes: u64,
+    conflated: u64,
     recovered: u64,
     not_recovered: u64,
     history_bytes: u64,
@@ -202,6 +208,14 @@ impl Stats {
             router: RouterStats::default(),
             reactors: (0..reactors).map(|_| ReactorStats::default()).collect(),
         }
+    }
+
+    /// What the outboxes of all reactors hold now, in bytes.
+    pub fn outbox_bytes(&self) -> u64 {
+        self.reactors
+            .iter()
+            .map(|reactor| reactor.outbox_bytes.get())
+            .sum()
     }
 
     /// The sums at this moment.
@@ -240,6 +254,8 @@ impl Stats {
             deliveries: sum(|reactor| &reactor.deliveries),
             rejected: self.router.rejected.get() + sum(|reactor| &reactor.rejected),
             slow_consumers: sum(|reactor| &reactor.slow_consumers),
+            outbox_bytes: self.outbox_bytes(),
+            conflated: sum(|reactor| &reactor.conflated),
             recovered: sum(|reactor| &reactor.recovered),
             not_recovered: sum(|reactor| &reactor.not_recovered),
             history_bytes: most(|reactor| &reactor.history_bytes),

@@ -19,7 +19,7 @@ pub mod rules;
 pub mod safe_text;
 pub mod target;
 
-pub use block::{Block, BlockBuilder, Frame, Name, NameHasher};
+pub use block::{Block, BlockBuilder, Frame, Name, NameHasher, kind_of};
 pub use catalogue::{EventType, types_of};
 pub use id::{Epoch, IdPrefix, format_id, parse_id};
 pub use parse::{Event, Line, Parser, Rules};

@@ -67,6 +67,7 @@ impl Scene {
         let request = Subscribe {
             namespaces,
             events,
+            conflate: None,
             start,
         };
         let issued = Issued {
