@@ -60,8 +60,19 @@ pub const ACCEPTS_PER_TURN: usize = 128;
 /// Slices given to one `writev` (the kernel's own limit is 1,024).
 pub const SLICES_PER_WRITE: usize = 64;
 /// A slice at least this long is shared with its block while it waits in an outbox; a shorter one
-/// is copied, so that a few waiting bytes never hold a whole block in memory.
+/// is copied, so that a few waiting bytes never hold a whole block in memory ...
 pub const SHARED_SLICE_MIN: usize = 16 * 1024;
+/// ... nor does a longer one hold a source of over so many times its length. Half a source is always
+/// shared.
+pub const SHARED_SOURCE_MAX: usize = 8;
+/// Copies are put together in an outbox up to about so many bytes. What is written is freed piece by
+/// piece: a reader who is always a little behind does not make one piece that grows for ever.
+pub const OUTBOX_PIECE: usize = 16 * 1024;
+/// Conflation begins where over one part in so many of the outbox limit waits.
+pub const CONFLATION_PART: usize = 4;
+/// Places of events that gave way are left in an outbox up to at least so many, then swept together
+/// when they are half of it: each costs 40 bytes meanwhile.
+pub const OUTBOX_GAPS_MIN: usize = 32;
 
 /// Messages in a ring from the router to a reactor, and blocks taken from it in one turn.
 pub const DOWN_RING: usize = 1024;

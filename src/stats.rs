@@ -100,6 +100,10 @@ pub struct ReactorStats {
     pub rejected: Counter,
     /// Connections closed with 4413.
     pub slow_consumers: Counter,
+    /// What its outboxes hold in memory now, in bytes.
+    pub outbox_bytes: Counter,
+    /// Waiting events that gave way to newer ones.
+    pub conflated: Counter,
     /// Subscriptions with `since` that got everything after it.
     pub recovered: Counter,
     /// Those that could not.
@@ -209,6 +213,8 @@ pub struct Snapshot {
     deliveries: u64,
     rejected: u64,
     slow_consumers: u64,
+    outbox_bytes: u64,
+    conflated: u64,
     recovered: u64,
     not_recovered: u64,
     history_bytes: u64,
@@ -256,6 +262,14 @@ impl Stats {
         }
     }
 
+    /// What the outboxes of all reactors hold now, in bytes.
+    pub fn outbox_bytes(&self) -> u64 {
+        self.reactors
+            .iter()
+            .map(|reactor| reactor.outbox_bytes.get())
+            .sum()
+    }
+
     /// The sums at this moment.
     pub fn snapshot(&self, now: Instant) -> Snapshot {
         let sum = |pick: fn(&ReactorStats) -> &Counter| -> u64 {
@@ -292,6 +306,8 @@ impl Stats {
             deliveries: sum(|reactor| &reactor.deliveries),
             rejected: self.router.rejected.get() + sum(|reactor| &reactor.rejected),
             slow_consumers: sum(|reactor| &reactor.slow_consumers),
+            outbox_bytes: self.outbox_bytes(),
+            conflated: sum(|reactor| &reactor.conflated),
             recovered: sum(|reactor| &reactor.recovered),
             not_recovered: sum(|reactor| &reactor.not_recovered),
             history_bytes: most(|reactor| &reactor.history_bytes),

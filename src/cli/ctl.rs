@@ -158,6 +158,8 @@ fn stats(result: &Value) -> String {
     row("deliveries", field("deliveries"));
     row("rejected", field("rejected"));
     row("slow consumers", field("slowConsumers"));
+    row("outbox bytes", field("outboxBytes"));
+    row("conflated", field("conflated"));
     row("recovered", field("recovered"));
     row("not recovered", field("notRecovered"));
     row("history bytes", field("historyBytes"));

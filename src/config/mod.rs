@@ -31,6 +31,9 @@ pub use file::File;
 pub use socket_path::{SocketFolder, default_socket, prepare_folder};
 pub use values::{LogFormat, duration};
 
+/// The default of `outbox-budget`, in bytes; a larger `outbox-limit` raises it.
+const OUTBOX_BUDGET: usize = 256 << 20;
+
 /// All settings of a server, validated.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -66,6 +69,8 @@ pub struct Config {
     pub max_message: usize,
     /// The most that waits for a slow client behind the frame being written, in bytes.
     pub outbox_limit: usize,
+    /// The most memory that all outboxes may hold together, in bytes; not less than `outbox_limit`.
+    pub outbox_budget: usize,
     /// How much of the newest events is kept, in bytes; 0 is nothing.
     pub history: usize,
     /// How long events are kept; zero is not at all.
@@ -143,6 +148,10 @@ impl Config {
         let history_age = sources.read_or_default(&settings::HISTORY_AGE, values::history_age)?;
         let keeps_history = history > 0 && !history_age.is_zero();
         let connect_rate = sources.read(&settings::CONNECT_RATE, values::rate)?;
+        let outbox_limit = sources.read_or_default(&settings::OUTBOX_LIMIT, values::outbox_size)?;
+        let outbox_budget = sources.read(&settings::OUTBOX_BUDGET, |text| {
+            values::outbox_budget(text, outbox_limit)
+        })?;
 
         Ok(Config {
             dev,
@@ -167,7 +176,8 @@ impl Config {
                 None => sources.read_or_default(&settings::CONNECT_RATE, values::rate)?,
             },
             max_message: sources.read_or_default(&settings::MAX_MESSAGE, values::message_size)?,
-            outbox_limit: sources.read_or_default(&settings::OUTBOX_LIMIT, values::outbox_size)?,
+            outbox_limit,
+            outbox_budget: outbox_budget.unwrap_or(outbox_limit.max(OUTBOX_BUDGET)),
             history,
             history_age,
             journal: journal(&sources, keeps_history)?,

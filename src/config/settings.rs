@@ -103,6 +103,8 @@ settings! {
         "The longest message from a client or line on the ingest socket";
     OUTBOX_LIMIT = One "outbox-limit" "WS_OUTBOX_LIMIT" <"SIZE"> ["1048576"]
         "The most that may wait for a slow client before it is closed";
+    OUTBOX_BUDGET = One "outbox-budget" "WS_OUTBOX_BUDGET" <"SIZE"> ["256MiB, or outbox-limit if that is more"]
+        "The most memory that may be held for all slow clients together; over it those are closed first for whom most waits";
     HISTORY = One "history" "WS_HISTORY" <"SIZE"> ["64MiB"]
         "How much of the newest events is kept for clients that come back; 0 is nothing";
     HISTORY_AGE = One "history-age" "WS_HISTORY_AGE" <"DURATION"> ["10m"]

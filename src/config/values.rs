@@ -95,6 +95,17 @@ pub(super) fn outbox_size(text: &str) -> Result<usize, String> {
     size_in(text, 1024..=1 << 30, "1KiB to 1GiB")
 }
 
+/// At least what may wait for one client, else that could never be reached.
+pub(super) fn outbox_budget(text: &str, outbox_limit: usize) -> Result<usize, String> {
+    let budget = size_in(text, 1024..=1 << 40, "1KiB to 1024GiB")?;
+    if budget < outbox_limit {
+        return Err(format!(
+            "must be at least outbox-limit, which is {outbox_limit} bytes: raise it, or lower that"
+        ));
+    }
+    Ok(budget)
+}
+
 /// 0 is none.
 pub(super) fn history_size(text: &str) -> Result<usize, String> {
     size_in(text, 0..=1 << 40, "0 to 1024GiB")

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use foldhash::fast::SeedableRandomState;
+use memchr::memchr;
 
 use super::catalogue::EventType;
 use super::id::Epoch;
@@ -292,6 +293,16 @@ impl BlockBuilder {
             self.text.push_str(name);
         }
     }
+}
+
+/// The type of the event whose frame has this payload, as [`BlockBuilder::push`] lays it out: id
+/// first, then type.
+pub fn kind_of(payload: &[u8]) -> Option<EventType> {
+    let id = payload.strip_prefix(b"{\"id\":\"")?;
+    let after_id = &id[memchr(b'"', id)?..];
+    let name = after_id.strip_prefix(b"\",\"type\":\"")?;
+    let name = &name[..memchr(b'"', name)?];
+    EventType::from_name(std::str::from_utf8(name).ok()?)
 }
 
 /// The header of an unmasked, final text frame (RFC 6455, section 5.2) and its length.

@@ -59,6 +59,10 @@ pub const PUBLISHABLE: [EventType; 3] = [
     EventType::CustomerAddedToCart,
 ];
 
+/// The types of which a waiting event may give way to a newer one of the same product, where a client
+/// asks for conflation: what they tell is out of date with the next.
+const GIVING_WAY: [EventType; 2] = [EventType::InventoryUpdated, EventType::ProductPriceChanged];
+
 /// The most fields that any type has: what a table by field position needs.
 pub const MAX_FIELDS: usize = {
     let mut most = 0;
@@ -374,6 +378,11 @@ impl EventType {
     /// Whether a customer's browser may publish it about that customer itself.
     pub fn is_publishable(self) -> bool {
         PUBLISHABLE.contains(&self)
+    }
+
+    /// Whether a waiting event may give way to a newer one of the same `data.productId`.
+    pub fn gives_way(self) -> bool {
+        GIVING_WAY.contains(&self)
     }
 
     /// The namespace it belongs to.

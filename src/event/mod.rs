@@ -21,7 +21,7 @@ pub mod safe_text;
 pub mod stored;
 pub mod target;
 
-pub use block::{Block, BlockBuilder, Frame, Name, NameHasher};
+pub use block::{Block, BlockBuilder, Frame, Name, NameHasher, kind_of};
 pub use catalogue::{EventType, types_of};
 pub use id::{Epoch, format_id};
 pub use parse::{Event, Line, Parser, Rules};

@@ -178,6 +178,13 @@ impl Answers {
     }
 }
 
+/// Appends `conflated`: so many waiting events gave way to newer ones. It is written anew for each of
+/// them, so it is put together by hand; a number needs no escapes.
+pub fn put_conflated(dropped: u64, out: &mut Vec<u8>) {
+    let text = format!(r#"{{"type":"conflated","data":{{"dropped":{dropped}}}}}"#);
+    put_frame(Opcode::Text, text.as_bytes(), out);
+}
+
 /// The namespaces of a mask as a list of their names.
 struct Names(NamespaceMask);
 
@@ -215,6 +222,14 @@ mod tests {
         answers.subscribed(namespaces, "a-1", Some(false), Some(3), &mut out);
         assert_eq!(text(&out)["data"]["recovered"], json!(false));
         assert_eq!(text(&out)["data"]["online"], json!(3));
+    }
+
+    #[test]
+    fn conflated_has_the_shape_of_the_others() {
+        let mut out = Vec::new();
+        put_conflated(12, &mut out);
+        let expected = json!({ "type": "conflated", "data": { "dropped": 12 } });
+        assert_eq!(text(&out), expected);
     }
 
     #[test]

@@ -172,6 +172,9 @@ impl Reactor {
         if let Err((code, message)) = self.may_subscribe_all(key, request.namespaces) {
             return self.answer_error(key, &ErrorAnswer::to("subscribe", code, &message));
         }
+        if let Some(conflate) = request.conflate {
+            self.connections[key as usize].conflates = conflate;
+        }
         let old = self.directory.subscribed(key);
         self.sweep_history();
         let issued = issued(&self.shared);

@@ -29,6 +29,8 @@ pub struct Connection {
     pub(super) may_have_ended: bool,
     /// Waits in the list of connections to be read.
     pub(super) queued: bool,
+    /// Asked that waiting events give way to newer ones.
+    pub(super) conflates: bool,
     /// Messages refused for their rate in the minute that began at `refusals_since`.
     pub(super) refusals: u16,
     pub(super) refusals_since: Tick,
@@ -86,6 +88,7 @@ impl Connection {
             expiry_told: false,
             may_have_ended: false,
             queued: false,
+            conflates: false,
             refusals: 0,
             refusals_since: Tick(0),
             due: head_due,

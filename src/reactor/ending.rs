@@ -27,7 +27,7 @@ impl Reactor {
             return self.out.clear();
         };
         if let Some(outbox) = &mut connection.outbox {
-            outbox.push_answer(&self.out);
+            outbox.push_answer(&self.out, &mut self.backlog);
         } else {
             match write(&mut connection.stream, &self.out) {
                 Ok(taken) if taken == self.out.len() => {}
@@ -40,7 +40,7 @@ impl Reactor {
                     } else {
                         left_of_frame(&self.out, taken, 0)
                     });
-                    outbox.push_answer(rest);
+                    outbox.push_answer(rest, &mut self.backlog);
                     connection.outbox = Some(Box::new(outbox));
                 }
                 Err(_) => {
@@ -63,10 +63,12 @@ impl Reactor {
             };
             // One whose past is replayed comes to a ping late, but it takes what it is sent.
             connection.heard |= connection.stage == Stage::Open && self.directory.is_held(key);
-            match outbox.flush(&mut connection.stream) {
+            match outbox.flush(&mut connection.stream, &mut self.backlog) {
                 Ok(false) => {}
                 Ok(true) => {
-                    connection.outbox = None;
+                    if let Some(outbox) = connection.outbox.take() {
+                        outbox.let_go(&mut self.backlog);
+                    }
                     if connection.stage == Stage::Leaving {
                         self.linger(key);
                     }
@@ -156,6 +158,9 @@ impl Reactor {
             Stage::Fresh | Stage::Head => {}
         }
         let mut connection = self.connections.remove(key as usize);
+        if let Some(outbox) = connection.outbox.take() {
+            outbox.let_go(&mut self.backlog);
+        }
         self.wheel.remove(key);
         if let Err(error) = self.registry.deregister(&mut connection.stream) {
             log::debug!("deregistering a connection failed: {error}");

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use super::Reactor;
 use super::connection::Connection;
 use super::directory::Slice;
-use super::outbox::{Outbox, left_of_frame};
+use super::outbox::{Backlog, Outbox, left_of_frame};
 use crate::event::Block;
 use crate::limits;
 use crate::wire::CloseReason;
@@ -30,6 +30,45 @@ pub struct Scratch {
     frames: Vec<u32>,
     /// Connections whose socket failed or whose outbox is over its limit.
     doomed: Vec<(u32, CloseReason)>,
+}
+
+/// Which events are delivered decides what may wait of them.
+#[derive(Clone, Copy)]
+pub(super) enum Stream {
+    /// As they come: so many bytes may wait, and where the client asked for it, older ones give way.
+    Live { outbox_limit: usize },
+    /// Replayed ones, paced by the socket: one part of them waits, whole.
+    Past,
+}
+
+impl Stream {
+    /// Lets a part of `bytes` wait in the outbox.
+    fn queue(
+        self,
+        outbox: &mut Outbox,
+        conflates: bool,
+        bytes: &Bytes,
+        range: Range<usize>,
+        backlog: &mut Backlog,
+    ) {
+        match self {
+            Self::Live { outbox_limit } if conflates => {
+                let threshold = outbox_limit / limits::CONFLATION_PART;
+                outbox.push_newest(bytes, range, threshold, backlog);
+            }
+            Self::Live { .. } | Self::Past => outbox.push(bytes, range, backlog),
+        }
+    }
+
+    /// Whether so much may wait.
+    fn allows(self, outbox: &Outbox) -> Result<(), CloseReason> {
+        match self {
+            Self::Live { outbox_limit } if outbox.waiting() > outbox_limit => {
+                Err(CloseReason::SlowConsumer)
+            }
+            Self::Live { .. } | Self::Past => Ok(()),
+        }
+    }
 }
 
 impl Reactor {
@@ -46,6 +85,9 @@ impl Reactor {
         let mut scratch = std::mem::take(&mut self.scratch);
         let mut plan = std::mem::take(&mut self.plan);
         self.directory.plan(&scratch.blocks, &mut plan);
+        let stream = Stream::Live {
+            outbox_limit: self.outbox_limit,
+        };
         let mut deliveries = 0;
         for &class in plan.classes() {
             let (members, frames) = self.directory.class(class);
@@ -58,7 +100,7 @@ impl Reactor {
                 }
                 let connection = &mut self.connections[key as usize];
                 deliveries += frames.len() as u64;
-                let outcome = deliver(connection, &bytes, range.clone(), self.outbox_limit);
+                let outcome = deliver(connection, &bytes, range.clone(), stream, &mut self.backlog);
                 if let Err(reason) = outcome {
                     scratch.doomed.push((key, reason));
                 }
@@ -73,7 +115,8 @@ impl Reactor {
                 connection,
                 &scratch.blocks,
                 &scratch.slices,
-                self.outbox_limit,
+                stream,
+                &mut self.backlog,
             );
             if let Err(reason) = outcome {
                 scratch.doomed.push((key, reason));
@@ -136,11 +179,13 @@ fn deliver(
     connection: &mut Connection,
     bytes: &Bytes,
     range: Range<usize>,
-    outbox_limit: usize,
+    stream: Stream,
+    backlog: &mut Backlog,
 ) -> Result<(), CloseReason> {
+    let conflates = connection.conflates;
     if let Some(outbox) = &mut connection.outbox {
-        outbox.push(bytes, range);
-        return within(outbox, outbox_limit);
+        stream.queue(outbox, conflates, bytes, range, backlog);
+        return stream.allows(outbox);
     }
     let taken = match write(&mut connection.stream, &bytes[range.clone()]) {
         Ok(taken) if taken == range.len() => return Ok(()),
@@ -149,8 +194,9 @@ fn deliver(
     };
     let mut outbox = Outbox::default();
     outbox.begin_inside_frame(left_of_frame(&bytes[range.clone()], taken, 0));
-    outbox.push(bytes, range.start + taken..range.end);
-    let fits = within(&outbox, outbox_limit);
+    let rest = range.start + taken..range.end;
+    stream.queue(&mut outbox, conflates, bytes, rest, backlog);
+    let fits = stream.allows(&outbox);
     connection.outbox = Some(Box::new(outbox));
     fits
 }
@@ -160,13 +206,15 @@ pub(super) fn deliver_slices(
     connection: &mut Connection,
     blocks: &[Arc<Block>],
     slices: &[Slice],
-    outbox_limit: usize,
+    stream: Stream,
+    backlog: &mut Backlog,
 ) -> Result<(), CloseReason> {
+    let conflates = connection.conflates;
     let mut rest = slices;
     while connection.outbox.is_none() && !rest.is_empty() {
         if let [slice] = rest {
             let bytes = &blocks[slice.block as usize].bytes;
-            return deliver(connection, bytes, range(slice), outbox_limit);
+            return deliver(connection, bytes, range(slice), stream, backlog);
         }
         let mut gather = [IoSlice::new(&[]); limits::SLICES_PER_WRITE];
         let mut length = 0;
@@ -196,7 +244,8 @@ pub(super) fn deliver_slices(
         if let Some((slice, after)) = rest.split_first() {
             let (bytes, range) = (&blocks[slice.block as usize].bytes, range(slice));
             outbox.begin_inside_frame(left_of_frame(&bytes[range.clone()], taken, 0));
-            outbox.push(bytes, range.start + taken..range.end);
+            let unwritten = range.start + taken..range.end;
+            stream.queue(&mut outbox, conflates, bytes, unwritten, backlog);
             rest = after;
         }
         connection.outbox = Some(Box::new(outbox));
@@ -205,17 +254,10 @@ pub(super) fn deliver_slices(
         return Ok(());
     };
     for slice in rest {
-        outbox.push(&blocks[slice.block as usize].bytes, range(slice));
+        let bytes = &blocks[slice.block as usize].bytes;
+        stream.queue(outbox, conflates, bytes, range(slice), backlog);
     }
-    within(outbox, outbox_limit)
-}
-
-fn within(outbox: &Outbox, limit: usize) -> Result<(), CloseReason> {
-    if outbox.waiting() > limit {
-        Err(CloseReason::SlowConsumer)
-    } else {
-        Ok(())
-    }
+    stream.allows(outbox)
 }
 
 /// Writes once; a full socket takes 0 bytes.

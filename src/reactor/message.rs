@@ -34,6 +34,9 @@ pub struct Subscribe<'a> {
     pub namespaces: NamespaceMask,
     /// The types named by `events`, all within the namespaces.
     pub events: TypeMask,
+    /// Whether waiting events may give way to newer ones from now on; where it is not said, that stays
+    /// as it is.
+    pub conflate: Option<bool>,
     /// Where they begin.
     pub start: Start<'a>,
 }
@@ -86,6 +89,8 @@ struct SubscribeData<'a> {
     since: Option<Cow<'a, str>>,
     #[serde(default, deserialize_with = "present")]
     last: Option<u64>,
+    #[serde(default, deserialize_with = "present")]
+    conflate: Option<bool>,
 }
 
 /// A field that is there must have its type: `null` is not absent.
@@ -141,8 +146,8 @@ pub fn parse(text: &str) -> Result<Request<'_>, Fault> {
 }
 
 const SHAPE_OF_SUBSCRIBE: &str = "data must be an object with namespaces (a list of names) or \
-     namespace (one name), and if wanted events (a list of event types) and either since (an id) \
-     or last (a whole number)";
+     namespace (one name), and if wanted events (a list of event types), conflate (true or false) \
+     and either since (an id) or last (a whole number)";
 const SHAPE_OF_UNSUBSCRIBE: &str =
     "data must be an object with namespaces (a list of names) or namespace (one name)";
 
@@ -180,6 +185,7 @@ fn subscribe<'a>(kind: &str, data: Option<&'a RawValue>) -> Result<Subscribe<'a>
     Ok(Subscribe {
         namespaces,
         events,
+        conflate: data.conflate,
         start,
     })
 }
@@ -261,6 +267,7 @@ mod tests {
         let expected = Subscribe {
             namespaces: all,
             events,
+            conflate: None,
             start: Start::Since("a-1".into()),
         };
         assert_eq!(parse(subscribe), Ok(Request::Subscribe(expected)));
@@ -268,9 +275,22 @@ mod tests {
         let expected = Subscribe {
             namespaces: mask(&[Namespace::Orders]),
             events: TypeMask::default(),
+            conflate: None,
             start: Start::Last(1000),
         };
         assert_eq!(parse(last), Ok(Request::Subscribe(expected)));
+        for conflate in [true, false] {
+            let text = format!(
+                r#"{{"type":"subscribe","data":{{"namespace":"products","conflate":{conflate}}}}}"#
+            );
+            let expected = Subscribe {
+                namespaces: mask(&[Namespace::Products]),
+                events: TypeMask::default(),
+                conflate: Some(conflate),
+                start: Start::Now,
+            };
+            assert_eq!(parse(&text), Ok(Request::Subscribe(expected)));
+        }
     }
 
     #[test]
@@ -309,6 +329,9 @@ mod tests {
             r#"{"namespace":"orders","events":["product:created"]}"#,
             r#"{"namespace":"orders","events":["order:lost"]}"#,
             r#"{"namespace":"orders","since":7}"#,
+            r#"{"namespace":"orders","conflate":1}"#,
+            r#"{"namespace":"orders","conflate":"true"}"#,
+            r#"{"namespace":"orders","conflate":null}"#,
             r#"{"namespace":"orders","last":0}"#,
             r#"{"namespace":"orders","last":1001}"#,
             r#"{"namespace":"orders","last":1.5}"#,

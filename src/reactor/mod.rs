@@ -13,10 +13,12 @@
 //! | `read`, `handshake` | from bytes to requests and messages |
 //! | `message`, `client`, `answers` | what a client may say, what happens then, what it hears |
 //! | `timers`, `ticks` | heartbeat, token end, time limits |
+//! | `budget` | how much all outboxes may hold |
 //! | `past`, `resume` | what is kept of the newest events, and how it is replayed |
 //! | `ending` | how a connection ends |
 
 mod answers;
+mod budget;
 mod client;
 mod connection;
 pub mod directory;
@@ -50,6 +52,7 @@ use answers::Answers;
 use connection::{Connection, Stage};
 use directory::{Directory, Plan, PresenceChange};
 pub use fanout::lay_out;
+use outbox::Backlog;
 use past::{Batch, History, Replays};
 use ticks::{Tick, Wheel};
 
@@ -93,6 +96,8 @@ pub struct Reactor {
     sent_at: Instant,
     tick: Tick,
     outbox_limit: usize,
+    /// What the outboxes hold.
+    backlog: Backlog,
     message_rate: Rate,
     control_rate: Rate,
     refusals_max: u32,
@@ -164,6 +169,7 @@ impl Reactor {
             sent_at: now,
             tick: Tick(0),
             outbox_limit: config.outbox_limit,
+            backlog: Backlog::default(),
             message_rate: Rate::per_minute(config.message_rate),
             control_rate: Rate::per_minute(control_rate),
             refusals_max: config.message_rate.max(limits::REFUSALS_MIN),
@@ -202,7 +208,7 @@ impl Reactor {
         }
     }
 
-    /// One pass: drain, send, read, replay, time. Returns the latest reading of the clock: `now`, or the
+    /// One pass: drain, send, read, replay, budget, time. Returns the latest reading of the clock: `now`, or the
     /// end of the sends.
     pub fn turn(&mut self, now: Instant) -> Instant {
         self.now = now;
@@ -213,6 +219,7 @@ impl Reactor {
         self.flush_writable();
         self.read_sockets();
         self.replay_past();
+        self.keep_budget();
         self.run_timers();
         self.run_sweep();
         self.advance_drain();

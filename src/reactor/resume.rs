@@ -4,7 +4,7 @@
 //! A replay is paced by its socket: the next part follows when the last one is gone, so that what
 //! waits in an outbox is one part and never counts as slowness.
 
-use super::fanout::deliver_slices;
+use super::fanout::{Stream, deliver_slices};
 use super::past::{Issued, Reached};
 use super::{Drain, Reactor};
 use crate::limits;
@@ -49,7 +49,13 @@ impl Reactor {
             .replays
             .advance(key, &self.directory, &self.history, &mut left, batch);
         *budget -= share - left;
-        let sent = deliver_slices(connection, &batch.blocks, &batch.slices, usize::MAX);
+        let sent = deliver_slices(
+            connection,
+            &batch.blocks,
+            &batch.slices,
+            Stream::Past,
+            &mut self.backlog,
+        );
         let stats = &self.shared.stats.reactors[self.index];
         stats.deliveries.add(batch.frames);
         batch.clear();

@@ -75,6 +75,8 @@ fn wrong_flags_are_named_with_their_value() {
         ("--max-message", "12parsecs"),
         ("--max-message", "1MiBB"),
         ("--outbox-limit", "big"),
+        ("--outbox-budget", "1MiB-1"),
+        ("--outbox-budget", "1048575"),
         ("--history", "64 million"),
         ("--history-age", "169h"),
         ("--gather", "101ms"),

@@ -426,6 +426,7 @@ fn every_help_is_complete_with_an_example() {
         ("--connect-rate", "WS_CONNECT_RATE"),
         ("--max-message", "WS_MAX_MESSAGE"),
         ("--outbox-limit", "WS_OUTBOX_LIMIT"),
+        ("--outbox-budget", "WS_OUTBOX_BUDGET"),
         ("--history", "WS_HISTORY"),
         ("--history-age", "WS_HISTORY_AGE"),
         ("--gather", "WS_GATHER"),

@@ -14,6 +14,7 @@ mod backpressure;
 mod bad_input;
 mod catalogue;
 mod cli;
+mod conflate;
 mod ctl;
 mod drain;
 mod examples;

@@ -50,6 +50,7 @@ fn every_setting_may_come_from_the_environment() {
         .env("WS_CONNECT_RATE", "55")
         .env("WS_MAX_MESSAGE", "128KiB")
         .env("WS_OUTBOX_LIMIT", "2MiB")
+        .env("WS_OUTBOX_BUDGET", "64MiB")
         .env("WS_HISTORY", "1MiB")
         .env("WS_HISTORY_AGE", "1h")
         .env("WS_GATHER", "1ms")
@@ -99,6 +100,7 @@ message-rate = 66
 connect-rate = 55
 max-message = "128KiB"
 outbox-limit = 2097152
+outbox-budget = "2MiB"
 history = 0
 history-age = "30s"
 gather = "500us"

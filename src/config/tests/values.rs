@@ -22,6 +22,7 @@ fn defaults_are_those_of_the_contract() {
         (config.max_message, config.outbox_limit),
         (1_048_576, 1_048_576)
     );
+    assert_eq!(config.outbox_budget, 256 << 20);
     assert_eq!(config.history, 64 << 20);
     assert_eq!(config.history_age, Duration::from_secs(600));
     assert!(config.trusted_proxies.is_empty() && config.order_statuses.is_empty());
@@ -162,6 +163,33 @@ fn durations_and_sizes_have_units() {
     ] {
         assert!(size(text).is_err(), "{text}");
     }
+}
+
+#[test]
+fn the_budget_of_all_outboxes_is_not_below_the_limit_of_one() {
+    let with = |limit, budget: Option<&'static str>| {
+        let mut given = flag("outbox-limit", limit);
+        given.env = budget
+            .map(|text| ("WS_OUTBOX_BUDGET", text))
+            .into_iter()
+            .collect();
+        given
+    };
+    let budget = |limit, budget| with(limit, budget).resolve().unwrap().outbox_budget;
+    assert_eq!(budget("1MiB", None), 256 << 20);
+    assert_eq!(budget("512MiB", None), 512 << 20);
+    assert_eq!(budget("1MiB", Some("1MiB")), 1 << 20);
+    assert_eq!(budget("512MiB", Some("2GiB")), 2 << 30);
+    assert_says(
+        &with("2MiB", Some("2097151")).error(),
+        &[
+            "outbox-budget",
+            "\"2097151\"",
+            "WS_OUTBOX_BUDGET",
+            "at least outbox-limit, which is 2097152 bytes",
+        ],
+    );
+    assert_says(&flag("outbox-budget", "1").error(), &["1KiB to 1024GiB"]);
 }
 
 #[test]

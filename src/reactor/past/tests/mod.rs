@@ -69,6 +69,7 @@ impl Scene {
         let request = Subscribe {
             namespaces,
             events,
+            conflate: None,
             start,
         };
         let issued = Issued {
