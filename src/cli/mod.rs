@@ -14,6 +14,7 @@ mod tail;
 mod token;
 
 use std::fmt::Display;
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -57,6 +58,14 @@ pub fn main() -> ExitCode {
         Command::Token(arguments) => token::run(&arguments),
         Command::Ctl(arguments) => ctl::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+    }
+}
+
+/// Writes what the command is for on stdout, and gives its exit code.
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(FAILED, format!("stdout: {error}")),
     }
 }
 
