@@ -8,6 +8,7 @@ mod check;
 mod ctl;
 mod dev_hints;
 mod emit;
+mod schema;
 mod serve;
 mod server_flags;
 mod tail;
@@ -47,6 +48,7 @@ enum Command {
     Token(token::Arguments),
     Ctl(ctl::Arguments),
     Check(check::Arguments),
+    Schema(schema::Arguments),
 }
 
 /// Runs the command of this process's arguments.
@@ -58,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Token(arguments) => token::run(&arguments),
         Command::Ctl(arguments) => ctl::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Schema(arguments) => schema::run(&arguments),
     }
 }
 

@@ -1,8 +1,8 @@
 //! The event catalogue: the one table of the 23 event types, their namespaces and payload rules.
 //!
 //! Everything that speaks of event types reads it here: the parser validates by it, `/api/ws/info`
-//! lists it, and the JSON Schema, TypeScript and AsyncAPI documents are generated from it. So rules
-//! are data, not code; `rules` judges values by them.
+//! lists it, and the JSON Schema, TypeScript and AsyncAPI documents of [`crate::schema`] are made
+//! from it. So rules are data, not code; `rules` judges values by them.
 
 use crate::access::{Namespace, TypeMask};
 

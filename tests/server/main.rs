@@ -34,6 +34,7 @@ mod proxy;
 mod publish;
 mod replay;
 mod resume;
+mod schema;
 mod settings;
 mod slow_consumer;
 mod startup;
