@@ -38,6 +38,12 @@ lint: ## Formatting, clippy and rustdoc, warnings refused
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --workspace --no-deps --document-private-items --locked
 
+.PHONY: schema
+schema: ## Write what is made from the event catalogue: the client's types, docs/asyncapi.json
+	$(CARGO) build --package shopwire --locked
+	$(TARGET)/debug/shopwire schema --typescript >client/src/generated/events.ts
+	$(TARGET)/debug/shopwire schema --asyncapi >docs/asyncapi.json
+
 .PHONY: bench
 bench: bench-tools ## Measure the hot path, case by case: wall time, then instructions
 	$(CARGO) bench --package shopwire --bench time --locked $(if $(ARGS),-- $(ARGS))

@@ -37,6 +37,7 @@ pub mod rate;
 pub mod reactor;
 pub mod ring;
 pub mod router;
+pub mod schema;
 pub mod server;
 pub mod shared;
 pub mod stats;

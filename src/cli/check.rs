@@ -1,10 +1,9 @@
 //! `shopwire check`: what `serve` would say about a configuration, without serving.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use super::server_flags::ServerFlags;
-use super::{FAILED, WRONG_USAGE, fail};
+use super::{WRONG_USAGE, fail, print};
 use crate::config::Config;
 
 /// Check a configuration: prints ok, or what serve would say
@@ -20,10 +19,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     match Config::load(&arguments.flags.0) {
-        Ok(_) => match writeln!(std::io::stdout(), "ok") {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(FAILED, format!("stdout: {error}")),
-        },
+        Ok(_) => print("ok\n"),
         Err(error) => fail(WRONG_USAGE, error),
     }
 }

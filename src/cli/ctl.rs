@@ -11,7 +11,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::answers::{Answer, Answers, Next};
-use super::{FAILED, fail, unreachable_socket};
+use super::{FAILED, fail, print, unreachable_socket};
 use crate::config;
 
 /// The most a server may take for its answer.
@@ -78,10 +78,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Command::Stats => stats(&result),
         _ => plain(&result),
     };
-    match io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(FAILED, format!("stdout: {error}")),
-    }
+    print(&text)
 }
 
 fn request(command: &Command) -> Value {

@@ -8,12 +8,14 @@ mod check;
 mod ctl;
 mod dev_hints;
 mod emit;
+mod schema;
 mod serve;
 mod server_flags;
 mod tail;
 mod token;
 
 use std::fmt::Display;
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -46,6 +48,7 @@ enum Command {
     Token(token::Arguments),
     Ctl(ctl::Arguments),
     Check(check::Arguments),
+    Schema(schema::Arguments),
 }
 
 /// Runs the command of this process's arguments.
@@ -57,6 +60,15 @@ pub fn main() -> ExitCode {
         Command::Token(arguments) => token::run(&arguments),
         Command::Ctl(arguments) => ctl::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Schema(arguments) => schema::run(&arguments),
+    }
+}
+
+/// Writes what the command is for on stdout, and gives its exit code.
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(FAILED, format!("stdout: {error}")),
     }
 }
 

@@ -1,11 +1,10 @@
 //! `shopwire token`: a token from the configured secret.
 
-use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use super::server_flags::KeyFlags;
-use super::{FAILED, WRONG_USAGE, fail};
+use super::{WRONG_USAGE, fail, print};
 use crate::access::Role;
 use crate::auth::{KeySettings, Subject, mint};
 use crate::clock::wall_ms;
@@ -54,10 +53,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         session: session.as_deref(),
     };
     match mint(&keys, subject, *ttl, wall_ms()) {
-        Ok(token) => match writeln!(std::io::stdout(), "{token}") {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(FAILED, format!("stdout: {error}")),
-        },
+        Ok(token) => print(&format!("{token}\n")),
         Err(sentence) => fail(WRONG_USAGE, sentence),
     }
 }

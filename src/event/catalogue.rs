@@ -1,8 +1,8 @@
 //! The event catalogue: the one table of the 23 event types, their namespaces and payload rules.
 //!
 //! Everything that speaks of event types reads it here: the parser validates by it, `/api/ws/info`
-//! lists it, and the JSON Schema, TypeScript and AsyncAPI documents are generated from it. So rules
-//! are data, not code; `rules` judges values by them.
+//! lists it, and the JSON Schema, TypeScript and AsyncAPI documents of [`crate::schema`] are made
+//! from it. So rules are data, not code; `rules` judges values by them.
 
 use crate::access::{Namespace, TypeMask};
 
@@ -11,6 +11,8 @@ use crate::access::{Namespace, TypeMask};
 pub struct Field {
     /// Its name in `data`.
     pub name: &'static str,
+    /// What it means, with its unit where the rule does not say it: no period at the end.
+    pub about: &'static str,
     /// What its value has to be.
     pub rule: Rule,
     /// Whether an event without it is refused; `null` is a value, not an absence.
@@ -115,17 +117,19 @@ impl Difference {
 
 const SEVERITIES: Rule = Rule::OneOf(&["info", "warning", "error", "success"]);
 
-const fn must(name: &'static str, rule: Rule) -> Field {
+const fn must(name: &'static str, rule: Rule, about: &'static str) -> Field {
     Field {
         name,
+        about,
         rule,
         required: true,
     }
 }
 
-const fn may(name: &'static str, rule: Rule) -> Field {
+const fn may(name: &'static str, rule: Rule, about: &'static str) -> Field {
     Field {
         name,
+        about,
         rule,
         required: false,
     }
@@ -133,6 +137,7 @@ const fn may(name: &'static str, rule: Rule) -> Field {
 
 struct Entry {
     name: &'static str,
+    about: &'static str,
     namespace: Namespace,
     fields: &'static [Field],
     customer_field: Option<usize>,
@@ -161,13 +166,13 @@ const fn equal(a: &[u8], b: &[u8]) -> bool {
 }
 
 /// Declares [`EventType`] and its table together, so that no type is without its entry and the
-/// numbers of both agree.
+/// numbers of both agree. A type's comment is also what other languages are told of it.
 macro_rules! catalogue {
-    ($($(#[$doc:meta])* $kind:ident, $name:literal, $namespace:ident, [$($field:expr),* $(,)?];)*) => {
+    ($($(#[doc = $about:literal])* $kind:ident, $name:literal, $namespace:ident, [$($field:expr),* $(,)?];)*) => {
         /// The type of an event. Its number is its bit in a [`TypeMask`].
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[repr(u8)]
-        pub enum EventType { $($(#[$doc])* $kind),* }
+        pub enum EventType { $($(#[doc = $about])* $kind),* }
 
         impl EventType {
             /// Every type, in catalogue order.
@@ -176,6 +181,7 @@ macro_rules! catalogue {
 
         static CATALOGUE: [Entry; [$($name),*].len()] = [$(Entry {
             name: $name,
+            about: concat!($($about),*),
             namespace: Namespace::$namespace,
             fields: &[$($field),*],
             customer_field: position(&[$($field),*], "customerId"),
@@ -187,174 +193,174 @@ macro_rules! catalogue {
 catalogue! {
     /// A customer placed an order.
     OrderCreated, "order:created", Orders, [
-        must("orderId", Rule::Id),
-        must("customerId", Rule::Id),
-        must("customerName", Rule::Text),
-        must("total", Rule::NonNegative),
-        must("status", Rule::OrderStatus),
-        must("channel", Rule::Text),
+        must("orderId", Rule::Id, "The order's id"),
+        must("customerId", Rule::Id, "The id of the customer, who owns the event"),
+        must("customerName", Rule::Text, "The customer's name"),
+        must("total", Rule::NonNegative, "What the order costs, in the shop's currency"),
+        must("status", Rule::OrderStatus, "The status it begins with"),
+        must("channel", Rule::Text, "Where it was placed, such as web"),
     ];
     /// An order's content changed.
     OrderUpdated, "order:updated", Orders, [
-        must("orderId", Rule::Id),
-        may("customerId", Rule::Id),
-        must("changes", Rule::Object),
+        must("orderId", Rule::Id, "The order's id"),
+        may("customerId", Rule::Id, "The id of the customer, who owns the event"),
+        must("changes", Rule::Object, "The fields that changed, with their new values"),
     ];
     /// An order moved on.
     OrderStatusChanged, "order:status_changed", Orders, [
-        must("orderId", Rule::Id),
-        must("customerId", Rule::Id),
-        must("customerName", Rule::Text),
-        must("oldStatus", Rule::OrderStatus),
-        must("newStatus", Rule::OrderStatus),
-        must("timestamp", Rule::Timestamp),
+        must("orderId", Rule::Id, "The order's id"),
+        must("customerId", Rule::Id, "The id of the customer, who owns the event"),
+        must("customerName", Rule::Text, "The customer's name"),
+        must("oldStatus", Rule::OrderStatus, "The status it had"),
+        must("newStatus", Rule::OrderStatus, "The status it has now"),
+        must("timestamp", Rule::Timestamp, "When it moved on"),
     ];
     /// An order was removed.
     OrderDeleted, "order:deleted", Orders, [
-        must("orderId", Rule::Id),
-        may("customerId", Rule::Id),
+        must("orderId", Rule::Id, "The order's id"),
+        may("customerId", Rule::Id, "The id of the customer, who owns the event"),
     ];
     /// A customer did something in the shop.
     CustomerActivity, "customer:activity", Customers, [
-        must("customerId", Rule::Id),
-        may("customerName", Rule::Text),
+        must("customerId", Rule::Id, "The id of the customer, who owns the event"),
+        may("customerName", Rule::Text, "The customer's name"),
         must("action", Rule::OneOf(&[
             "viewing", "cart_add", "cart_remove", "checkout_start", "checkout_complete",
-        ])),
-        may("productId", Rule::Id),
-        may("productName", Rule::Text),
-        must("timestamp", Rule::Timestamp),
+        ]), "What the customer did"),
+        may("productId", Rule::Id, "The id of the product it was about"),
+        may("productName", Rule::Text, "The name of the product it was about"),
+        must("timestamp", Rule::Timestamp, "When it happened"),
     ];
     /// A customer looks at a product.
     CustomerViewingProduct, "customer:viewing_product", Customers, [
-        must("customerId", Rule::Id),
-        must("productId", Rule::Id),
-        must("productName", Rule::Text),
-        may("duration", Rule::NonNegative),
+        must("customerId", Rule::Id, "The id of the customer, who owns the event"),
+        must("productId", Rule::Id, "The product's id"),
+        must("productName", Rule::Text, "The product's name"),
+        may("duration", Rule::NonNegative, "How long the customer has looked at it, in ms"),
     ];
     /// A customer put a product into the cart.
     CustomerAddedToCart, "customer:added_to_cart", Customers, [
-        must("customerId", Rule::Id),
-        must("productId", Rule::Id),
-        must("productName", Rule::Text),
-        must("quantity", Rule::PositiveInteger),
+        must("customerId", Rule::Id, "The id of the customer, who owns the event"),
+        must("productId", Rule::Id, "The product's id"),
+        must("productName", Rule::Text, "The product's name"),
+        must("quantity", Rule::PositiveInteger, "How many were put into the cart"),
     ];
     /// A customer's first connection opened.
     CustomerOnline, "customer:online", Customers, [
-        must("customerId", Rule::Id),
-        must("isOnline", Rule::Constant(true)),
-        must("lastSeen", Rule::Timestamp),
+        must("customerId", Rule::Id, "The id of the customer, who owns the event"),
+        must("isOnline", Rule::Constant(true), "That the customer is here"),
+        must("lastSeen", Rule::Timestamp, "When the customer was last seen"),
     ];
     /// A customer's last connection closed.
     CustomerOffline, "customer:offline", Customers, [
-        must("customerId", Rule::Id),
-        must("isOnline", Rule::Constant(false)),
-        must("lastSeen", Rule::Timestamp),
+        must("customerId", Rule::Id, "The id of the customer, who owns the event"),
+        must("isOnline", Rule::Constant(false), "That the customer is gone"),
+        must("lastSeen", Rule::Timestamp, "When the customer was last seen"),
     ];
     /// A product's stock changed.
     InventoryUpdated, "inventory:updated", Inventory, [
-        must("productId", Rule::Id),
-        must("productName", Rule::Text),
-        must("sku", Rule::Text),
-        must("oldStock", Rule::Number),
-        must("newStock", Rule::Number),
-        must("difference", Rule::Number),
-        may("reason", Rule::OneOf(&["sale", "restock", "adjustment", "return"])),
+        must("productId", Rule::Id, "The product's id"),
+        must("productName", Rule::Text, "The product's name"),
+        must("sku", Rule::Text, "The product's stock keeping unit"),
+        must("oldStock", Rule::Number, "How many there were"),
+        must("newStock", Rule::Number, "How many there are now"),
+        must("difference", Rule::Number, "newStock - oldStock"),
+        may("reason", Rule::OneOf(&["sale", "restock", "adjustment", "return"]), "Why it changed"),
     ];
     /// A product's stock fell below its threshold.
     InventoryLowStock, "inventory:low_stock", Inventory, [
-        must("productId", Rule::Id),
-        must("productName", Rule::Text),
-        must("sku", Rule::Text),
-        must("currentStock", Rule::Number),
-        must("threshold", Rule::Number),
-        must("severity", Rule::OneOf(&["low", "critical"])),
+        must("productId", Rule::Id, "The product's id"),
+        must("productName", Rule::Text, "The product's name"),
+        must("sku", Rule::Text, "The product's stock keeping unit"),
+        must("currentStock", Rule::Number, "How many are left"),
+        must("threshold", Rule::Number, "The stock below which it counts as low"),
+        must("severity", Rule::OneOf(&["low", "critical"]), "How urgent it is"),
     ];
     /// A product is sold out.
     InventoryOutOfStock, "inventory:out_of_stock", Inventory, [
-        must("productId", Rule::Id),
-        must("productName", Rule::Text),
-        must("sku", Rule::Text),
+        must("productId", Rule::Id, "The product's id"),
+        must("productName", Rule::Text, "The product's name"),
+        must("sku", Rule::Text, "The product's stock keeping unit"),
     ];
     /// A product came back into stock.
     InventoryRestocked, "inventory:restocked", Inventory, [
-        must("productId", Rule::Id),
-        must("productName", Rule::Text),
-        must("sku", Rule::Text),
-        must("newStock", Rule::Number),
-        must("addedQuantity", Rule::Number),
+        must("productId", Rule::Id, "The product's id"),
+        must("productName", Rule::Text, "The product's name"),
+        must("sku", Rule::Text, "The product's stock keeping unit"),
+        must("newStock", Rule::Number, "How many there are now"),
+        must("addedQuantity", Rule::Number, "How many were added"),
     ];
     /// A product's price changed.
     ProductPriceChanged, "product:price_changed", Products, [
-        must("productId", Rule::Id),
-        must("productName", Rule::Text),
-        must("sku", Rule::Text),
-        must("oldPrice", Rule::NonNegative),
-        must("newPrice", Rule::NonNegative),
-        must("changePercentage", Rule::Number),
+        must("productId", Rule::Id, "The product's id"),
+        must("productName", Rule::Text, "The product's name"),
+        must("sku", Rule::Text, "The product's stock keeping unit"),
+        must("oldPrice", Rule::NonNegative, "What it cost, in the shop's currency"),
+        must("newPrice", Rule::NonNegative, "What it costs now, in the shop's currency"),
+        must("changePercentage", Rule::Number, "The change in percent of the old price, below 0 if it fell"),
     ];
     /// A product is new in the shop.
     ProductCreated, "product:created", Products, [
-        must("productId", Rule::Id),
-        must("productName", Rule::Text),
-        must("category", Rule::Text),
-        must("price", Rule::NonNegative),
+        must("productId", Rule::Id, "The product's id"),
+        must("productName", Rule::Text, "The product's name"),
+        must("category", Rule::Text, "What kind of product it is"),
+        must("price", Rule::NonNegative, "What it costs, in the shop's currency"),
     ];
     /// A product's description changed.
     ProductUpdated, "product:updated", Products, [
-        must("productId", Rule::Id),
-        must("changes", Rule::Object),
+        must("productId", Rule::Id, "The product's id"),
+        must("changes", Rule::Object, "The fields that changed, with their new values"),
     ];
     /// A product left the shop.
     ProductDeleted, "product:deleted", Products, [
-        must("productId", Rule::Id),
+        must("productId", Rule::Id, "The product's id"),
     ];
     /// A payment came in.
     PaymentReceived, "payment:received", Payments, [
-        must("paymentId", Rule::Id),
-        must("orderId", Rule::Id),
-        must("customerId", Rule::Id),
-        must("amount", Rule::NonNegative),
-        must("method", Rule::Text),
-        must("status", Rule::OneOf(&["success", "pending", "failed"])),
+        must("paymentId", Rule::Id, "The payment's id"),
+        must("orderId", Rule::Id, "The order's id"),
+        must("customerId", Rule::Id, "The id of the customer, who owns the event"),
+        must("amount", Rule::NonNegative, "How much, in the shop's currency"),
+        must("method", Rule::Text, "How it was paid, such as card"),
+        must("status", Rule::OneOf(&["success", "pending", "failed"]), "How it went"),
     ];
     /// A payment did not come in.
     PaymentFailed, "payment:failed", Payments, [
-        must("paymentId", Rule::Id),
-        must("orderId", Rule::Id),
-        must("customerId", Rule::Id),
-        must("amount", Rule::NonNegative),
-        must("reason", Rule::Text),
-        must("retryable", Rule::Boolean),
+        must("paymentId", Rule::Id, "The payment's id"),
+        must("orderId", Rule::Id, "The order's id"),
+        must("customerId", Rule::Id, "The id of the customer, who owns the event"),
+        must("amount", Rule::NonNegative, "How much, in the shop's currency"),
+        must("reason", Rule::Text, "Why it did not come in"),
+        must("retryable", Rule::Boolean, "Whether it may work when tried again"),
     ];
     /// A payment was given back.
     PaymentRefunded, "payment:refunded", Payments, [
-        must("paymentId", Rule::Id),
-        must("orderId", Rule::Id),
-        must("customerId", Rule::Id),
-        must("amount", Rule::NonNegative),
-        may("reason", Rule::Text),
+        must("paymentId", Rule::Id, "The payment's id"),
+        must("orderId", Rule::Id, "The order's id"),
+        must("customerId", Rule::Id, "The id of the customer, who owns the event"),
+        must("amount", Rule::NonNegative, "How much, in the shop's currency"),
+        may("reason", Rule::Text, "Why it was given back"),
     ];
     /// A message for people.
     SystemNotification, "system:notification", System, [
-        must("title", Rule::Text),
-        must("message", Rule::Text),
-        must("severity", SEVERITIES),
-        may("targetRoles", Rule::Roles),
-        may("actionUrl", Rule::ActionUrl),
+        must("title", Rule::Text, "The headline"),
+        must("message", Rule::Text, "The text"),
+        must("severity", SEVERITIES, "What kind of message it is"),
+        may("targetRoles", Rule::Roles, "The roles that may get it, as to.roles has it; where both are given, those in both"),
+        may("actionUrl", Rule::ActionUrl, "Where a click on it leads"),
     ];
     /// A message that something is wrong.
     SystemAlert, "system:alert", System, [
-        must("title", Rule::Text),
-        must("message", Rule::Text),
-        must("severity", SEVERITIES),
-        may("targetRoles", Rule::Roles),
+        must("title", Rule::Text, "The headline"),
+        must("message", Rule::Text, "The text"),
+        must("severity", SEVERITIES, "What kind of message it is"),
+        may("targetRoles", Rule::Roles, "The roles that may get it, as to.roles has it; where both are given, those in both"),
     ];
     /// The shop will be worked on.
     SystemMaintenance, "system:maintenance", System, [
-        must("message", Rule::Text),
-        may("scheduledAt", Rule::Timestamp),
-        may("duration", Rule::NonNegative),
+        must("message", Rule::Text, "The text"),
+        may("scheduledAt", Rule::Timestamp, "When it begins"),
+        may("duration", Rule::NonNegative, "How long it will take, in ms"),
     ];
 }
 
@@ -362,6 +368,11 @@ impl EventType {
     /// The name on the wire, `order:created`.
     pub fn name(self) -> &'static str {
         CATALOGUE[self as usize].name
+    }
+
+    /// What its events say, as one sentence.
+    pub fn about(self) -> &'static str {
+        CATALOGUE[self as usize].about.trim_start()
     }
 
     /// The type of that exact name. One table look-up and one comparison: the parser asks for

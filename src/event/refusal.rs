@@ -26,6 +26,16 @@ pub enum Code {
 }
 
 impl Code {
+    /// Every code.
+    pub const ALL: [Code; 6] = [
+        Code::InvalidJson,
+        Code::UnknownType,
+        Code::InvalidPayload,
+        Code::InvalidTarget,
+        Code::TooLarge,
+        Code::Unavailable,
+    ];
+
     /// The code on the wire.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,6 +1,7 @@
 //! Whether a JSON value keeps a catalogue rule, and the sentence that says what the rule allows.
 //!
-//! Called by the parser for every field of every event.
+//! Called by the parser for every field of every event; `crate::schema` tells the sentences to
+//! other languages.
 
 use simd_json::{Node, StaticNode};
 
@@ -62,7 +63,7 @@ pub(super) fn keeps(
 }
 
 /// What `rule` allows, as the rest of a sentence that begins with the field's name.
-pub(super) fn allowed(rule: Rule, statuses: &[String]) -> String {
+pub(crate) fn allowed(rule: Rule, statuses: &[String]) -> String {
     match rule {
         Rule::Id => format!(
             "must be a string of 1 to {ID_CHARS_MAX} characters, none of them a control character"

@@ -2,6 +2,7 @@
 //!
 //! - links lead somewhere, to a heading too ([`links`]);
 //! - tables that repeat what the code holds are the code's ([`tables`]);
+//! - files that the program makes are as it makes them now ([`generated`]);
 //! - commands and programs that readers will paste do run ([`commands`]). A block is run if a comment before it says how:
 //!   `<!-- runs -->`, `<!-- runs with a server -->`, `<!-- runs with a server: watches -->`, `<!-- node -->`,
 //!   `<!-- node: client -->`, `<!-- python -->`.
@@ -9,6 +10,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod commands;
+mod generated;
 mod links;
 mod tables;
 

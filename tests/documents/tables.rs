@@ -1,8 +1,12 @@
 //! Tables in the documents that repeat what the code holds.
 
+use std::collections::BTreeSet;
+
+use serde_json::Value;
 use shopwire::access::{Access, AccessTable, Namespace, Role};
 use shopwire::config::settings;
 use shopwire::event::EventType;
+use shopwire::schema;
 use shopwire::wire::CloseReason;
 
 use crate::{Document, root};
@@ -124,4 +128,39 @@ fn the_close_codes_are_those_that_are_sent() {
         .map(|(reason, text)| (reason.code().to_string(), text.to_owned()))
         .collect();
     assert_eq!(listed, expected);
+}
+
+/// The words of a table's first column.
+fn codes(header: &str) -> BTreeSet<String> {
+    rows(&protocol(), header)
+        .into_iter()
+        .map(|row| row[0].clone())
+        .collect()
+}
+
+/// The words that the AsyncAPI document allows at this place.
+fn words_of_asyncapi(pointer: &str) -> BTreeSet<String> {
+    let document: Value = serde_json::from_str(&schema::asyncapi()).unwrap();
+    let words = document.pointer(pointer).and_then(Value::as_array);
+    let words = words.unwrap_or_else(|| panic!("nothing at {pointer}"));
+    words
+        .iter()
+        .map(|word| word.as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn the_error_codes_are_those_of_the_schemas() {
+    assert_eq!(
+        codes("| code | the line | `field` |"),
+        words_of_asyncapi(
+            "/channels/ingest/messages/refusal/payload/properties/error/properties/code/enum"
+        )
+    );
+    assert_eq!(
+        codes("| code | |"),
+        words_of_asyncapi(
+            "/channels/websocket/messages/error/payload/properties/data/properties/code/enum"
+        )
+    );
 }

@@ -36,6 +36,7 @@ mod proxy;
 mod publish;
 mod replay;
 mod resume;
+mod schema;
 mod settings;
 mod slow_consumer;
 mod startup;
