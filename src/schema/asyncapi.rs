@@ -84,6 +84,8 @@ fn websocket(refs: Refs) -> Channel {
     let mut requests = messages::requests(refs);
     let mut request = |name: &str| vec![taken(&mut requests, name)];
     let mut said = messages::answers(refs);
+    let mut pushed = messages::events(refs);
+    pushed.push(taken(&mut said, "conflated"));
     let ends = ["token:expiring", "reconnect"].map(|name| taken(&mut said, name));
     Channel {
         name: WEBSOCKET,
@@ -141,7 +143,7 @@ fn websocket(refs: Refs) -> Channel {
                 name: "push",
                 about: "The server sends the events that a client has subscribed to and may see.",
                 way: Way::FromServer,
-                messages: messages::events(refs),
+                messages: pushed,
                 answers: &[],
             },
             Exchange {

@@ -81,6 +81,7 @@ fn every_message_of_the_contract_goes_its_way() {
         "unsubscribed",
         "pong",
         "error",
+        "conflated",
         "token:expiring",
         "reconnect",
     ]);

@@ -105,8 +105,18 @@ fn subscribe(refs: Refs) -> Value {
         "description": "Begin with the newest so many kept events, written without a decimal point.",
     });
     let since = string("The id, or position, to go on from.");
+    let conflate = json!({
+        "type": "boolean",
+        "description": "Whether, while much waits for this client, an inventory:updated or product:price_changed may give \
+            way to a newer one of the same product. It holds for the whole connection.",
+    });
     let mut schema = named_namespaces(
-        &[("events", events), ("since", since), ("last", last)],
+        &[
+            ("events", events),
+            ("since", since),
+            ("last", last),
+            ("conflate", conflate),
+        ],
         refs,
     );
     schema["not"] = json!({ "required": ["since", "last"] });
@@ -242,6 +252,17 @@ pub(super) fn answers(refs: Refs) -> Vec<Message> {
             "error",
             "A message was refused; the connection stays open unless a close follows.",
             error(),
+        ),
+        Message::with_data(
+            "conflated",
+            "Waiting events gave way to newer ones of their products, as the client had asked.",
+            object(
+                &[(
+                    "dropped",
+                    count("Events that gave way since the last conflated."),
+                )],
+                &[],
+            ),
         ),
         Message::with_data(
             "token:expiring",
