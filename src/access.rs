@@ -5,10 +5,12 @@
 //! twice. Configuration changes rows, `event` names roles and namespaces while parsing, the router
 //! and the reactors read the compiled views. Pure: no sockets, no clock.
 
+use serde::{Deserialize, Serialize};
+
 use crate::event::catalogue::{EventType, types_of};
 
 /// What a connection is, from its token; `Public` is a connection without one.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Role {
     /// Runs the shop's systems.
@@ -155,7 +157,7 @@ impl Namespace {
 }
 
 /// A set of namespaces.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct NamespaceMask(u8);
 
 impl NamespaceMask {
@@ -206,7 +208,7 @@ pub enum Access {
 }
 
 /// A set of event types: bit `n` is the type with the number `n`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct TypeMask(pub u32);
 
 impl TypeMask {

@@ -62,6 +62,13 @@ impl Admission {
         self.websockets() >= self.websockets_max
     }
 
+    /// Counts a connection that another process had let in.
+    pub fn take_over(&self, is_websocket: bool) {
+        self.sockets.fetch_add(1, Ordering::Relaxed);
+        self.websockets
+            .fetch_add(is_websocket.into(), Ordering::Relaxed);
+    }
+
     /// A counted WebSocket has ended.
     pub fn leave_websocket(&self) {
         self.websockets.fetch_sub(1, Ordering::Relaxed);

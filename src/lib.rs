@@ -41,4 +41,5 @@ pub mod schema;
 pub mod server;
 pub mod shared;
 pub mod stats;
+pub mod takeover;
 pub mod wire;

@@ -106,6 +106,9 @@ pub const JOURNAL_BEHIND_MAX: usize = 32 << 20;
 /// How soon a journal that could not be written is tried again.
 pub const JOURNAL_RETRY: Duration = Duration::from_secs(1);
 
+/// How long a server that is being succeeded may take to settle what came before.
+pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Emitters connected to the ingest socket at once.
 pub const EMITTERS_MAX: usize = 1024;
 /// First size of an emitter's read buffer, in bytes; it grows for longer lines only.

@@ -53,6 +53,16 @@ impl Rate {
 }
 
 impl Bucket {
+    /// In how many nanoseconds it is full.
+    pub fn full_in(&self, now_ns: u64) -> u64 {
+        self.0.saturating_sub(now_ns)
+    }
+
+    /// One that is full so many nanoseconds after `now_ns`.
+    pub fn filling(now_ns: u64, full_in: u64) -> Self {
+        Self(now_ns.saturating_add(full_in))
+    }
+
     /// Whether the bucket is full at `now_ns`, so that forgetting it changes nothing.
     pub fn is_full(&self, now_ns: u64) -> bool {
         self.0 <= now_ns

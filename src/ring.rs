@@ -15,20 +15,31 @@ use mio::net::TcpStream;
 use mio::{Registry, Token, Waker};
 
 use crate::event::Block;
+use crate::takeover::link::Link;
 
 /// From the router to one reactor.
 pub enum ToReactor {
     /// The frames of one ingest batch; every reactor gets every block.
     Block(Arc<Block>),
-    /// A connection just accepted, with the address it came from.
-    Socket(TcpStream, IpAddr),
+    /// A connection just accepted, with the address it came from and its number.
+    Socket(TcpStream, IpAddr, Serial),
     /// `ctl disconnect`; answered by [`ToRouter::Disconnected`].
     Disconnect(Arc<Selector>),
     /// Say goodbye to every connection; answered by [`ToRouter::Drained`].
     Drain,
     /// The drain timeout is over: end now.
     Stop,
+    /// Stand still and send every connection through this link, and the history if so; answered by
+    /// [`ToRouter::HandedOver`].
+    HandOver(Box<Link>, bool),
+    /// Another process has them: forget them.
+    Depart,
+    /// It has not: go on.
+    Stay,
 }
+
+/// A connection's number, counted by the router over all reactors; its id is made of it. 31 bits.
+pub type Serial = u32;
 
 /// From one reactor to the router.
 pub enum ToRouter {
@@ -42,6 +53,8 @@ pub enum ToRouter {
     Disconnected(usize),
     /// Every connection of this reactor has ended.
     Drained,
+    /// What came of one [`ToReactor::HandOver`].
+    HandedOver(Result<(), String>),
 }
 
 /// Whom `ctl disconnect` means.

@@ -16,6 +16,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use mio::Poll;
+use sd_notify::NotifyState;
 
 use crate::clock::Now;
 use crate::config::Config;
@@ -23,9 +24,12 @@ use crate::engine::{DOORBELL, Engine};
 use crate::event::{BlockBuilder, NameHasher, Parser, Rules};
 use crate::limits;
 use crate::reactor::Reactor;
-use crate::ring::{self, Doorbell, Receiver, Sender, ToReactor, ToRouter};
+use crate::ring::{self, Doorbell, Post, Receiver, Sender, ToReactor, ToRouter};
 use crate::router::{Lane, Router, Sequencer};
 use crate::shared::Shared;
+use crate::takeover::Hello;
+use crate::takeover::guest::Commit;
+use crate::takeover::host::{Guard, Host, Request};
 use past::Past;
 
 /// A server whose sockets are open, and that has not begun to serve.
@@ -35,7 +39,15 @@ pub struct Server {
     drain: Arc<AtomicBool>,
     ready: String,
     port: u16,
+    /// What ends the takeover from another process.
+    commit: Option<Commit>,
+    hello: Hello,
+    /// The way of a successor to the router.
+    ask: Post<Request>,
 }
+
+/// All loops, the router's doorbell, what makes it drain, and a successor's way to it.
+type Assembled = (Vec<Engine>, Arc<Doorbell>, Arc<AtomicBool>, Post<Request>);
 
 /// A loop that is being built.
 struct Loop {
@@ -56,17 +68,29 @@ impl Server {
     ///
     /// # Errors
     /// A sentence that says what only running shows: a port in use, a socket path that is taken.
-    pub fn open(config: Config) -> Result<Self, String> {
+    ///
+    /// With `takeover` it takes over from the server that runs in this place, if there is one.
+    pub fn open(config: Config, takeover: bool) -> Result<Self, String> {
         listen::raise_file_limit(config.max_connections);
-        let listener = listen::websockets(&config)?;
-        let address = listener
-            .local_addr()
-            .map_err(|error| format!("could not tell the port that was opened: {error}"))?;
-        let ingest = listen::ingest(&config)?;
+        let hello = Hello::of(&config);
         let started = Instant::now();
         let now = Now::at(started);
         let hasher = NameHasher::default();
-        let mut past = Past::of(&config, &hasher, now)?;
+        let mut past = if takeover {
+            Past::succeeding(&config, &hello, &hasher)?
+        } else {
+            Past::Nothing
+        };
+        let (listener, ingest) = match past.take_listeners() {
+            Some(listeners) => {
+                listeners.map_err(|error| format!("the sockets are no good: {error}"))?
+            }
+            None => (listen::websockets(&config)?, listen::ingest(&config)?),
+        };
+        past.add_journal(&config, &hasher, now)?;
+        let address = listener
+            .local_addr()
+            .map_err(|error| format!("could not tell the port that was opened: {error}"))?;
         let runs = past.runs(now.wall_ms);
         let shared = Arc::new(Shared::new(config, hasher, runs, started)?);
         let host = listen::reachable_host(address);
@@ -74,7 +98,7 @@ impl Server {
         let ready = format!("shopwire ready ws=ws://{host}/api/ws ingest={path} workers={workers}");
         let port = address.port();
 
-        let assemble = || -> io::Result<(Vec<Engine>, Arc<Doorbell>, Arc<AtomicBool>)> {
+        let assemble = || -> io::Result<Assembled> {
             let drain = Arc::new(AtomicBool::new(false));
             let mut loops = (0..workers)
                 .map(|_| Loop::new())
@@ -86,6 +110,7 @@ impl Server {
                 Some(Loop::new()?)
             };
             let router_doorbell = Arc::clone(&router_loop.as_ref().unwrap_or(&loops[0]).doorbell);
+            let (ask, successors) = ring::mailbox(Arc::clone(&router_doorbell));
             let mut lanes = Vec::new();
             let mut engines = Vec::new();
             for (index, each) in loops.drain(..).enumerate() {
@@ -115,6 +140,7 @@ impl Server {
                     drain: Arc::new(AtomicBool::new(false)),
                 });
             }
+            let customers = past.board(&mut engines);
             let engine = engines
                 .last_mut()
                 .expect("there is at least one worker, config checks");
@@ -122,7 +148,7 @@ impl Server {
             engine.drain = Arc::clone(&drain);
             let mut sequencer = sequencer(&shared, started);
             let journal = past.go_on(&mut sequencer, &shared, Arc::clone(&router_doorbell), now)?;
-            engine.router = Some(Router::new(
+            let mut router = Router::new(
                 Arc::clone(&shared),
                 registry,
                 listener,
@@ -130,17 +156,26 @@ impl Server {
                 sequencer,
                 journal,
                 lanes,
-            )?);
-            Ok((engines, router_doorbell, drain))
+            )?;
+            past.board_router(&mut router, customers, now)?;
+            router.expect_successors(successors);
+            engine.router = Some(router);
+            Ok((engines, router_doorbell, drain, ask))
         };
-        let (engines, router_doorbell, drain) =
+        let (engines, router_doorbell, drain, ask) =
             assemble().map_err(|error| format!("could not set the event loops up: {error}"))?;
+        let commit = past
+            .commit()
+            .map_err(|error| format!("no descriptor is left: {error}"))?;
         Ok(Self {
             engines,
             router_doorbell,
             drain,
             ready,
             port,
+            commit,
+            hello,
+            ask,
         })
     }
 
@@ -154,6 +189,10 @@ impl Server {
     /// # Errors
     /// A sentence, if a thread could not be started or a loop failed.
     pub fn run(self) -> Result<(), String> {
+        if let Some(commit) = self.commit {
+            commit.finish()?;
+        }
+        let _guard = await_successors(self.hello, self.ask, Arc::clone(&self.router_doorbell));
         signals::watch(Arc::clone(&self.router_doorbell), Arc::clone(&self.drain))?;
         let mut router: Option<JoinHandle<()>> = None;
         for (index, engine) in self.engines.into_iter().enumerate() {
@@ -172,6 +211,7 @@ impl Server {
             }
         }
         announce(&self.ready)?;
+        tell_supervisor();
         // The router ends last, or when the drain timeout is over: whatever a reactor has not
         // done by then dies with the process.
         if router.is_some_and(|router| router.join().is_err()) {
@@ -179,6 +219,23 @@ impl Server {
         }
         log::info!("drained");
         Ok(())
+    }
+}
+
+/// Lets a later process take over from this one; without that it serves all the same.
+fn await_successors(hello: Hello, ask: Post<Request>, router: Arc<Doorbell>) -> Option<Guard> {
+    let started = Host::open(hello)
+        .and_then(|host| host.start(ask, router).map_err(|error| error.to_string()));
+    started
+        .inspect_err(|error| log::warn!("no process will be able to take over: {error}"))
+        .ok()
+}
+
+/// Tells systemd, if it started us or the one before us, that we serve, and that we are the one.
+fn tell_supervisor() {
+    let states = [NotifyState::MainPid(std::process::id()), NotifyState::Ready];
+    if let Err(error) = sd_notify::notify(false, &states) {
+        log::warn!("could not notify the service manager: {error}");
     }
 }
 

@@ -24,6 +24,11 @@ use crate::server::Server;
 pub(super) struct Arguments {
     #[command(flatten)]
     flags: ServerFlags,
+    /// Take over from the server that runs with these settings: its sockets, its connections, its
+    /// history; nobody is disconnected. Where that cannot be done it is drained; where none runs,
+    /// this starts as usual
+    #[arg(long, overrides_with = "takeover")]
+    takeover: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
@@ -38,12 +43,12 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             config.host
         );
     }
-    serve(config).unwrap_or_else(|message| fail(FAILED, message))
+    serve(config, arguments.takeover).unwrap_or_else(|message| fail(FAILED, message))
 }
 
-fn serve(config: Config) -> Result<ExitCode, String> {
+fn serve(config: Config, takeover: bool) -> Result<ExitCode, String> {
     let hinted = config.dev.then(|| config.clone());
-    let server = Server::open(config)?;
+    let server = Server::open(config, takeover)?;
     if let Some(config) = hinted {
         let hints = dev_hints(&config, server.port(), &program(), wall_ms())?;
         // Whoever closed stderr does not want to read it.

@@ -5,10 +5,12 @@
 //! one number line holds the events of all runs. Without a journal there is one run, from 1 on.
 //! Made at start, read by the router (acks) and the reactors (`since`, `position`).
 
+use serde::{Deserialize, Serialize};
+
 use super::id::{Epoch, IdPrefix, parse_id};
 
 /// One run of the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
     /// What its ids begin with.
     pub epoch: Epoch,

@@ -56,6 +56,14 @@ impl Lexicon {
         }
     }
 
+    /// This version's own.
+    pub fn own() -> Lexicon {
+        Lexicon::of(
+            EventType::ALL.map(EventType::name),
+            Role::ALL.map(Role::name),
+        )
+    }
+
     fn event_type(&self, number: u8) -> Result<EventType, NoBlock> {
         let found = self.types.get(usize::from(number)).copied().flatten();
         found.ok_or(NoBlock(
@@ -219,13 +227,6 @@ mod tests {
     use super::*;
     use crate::event::{BlockBuilder, Epoch, Line, Parser, Rules};
 
-    fn lexicon() -> Lexicon {
-        Lexicon::of(
-            EventType::ALL.map(EventType::name),
-            Role::ALL.map(Role::name),
-        )
-    }
-
     fn block(lines: &[&str]) -> std::sync::Arc<Block> {
         let hasher = NameHasher::default();
         let mut builder = BlockBuilder::new(Epoch(0xabc), hasher, 1 << 20);
@@ -265,7 +266,7 @@ mod tests {
     #[test]
     fn a_block_reads_back_whole_with_hashes_of_the_reader_s() {
         let (block, hasher) = (some_block(), NameHasher::default());
-        let read = read(&store(&block), &lexicon(), &hasher, Instant::now()).unwrap();
+        let read = read(&store(&block), &Lexicon::own(), &hasher, Instant::now()).unwrap();
         assert_eq!(read.bytes, block.bytes);
         assert_eq!(read.online, 0);
         assert_eq!(read.frames.len(), 3);
@@ -321,7 +322,7 @@ mod tests {
             if is_cut {
                 stored.truncate(cut.index(stored.len()));
             }
-            if let Ok(block) = read(&stored, &lexicon(), &NameHasher::default(), Instant::now()) {
+            if let Ok(block) = read(&stored, &Lexicon::own(), &NameHasher::default(), Instant::now()) {
                 for frame in &block.frames {
                     for name in block.owners(frame).iter().chain(block.excluded(frame)).chain(block.session(frame)) {
                         block.text(name);

@@ -2,6 +2,7 @@
 
 use std::fs::{DirBuilder, File};
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,7 @@ use rustix::fs::{FlockOperation, flock};
 pub struct Folder {
     path: PathBuf,
     /// Holds the lock, which the kernel takes back when the process ends, however it ends.
-    _lock: File,
+    lock: File,
 }
 
 impl Folder {
@@ -42,7 +43,7 @@ impl Folder {
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Folder {
                 path: path.to_owned(),
-                _lock: lock,
+                lock,
             }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(format!(
                 "the journal's folder {} is in use by another shopwire",
@@ -50,6 +51,19 @@ impl Folder {
             )),
             Err(error) => Err(cannot(error.into())),
         }
+    }
+
+    /// The folder of another process, whose lock this is.
+    pub fn go_on(path: &Path, lock: OwnedFd) -> Folder {
+        Folder {
+            path: path.to_owned(),
+            lock: File::from(lock),
+        }
+    }
+
+    /// The lock, which is held as long as anybody has it open.
+    pub fn lock(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
     }
 
     /// Its path.

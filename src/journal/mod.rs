@@ -30,9 +30,12 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::ops::Range;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Now;
 use crate::event::{Block, Runs};
@@ -42,7 +45,8 @@ pub use body::{AgedKey, Key};
 pub use folder::Folder;
 use record::Kind;
 pub use recovery::Past;
-use segment::{EVENTS, KEYS, Preface, Segment, path_of};
+pub use segment::Preface;
+use segment::{EVENTS, KEYS, Segment, path_of};
 pub use shelf::Retention;
 use shelf::{Retired, Shelf};
 use syncer::{Job, Syncer};
@@ -56,6 +60,23 @@ pub enum SyncPolicy {
     Interval(Duration),
     /// When the kernel sees fit; acks do not wait.
     Never,
+}
+
+/// What a journal does.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// How much it keeps.
+    pub retention: Retention,
+    /// When it makes safe what has been written.
+    pub policy: SyncPolicy,
+}
+
+/// Where a journal goes on.
+pub struct Beginning {
+    /// What its files begin with.
+    pub preface: Preface,
+    /// The number of the newest event that is in it.
+    pub newest: u64,
 }
 
 /// The journal of a running server.
@@ -117,6 +138,13 @@ struct Trouble {
     again: Instant,
 }
 
+/// Where a journal stands, to be taken over by another process.
+#[derive(Serialize, Deserialize)]
+pub struct JournalState {
+    next_file: u64,
+    shelf: Shelf,
+}
+
 /// What there is to tell of a journal.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Report {
@@ -144,19 +172,55 @@ impl Journal {
         doorbell: Arc<Doorbell>,
         now: Now,
     ) -> io::Result<Journal> {
-        let syncer = Syncer::start(folder.open()?, doorbell)?;
-        let mut journal = Journal {
-            preface: Arc::new(Preface::new(secret, runs)),
-            policy,
-            retention: past.retention(),
-            segment: None,
+        let state = JournalState {
             next_file: past.newest_file + 1,
             shelf: std::mem::take(&mut past.shelf),
+        };
+        let beginning = Beginning {
+            preface: Preface::new(secret, runs),
+            newest: runs.now().first - 1,
+        };
+        let terms = Terms {
+            retention: past.retention(),
+            policy,
+        };
+        let mut journal = Journal::go_on(folder, state, beginning, terms, doorbell, now)?;
+        // This run's ids must be known to the next one, whether there will be events or not.
+        if let Err(error) = journal.begin_segment(now.instant) {
+            journal.on_trouble(&error, now.instant);
+        }
+        journal.tidy(now);
+        journal.begin_sync(now.instant);
+        Ok(journal)
+    }
+
+    /// Goes on with the journal of another process, which has events up to `newest`.
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
+    pub fn go_on(
+        folder: Folder,
+        state: JournalState,
+        beginning: Beginning,
+        terms: Terms,
+        doorbell: Arc<Doorbell>,
+        now: Now,
+    ) -> io::Result<Journal> {
+        let Beginning { preface, newest } = beginning;
+        let Terms { retention, policy } = terms;
+        let syncer = Syncer::start(folder.open()?, doorbell)?;
+        Ok(Journal {
+            preface: Arc::new(preface),
+            policy,
+            retention,
+            segment: None,
+            next_file: state.next_file,
+            shelf: state.shelf,
             waiting: VecDeque::new(),
             waiting_weight: 0,
             written: 0,
-            written_to: runs.now().first - 1,
-            safe_to: runs.now().first - 1,
+            written_to: newest,
+            safe_to: newest,
             unsynced: Vec::new(),
             has_new_file: false,
             syncing: None,
@@ -169,14 +233,51 @@ impl Journal {
             sync_time: Duration::ZERO,
             next_tidy: now.instant,
             folder,
-        };
-        // This run's ids must be known to the next one, whether there will be events or not.
-        if let Err(error) = journal.begin_segment(now.instant) {
-            journal.on_trouble(&error, now.instant);
+        })
+    }
+
+    /// Whether all is written, and safe as far as the policy wants it to be.
+    pub fn is_settled(&self) -> bool {
+        self.trouble.is_none()
+            && self.written == self.waiting.len()
+            && self.safe_to() == self.written_to
+            && self.syncing.is_none()
+    }
+
+    /// Makes everything safe and ends the file in use, so that another process can go on. So can this
+    /// one, if it must.
+    ///
+    /// # Errors
+    /// If something is not written, or cannot be made safe.
+    pub fn hand_over(&mut self, now: Instant) -> io::Result<JournalState> {
+        while self.syncing.is_some() {
+            let synced = self.syncer.take();
+            self.on_synced(synced, now);
         }
-        journal.tidy(now);
-        journal.begin_sync(now.instant);
-        Ok(journal)
+        if let Some(trouble) = self.trouble() {
+            return Err(io::Error::other(trouble.to_owned()));
+        }
+        for file in self.unsynced.drain(..) {
+            file.sync_data()?;
+        }
+        self.safe_up_to(self.written_to);
+        self.finish_segment(now);
+        Ok(JournalState {
+            next_file: self.next_file,
+            shelf: self.shelf.clone(),
+        })
+    }
+
+    /// What keeps others out of the folder.
+    pub fn lock(&self) -> BorrowedFd<'_> {
+        self.folder.lock()
+    }
+
+    /// Another process has it: ends without touching a file.
+    pub fn give_away(mut self) {
+        self.waiting.clear();
+        self.written = 0;
+        self.unsynced.clear();
     }
 
     /// Writes blocks that are about to be handed down. `keys` are those of their events, in order.

@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// How much is kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
@@ -35,7 +37,7 @@ fn ms(duration: Duration) -> u64 {
 }
 
 /// A finished file of events.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Events {
     /// Where it is.
     pub path: PathBuf,
@@ -50,7 +52,7 @@ pub struct Events {
 }
 
 /// A file of keys.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Keys {
     /// Where it is.
     pub path: PathBuf,
@@ -68,7 +70,7 @@ pub enum Retired {
 }
 
 /// The files, oldest first.
-#[derive(Default)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Shelf {
     events: VecDeque<Events>,
     keys: VecDeque<Keys>,

@@ -89,6 +89,14 @@ impl Syncer {
         debug_assert!(is_taken, "the thread takes jobs until this is dropped");
     }
 
+    /// Waits for the answer to a [`Job::Sync`].
+    pub fn take(&self) -> Synced {
+        self.done.wait().unwrap_or_else(|| Synced {
+            result: Err(io::Error::other("the journal's thread ended")),
+            took: Duration::ZERO,
+        })
+    }
+
     /// The answer to a [`Job::Sync`], if it is there.
     pub fn try_take(&self) -> Option<Synced> {
         self.done.take()

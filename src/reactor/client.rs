@@ -80,7 +80,7 @@ impl Reactor {
         self.count_refusal(key).map(|()| false)
     }
 
-    fn now_ns(&self) -> u64 {
+    pub(super) fn now_ns(&self) -> u64 {
         let since = self.now.saturating_duration_since(self.started).as_nanos();
         u64::try_from(since).unwrap_or(u64::MAX)
     }
@@ -104,7 +104,7 @@ impl Reactor {
     fn answer_error(&mut self, key: u32, error: &ErrorAnswer<'_>) {
         self.shared.stats.reactors[self.index].rejected.add(1);
         if let Some(held) = self.refusals.admit(self.now) {
-            let id = self.id_of(key, &self.connections[key as usize]);
+            let id = Self::id_of(&self.connections[key as usize]);
             let (code, held) = (error.code, held_back(held));
             log::info!("refused a message of connection {id}: {code}{held}");
         }

@@ -188,7 +188,7 @@ impl Reactor {
 
     /// What the client did wrong is told once at a level that is on; all else is for debugging.
     fn log_end(&mut self, key: u32, reason: CloseReason) {
-        let id = self.id_of(key, &self.connections[key as usize]);
+        let id = Self::id_of(&self.connections[key as usize]);
         let (name, code) = (reason.name(), reason.code());
         match reason {
             CloseReason::SlowConsumer => {

@@ -212,7 +212,7 @@ impl Reactor {
         connection.stage = Stage::Open;
         connection.stage_due = auth_due;
         connection.heartbeat = heartbeat;
-        let id = self.id_of(key, &self.connections[key as usize]);
+        let id = Self::id_of(&self.connections[key as usize]);
         log::debug!("connection {id} opens");
         let interval = self.shared.config.ping_interval.as_millis();
         let interval = u64::try_from(interval).unwrap_or(u64::MAX);

@@ -16,6 +16,7 @@
 //! | `budget` | how much all outboxes may hold |
 //! | `past`, `resume` | what is kept of the newest events, and how it is replayed |
 //! | `ending` | how a connection ends |
+//! | `handover` | how all of them go to another process, and come from one |
 
 mod answers;
 mod budget;
@@ -24,6 +25,7 @@ mod connection;
 pub mod directory;
 mod ending;
 mod fanout;
+mod handover;
 mod handshake;
 mod message;
 mod outbox;
@@ -45,7 +47,7 @@ use crate::event::{Block, Parser, Rules};
 use crate::limits;
 use crate::log_throttle::LogThrottle;
 use crate::rate::Rate;
-use crate::ring::{Receiver, Selector, Sender, ToReactor, ToRouter};
+use crate::ring::{Receiver, Selector, Sender, Serial, ToReactor, ToRouter};
 use crate::shared::Shared;
 use crate::wire::CloseReason;
 use answers::Answers;
@@ -53,6 +55,7 @@ use connection::{Connection, Stage};
 use directory::{Directory, Plan, PresenceChange};
 pub use fanout::lay_out;
 use outbox::Backlog;
+pub use past::Replay as ReplayState;
 use past::{Batch, History, Replays};
 use ticks::{Tick, Wheel};
 
@@ -64,7 +67,6 @@ pub struct Reactor {
     ring: Receiver<ToReactor>,
     uplink: Sender<ToRouter>,
     connections: Slab<Connection>,
-    generation: u32,
     directory: Directory,
     plan: Plan,
     scratch: fanout::Scratch,
@@ -106,6 +108,8 @@ pub struct Reactor {
     /// Connections in `Stage::Leaving` or `Stage::Lingering`.
     parting: usize,
     drain: Drain,
+    /// Another process is taking over: nothing is read, written or timed.
+    stands_still: bool,
     /// When draining: clients are told to come back spread over so many milliseconds.
     reconnect_spread_ms: u64,
     refusals: LogThrottle,
@@ -147,7 +151,6 @@ impl Reactor {
             ring,
             uplink,
             connections: Slab::new(),
-            generation: 0,
             directory: Directory::new(config.access.clone(), shared.hasher.clone()),
             plan: Plan::default(),
             scratch: fanout::Scratch::default(),
@@ -176,6 +179,7 @@ impl Reactor {
             keep_alive: 0,
             parting: 0,
             drain: Drain::No,
+            stands_still: false,
             reconnect_spread_ms: 0,
             refusals: LogThrottle::default(),
             slow: LogThrottle::default(),
@@ -215,6 +219,10 @@ impl Reactor {
         self.sent_at = now;
         self.tick = self.tick_of(now);
         self.drain_ring();
+        if self.stands_still {
+            self.uplink.notify();
+            return now;
+        }
         self.fan_out();
         self.flush_writable();
         self.read_sockets();
@@ -230,12 +238,15 @@ impl Reactor {
     /// Whether there is work that no event of the poll will tell of.
     pub fn has_work(&self) -> bool {
         self.ring.has_messages()
-            || (!self.readable.is_empty() && !self.is_clogged())
-            || self.replays.queued() > 0
+            || (!self.stands_still
+                && ((!self.readable.is_empty() && !self.is_clogged()) || self.replays.queued() > 0))
     }
 
     /// When the reactor has to turn again although nothing happens.
     pub fn deadline(&self) -> Option<Instant> {
+        if self.stands_still {
+            return None;
+        }
         let timer = self.wheel.next().map(|tick| {
             let steps = tick.0.wrapping_sub(self.tick.0);
             // The tick of now began up to one step ago; rounding up is never early.
@@ -265,7 +276,7 @@ impl Reactor {
             match self.ring.take() {
                 None => return,
                 Some(ToReactor::Block(block)) => self.collect(block),
-                Some(ToReactor::Socket(stream, ip)) => self.adopt(stream, ip),
+                Some(ToReactor::Socket(stream, ip, serial)) => self.adopt(stream, ip, serial),
                 Some(ToReactor::Disconnect(selector)) => {
                     self.fan_out();
                     self.disconnect(&selector);
@@ -275,28 +286,43 @@ impl Reactor {
                     self.begin_drain();
                 }
                 Some(ToReactor::Stop) => self.drain = Drain::Stopped,
+                Some(ToReactor::HandOver(link, with_history)) => {
+                    self.fan_out();
+                    self.stand_still(*link, with_history);
+                }
+                Some(ToReactor::Depart) => self.depart(),
+                Some(ToReactor::Stay) => self.stands_still = false,
             }
         }
     }
 
     /// Takes a connection that the router has just accepted.
-    fn adopt(&mut self, mut stream: TcpStream, ip: IpAddr) {
-        self.generation = self.generation.wrapping_add(1);
+    fn adopt(&mut self, stream: TcpStream, ip: IpAddr, serial: Serial) {
+        let due = self.tick.plus(timers::steps(limits::HEAD_TIMEOUT));
+        let connection = Connection::new(stream, serial, ip.to_canonical(), due);
+        if self.register(connection).is_none() {
+            self.shared.admission.leave_socket();
+        }
+    }
+
+    /// Gives a connection its slot and has the poll watch it.
+    fn register(&mut self, mut connection: Connection) -> Option<u32> {
         let entry = self.connections.vacant_entry();
         let key = entry.key() as u32;
-        let token = Token((self.generation as usize) << 32 | key as usize);
+        let token = Token((connection.generation as usize) << 32 | key as usize);
         let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self.registry.register(&mut stream, token, interest) {
+        if let Err(error) = self
+            .registry
+            .register(&mut connection.stream, token, interest)
+        {
             log::warn!("registering a connection failed: {error}");
-            return self.shared.admission.leave_socket();
+            return None;
         }
-        let due = self.tick.plus(timers::steps(limits::HEAD_TIMEOUT));
-        let at = self.wheel.insert(key, due);
-        let mut connection = Connection::new(stream, self.generation, ip.to_canonical(), due);
-        connection.due = at;
+        connection.due = self.wheel.insert(key, connection.due);
         entry.insert(connection);
         // Data that came before the registration makes no event of its own on every kernel path.
         self.queue(key);
+        Some(key)
     }
 
     fn queue(&mut self, key: u32) {
@@ -325,8 +351,8 @@ impl Reactor {
             Selector::Connection(id) => self
                 .connections
                 .iter()
-                .filter(|(key, connection)| {
-                    connection.is_websocket() && self.id_of(*key as u32, connection) == *id
+                .filter(|(_, connection)| {
+                    connection.is_websocket() && Self::id_of(connection) == *id
                 })
                 .map(|(key, _)| key as u32)
                 .collect(),
@@ -338,8 +364,8 @@ impl Reactor {
     }
 
     /// The `connectionId` that `welcome` told: unique in this run of the server.
-    fn id_of(&self, key: u32, connection: &Connection) -> String {
-        format!("{:x}-{:x}-{:x}", self.index, key, connection.generation)
+    fn id_of(connection: &Connection) -> String {
+        format!("c{:x}", connection.generation)
     }
 
     fn begin_drain(&mut self) {

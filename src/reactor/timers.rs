@@ -111,7 +111,7 @@ impl Reactor {
 
     /// The beat in so many steps, or soon after it. Connections share their beats: a few pings at a
     /// time, and their answers, cost one wake-up each, not one for every connection.
-    fn beat_after(&self, steps: u32) -> Tick {
+    pub(super) fn beat_after(&self, steps: u32) -> Tick {
         self.tick.plus(steps).round_up(self.beat)
     }
 

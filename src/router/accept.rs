@@ -14,11 +14,14 @@ use mio::net::TcpListener;
 use super::Lane;
 use crate::limits;
 use crate::log_throttle::{LogThrottle, held_back};
-use crate::ring::ToReactor;
+use crate::ring::{Serial, ToReactor};
 use crate::shared::Shared;
 
 /// How long to leave the listener alone when the process has no file descriptor left.
 const RETRY: Duration = Duration::from_millis(100);
+
+/// A reactor's tokens have so many bits for it; the next one belongs to the router's.
+const SERIAL_MAX: Serial = 0x7FFF_FFFF;
 
 /// A listener's readiness between turns. The poll tells once that somebody waits; from then on it
 /// is for us to remember, also over a moment without file descriptors.
@@ -79,6 +82,8 @@ impl Waiting {
 pub struct Accepting {
     pub(super) waiting: Waiting,
     hasher: hashbrown::DefaultHashBuilder,
+    /// The number of the newest connection.
+    pub(super) serial: Serial,
     refusals: LogThrottle,
 }
 
@@ -99,9 +104,9 @@ impl Accepting {
                 Ok((stream, address)) => {
                     if shared.admission.enter_socket() {
                         let lane = self.lane(address, lanes.len());
-                        lanes[lane]
-                            .down
-                            .send(ToReactor::Socket(stream, address.ip()));
+                        self.serial = (self.serial + 1) & SERIAL_MAX;
+                        let socket = ToReactor::Socket(stream, address.ip(), self.serial);
+                        lanes[lane].down.send(socket);
                     } else if let Some(held) = self.refusals.admit(now) {
                         log::warn!(
                             "closed a new connection: too many sockets{}",

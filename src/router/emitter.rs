@@ -12,6 +12,7 @@ use mio::net::UnixStream;
 use super::settling::{Ack, Settling};
 use crate::event::{Code, Refusal, Runs};
 use crate::limits;
+use crate::takeover::state::EmitterState;
 
 /// A connected emitter.
 pub struct Emitter {
@@ -204,6 +205,28 @@ impl Emitter {
     /// The number of the line last counted.
     pub fn line_number(&self) -> u64 {
         self.lines
+    }
+
+    /// What there is of it, to be taken over by another process. All its lines are acknowledged.
+    pub fn state(&self) -> EmitterState {
+        EmitterState {
+            is_operator: self.is_operator,
+            unread: self.input[self.unread.clone()].to_vec(),
+            skipping: self.skipping,
+            lines: self.lines,
+            newest: self.newest,
+            output: self.output[self.written..].to_vec(),
+        }
+    }
+
+    /// Goes on where it was in another process.
+    pub fn go_on(&mut self, state: EmitterState) {
+        self.unread = 0..state.unread.len();
+        self.input = state.unread;
+        self.skipping = state.skipping;
+        (self.lines, self.handed_down, self.acked) = (state.lines, state.lines, state.lines);
+        self.newest = state.newest;
+        self.output = state.output;
     }
 
     /// Its acks wait for the journal.

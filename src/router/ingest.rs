@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::Instant;
 
+use mio::net::UnixStream;
 use mio::{Interest, Token};
 
 use super::emitter::{Emitter, Next};
@@ -21,7 +22,7 @@ impl Router {
     pub(super) fn accept_emitters(&mut self, now: Instant) {
         while self.emitters_waiting.begin(now) {
             let Some(ingest) = &self.ingest else { return };
-            let mut stream = match ingest.listener.accept() {
+            let stream = match ingest.listener.accept() {
                 Ok((stream, _)) => stream,
                 Err(error) => {
                     self.emitters_waiting.failed(&error, now);
@@ -36,25 +37,33 @@ impl Router {
                 continue;
             }
             let is_operator = accept::peer_is_operator(stream.as_fd());
-            self.generation = (self.generation + 1) & 0x7FFF_FFFF;
-            let entry = self.emitters.vacant_entry();
-            let token = emitter_token(entry.key(), self.generation);
-            if let Err(error) = self
-                .registry
-                .register(&mut stream, token, Interest::READABLE)
-            {
+            if let Err(error) = self.add_emitter(stream, is_operator) {
                 log::warn!("registering an emitter failed: {error}");
-                continue;
             }
-            let line_max = self.shared.config.max_message;
-            self.ready.push(entry.key());
-            let emitter =
-                entry.insert(Emitter::new(stream, self.generation, is_operator, line_max));
-            if self.journal.is_some() {
-                emitter.wait_for_journal();
-            }
-            self.shared.stats.router.emitters.add(1);
         }
+    }
+
+    /// Gives an emitter its slot and has the poll watch it.
+    pub(super) fn add_emitter(
+        &mut self,
+        mut stream: UnixStream,
+        is_operator: bool,
+    ) -> io::Result<usize> {
+        self.generation = (self.generation + 1) & 0x7FFF_FFFF;
+        let entry = self.emitters.vacant_entry();
+        let key = entry.key();
+        let token = emitter_token(key, self.generation);
+        self.registry
+            .register(&mut stream, token, Interest::READABLE)?;
+        let line_max = self.shared.config.max_message;
+        let mut emitter = Emitter::new(stream, self.generation, is_operator, line_max);
+        if self.journal.is_some() {
+            emitter.wait_for_journal();
+        }
+        entry.insert(emitter);
+        self.ready.push(key);
+        self.shared.stats.router.emitters.add(1);
+        Ok(key)
     }
 
     pub(super) fn read_emitters(&mut self, now: Now) {

@@ -45,14 +45,29 @@ impl Keys {
         KeyHash(hasher.finish128().as_u128())
     }
 
-    /// Takes a key over from an earlier run, which used it `age_ms` ago; in the order of use.
-    pub fn restore(&mut self, hash: u128, id: u64, age_ms: u64) {
-        if age_ms >= self.window_ms || self.ids.contains_key(&hash) {
+    /// Takes a key over from another process or an earlier run, at the time 0 and in the order of use;
+    /// it is remembered for `left_ms` yet.
+    pub fn restore(&mut self, hash: u128, id: u64, left_ms: u64) {
+        if left_ms == 0 || self.ids.contains_key(&hash) {
             return;
         }
         // The wall clock may have been set back in between: the window is sorted all the same.
         let last = self.forget.back().map_or(0, |&(at, _)| at);
-        self.put(hash, id, (self.window_ms - age_ms).max(last));
+        self.put(hash, id, left_ms.min(self.window_ms).max(last));
+    }
+
+    /// What keys are hashed with.
+    pub fn secret(&self) -> (u64, u64) {
+        self.secret
+    }
+
+    /// The keys in their window at `now_ms`, in the order of use: hash, id, and how long they are
+    /// remembered yet, in ms.
+    pub fn all(&self, now_ms: u64) -> impl Iterator<Item = (u128, u64, u64)> {
+        self.forget.iter().filter_map(move |&(at, hash)| {
+            let id = *self.ids.get(&hash)?;
+            Some((hash, id, at.saturating_sub(now_ms)))
+        })
     }
 
     /// The id of the event that used the key within the window.
@@ -108,11 +123,11 @@ mod tests {
     fn a_key_of_an_earlier_run_is_known_for_the_rest_of_its_window() {
         let mut keys = Keys::new(600_000, 10, (1, 2));
         let [old, new, gone] = ["old", "new", "gone"].map(|key| keys.hash(key));
-        keys.restore(gone.0, 6, 600_000);
-        keys.restore(old.0, 7, 500_000);
+        keys.restore(gone.0, 6, 0);
+        keys.restore(old.0, 7, 100_000);
         // The clock was set back between the two.
-        keys.restore(new.0, 8, 550_000);
-        keys.restore(old.0, 9, 0);
+        keys.restore(new.0, 8, 50_000);
+        keys.restore(old.0, 9, 600_000);
         assert_eq!(keys.find(gone, 0), None);
         assert_eq!(keys.find(old, 99_999), Some(7));
         assert_eq!(keys.find(new, 99_999), Some(8));

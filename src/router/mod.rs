@@ -9,6 +9,7 @@ mod command;
 mod drain;
 mod emitter;
 mod gathering;
+mod handover;
 mod ingest;
 mod keys;
 mod operator;
@@ -25,16 +26,19 @@ use mio::{Interest, Registry, Token};
 use slab::Slab;
 
 use crate::clock::Now;
-use crate::event::EventType;
+use crate::event::{Block, EventType};
 use crate::journal::Journal;
 use crate::limits;
 use crate::log_throttle::LogThrottle;
-use crate::ring::{Receiver, Sender, ToReactor, ToRouter};
+use crate::ring::{Mailbox, Receiver, Sender, ToReactor, ToRouter};
 use crate::shared::Shared;
+use crate::takeover::host::Request;
+pub use accept::peer_is_operator;
 use drain::Drain;
 pub use drain::Ingest;
 use emitter::Emitter;
 use gathering::Gathering;
+use handover::Handover;
 use operator::PendingDisconnect;
 use presence::Presence;
 pub use sequencer::{Sequencer, random_secret};
@@ -67,6 +71,11 @@ pub struct Router {
     spare: Vec<u8>,
     sequencer: Sequencer,
     journal: Option<Journal>,
+    /// Successors that ask, if they can.
+    successors: Option<Mailbox<Request>>,
+    handover: Handover,
+    /// Events that came while the reactors stood still.
+    pending: Vec<Arc<Block>>,
     gathering: Gathering,
     presence: Presence,
     lanes: Vec<Lane>,
@@ -108,6 +117,9 @@ impl Router {
             spare: vec![0; limits::INGEST_READ],
             sequencer,
             journal,
+            successors: None,
+            handover: Handover::No,
+            pending: Vec::new(),
             gathering,
             presence: Presence::default(),
             lanes,
@@ -115,6 +127,11 @@ impl Router {
             drain: Drain::No,
             refusals: LogThrottle::default(),
         })
+    }
+
+    /// Listens to successors that ask through `requests`.
+    pub fn expect_successors(&mut self, requests: Mailbox<Request>) {
+        self.successors = Some(requests);
     }
 
     /// Whether an event of the poll is the router's.
@@ -147,6 +164,10 @@ impl Router {
         self.make_room();
         self.turn_journal(now);
         self.take_from_reactors(now);
+        self.advance_handover(now);
+        if self.stands_still() {
+            return;
+        }
         self.announce_gone(now);
         self.accept_emitters(now.instant);
         self.read_emitters(now);
@@ -157,8 +178,14 @@ impl Router {
 
     /// Whether there is work that no event of the poll will tell of.
     pub fn has_work(&self) -> bool {
-        self.lanes.iter().any(|lane| lane.up.has_messages())
-            || self.accepting.waiting.is_ready()
+        let has_messages = self.lanes.iter().any(|lane| lane.up.has_messages());
+        if has_messages || self.has_handover_work() {
+            return true;
+        }
+        if self.stands_still() {
+            return false;
+        }
+        self.accepting.waiting.is_ready()
             || self.emitters_waiting.is_ready()
             || (!self.is_held_up() && !self.ready.is_empty())
             || self.journal.as_ref().is_some_and(Journal::has_news)
@@ -180,7 +207,8 @@ impl Router {
             self.emitters_waiting.deadline(),
         ];
         let journal = self.journal.as_ref().and_then(Journal::deadline);
-        [self.presence.deadline(), drain, journal]
+        let settling = self.handover.deadline();
+        [self.presence.deadline(), drain, journal, settling]
             .into_iter()
             .chain(accepting)
             .flatten()
@@ -207,6 +235,7 @@ impl Router {
                     ToRouter::CustomerLeft(user) => self.presence.left(user, now.instant),
                     ToRouter::Published(line) => self.settle_published(&line, now),
                     ToRouter::Disconnected(connections) => self.on_disconnected(connections),
+                    ToRouter::HandedOver(sent) => self.on_handed_over(sent, now),
                     ToRouter::Drained => {
                         if let Drain::Reactors { left, .. } = &mut self.drain {
                             *left -= 1;
@@ -263,12 +292,7 @@ impl Router {
         if let Some(journal) = &mut self.journal {
             journal.append(blocks.as_slice(), &keys, now);
         }
-        for block in blocks {
-            self.shared.set_newest(block.last_id());
-            for lane in &mut self.lanes {
-                lane.down.send(ToReactor::Block(Arc::clone(&block)));
-            }
-        }
+        hand_out(blocks, &self.shared, &mut self.lanes);
         self.make_room();
     }
 
@@ -286,7 +310,9 @@ impl Router {
 
     /// Whether a reactor or the disk is so far behind that emitters are not read.
     fn is_held_up(&self) -> bool {
-        self.is_clogged() || self.journal.as_ref().is_some_and(Journal::is_behind)
+        self.is_clogged()
+            || self.is_handing_over()
+            || self.journal.as_ref().is_some_and(Journal::is_behind)
     }
 
     fn turn_journal(&mut self, now: Now) {
@@ -300,6 +326,15 @@ impl Router {
     fn accept_sockets(&mut self, now: Instant) {
         self.accepting
             .accept(&self.listener, &self.shared, now, &mut self.lanes);
+    }
+}
+
+fn hand_out(blocks: impl Iterator<Item = Arc<Block>>, shared: &Shared, lanes: &mut [Lane]) {
+    for block in blocks {
+        shared.set_newest(block.last_id());
+        for lane in &mut *lanes {
+            lane.down.send(ToReactor::Block(Arc::clone(&block)));
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 //! has one, and for a grace time after, so that a page reload is no absence.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 
@@ -42,6 +42,31 @@ impl Presence {
             },
         );
         true
+    }
+
+    /// Who has no connection, and how long that is no absence yet.
+    pub fn leaving(&self, now: Instant) -> impl Iterator<Item = (&str, Duration)> {
+        self.leaving.iter().filter_map(move |(at, user)| {
+            let customer = self.customers.get(user)?;
+            let is_leaving = customer.gone_at == Some(*at);
+            is_leaving.then(|| (&**user, at.saturating_duration_since(now)))
+        })
+    }
+
+    /// Takes over who was leaving in another process; those who are there have [arrived](Self::arrived)
+    /// before.
+    pub fn go_on(&mut self, leaving: impl IntoIterator<Item = (Box<str>, Duration)>, now: Instant) {
+        for (user, left) in leaving {
+            let gone_at = now + left;
+            self.customers.insert(
+                user.clone(),
+                Customer {
+                    reactors: 0,
+                    gone_at: Some(gone_at),
+                },
+            );
+            self.leaving.push_back((gone_at, user));
+        }
     }
 
     /// A reactor's last connection of the customer has closed.
@@ -97,7 +122,6 @@ impl Presence {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn a_customer_is_announced_once_over_all_reactors() {

@@ -10,7 +10,7 @@ use std::time::Instant;
 use super::keys::Keys;
 use crate::clock::Now;
 use crate::event::{Block, BlockBuilder, EventType, Line, Parser, Refusal};
-use crate::journal::{AgedKey, Key};
+use crate::journal::Key;
 use crate::limits;
 
 /// What became of a line that was not refused.
@@ -68,22 +68,45 @@ impl Sequencer {
         }
     }
 
-    /// Goes on behind the event `newest` of an earlier run, with the keys that were used before
-    /// `now_ms`, hashed with `secret`; and notes new ones for the journal.
+    /// Goes on behind the event `newest` of another process or an earlier run, with the keys it knew,
+    /// hashed with `secret`, and for how many milliseconds they are remembered yet.
     pub fn go_on(
         &mut self,
         newest: u64,
         secret: (u64, u64),
-        keys: impl IntoIterator<Item = AgedKey>,
-        now_ms: u64,
+        keys: impl IntoIterator<Item = (Key, u64)>,
     ) {
         self.last_id = newest;
         self.keys = Keys::new(KEY_WINDOW_MS, limits::KEYS_MAX, secret);
-        for AgedKey { key, wall_ms } in keys {
-            let age_ms = now_ms.saturating_sub(wall_ms);
-            self.keys.restore(key.hash, key.number, age_ms);
+        for (key, left_ms) in keys {
+            self.keys.restore(key.hash, key.number, left_ms);
         }
+    }
+
+    /// Notes new keys from now on, for the journal.
+    pub fn note_keys(&mut self) {
         self.fresh_keys = Some(Vec::new());
+    }
+
+    /// Goes on with so many customers online.
+    pub fn set_online(&mut self, online: u32) {
+        self.online = online;
+    }
+
+    /// The number of the newest event.
+    pub fn newest(&self) -> u64 {
+        self.last_id
+    }
+
+    /// What keys are hashed with.
+    pub fn secret(&self) -> (u64, u64) {
+        self.keys.secret()
+    }
+
+    /// The keys in their window, in the order of use: hash, number of the event, and for how many
+    /// milliseconds they are remembered yet.
+    pub fn keys(&self, now: Instant) -> impl Iterator<Item = (u128, u64, u64)> {
+        self.keys.all(ms_between(self.started, now))
     }
 
     /// Room for the frames of so many bytes of lines, before the first of them.
@@ -100,8 +123,7 @@ impl Sequencer {
             Line::Command => return Ok(Settled::Command),
             Line::Event(event) => event,
         };
-        let monotonic = now.instant.saturating_duration_since(self.started);
-        let monotonic_ms = u64::try_from(monotonic.as_millis()).unwrap_or(u64::MAX);
+        let monotonic_ms = ms_between(self.started, now.instant);
         let key = event.key.map(|key| self.keys.hash(key));
         if let Some(key) = key
             && let Some(first) = self.keys.find(key, monotonic_ms)
@@ -178,6 +200,11 @@ impl Sequencer {
                 .push(self.builder.finish(received, self.online));
         }
     }
+}
+
+fn ms_between(earlier: Instant, later: Instant) -> u64 {
+    let between = later.saturating_duration_since(earlier).as_millis();
+    u64::try_from(between).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

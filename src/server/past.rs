@@ -1,45 +1,109 @@
-//! What a starting server takes over from the runs before it, if it has a journal.
+//! What a starting server goes on with: nothing, a journal's, or what a running server hands over.
 //!
-//! Called while the server is assembled: the journal is read before anything that needs to know
-//! where numbers go on, and begins to be written when the router's doorbell is there.
+//! Called while the server is assembled, each step when what it needs is there.
 
 use std::io;
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::net::{TcpListener, UnixListener};
 
 use crate::clock::Now;
 use crate::config::Config;
+use crate::engine::Engine;
 use crate::event::{Block, Epoch, NameHasher, Run, Runs};
-use crate::journal::{self, Folder, Journal, Retention};
+use crate::journal::{
+    self, Beginning, Folder, Journal, JournalState, Key, Preface, Retention, Terms,
+};
 use crate::limits;
 use crate::ring::Doorbell;
-use crate::router::{Sequencer, random_secret};
+use crate::router::{Ingest, Router, Sequencer, random_secret};
 use crate::shared::Shared;
+use crate::takeover::Hello;
+use crate::takeover::guest::{self, Arrival, Asked, Commit};
 
-/// The past of this run.
-pub struct Past {
-    folder: Option<Folder>,
-    read: journal::Past,
+/// What there is to go on with.
+pub enum Past {
+    /// The first start, or one without a journal.
+    Nothing,
+    /// What earlier runs have left.
+    Journal {
+        /// Where it is; empty once the journal is written again.
+        folder: Option<Folder>,
+        /// What was in it.
+        read: Box<journal::Past>,
+    },
+    /// What a running server has sent.
+    Arrival(Box<Arrival>),
 }
 
 impl Past {
-    /// Takes the journal's folder and reads what is in it, if one is configured.
+    /// Asks the server that runs in this place to hand over. One that cannot is drained, so that its
+    /// place is free.
+    ///
+    /// # Errors
+    /// A sentence, if a server runs there and does neither.
+    pub fn succeeding(config: &Config, hello: &Hello, hasher: &NameHasher) -> Result<Past, String> {
+        match guest::ask(hello, hasher)? {
+            Asked::Arrived(arrival) => {
+                log::info!(
+                    "taking over {} connections, {} emitters and {} blocks of history",
+                    arrival.connections.len(),
+                    arrival.emitters.len(),
+                    arrival.history.len()
+                );
+                Ok(Past::Arrival(arrival))
+            }
+            Asked::Nobody => {
+                log::info!("no server to take over from");
+                Ok(Past::Nothing)
+            }
+            Asked::Refused(reason) => {
+                log::warn!(
+                    "the running server cannot be taken over from, and is drained: {reason}"
+                );
+                drain(config)?;
+                Ok(Past::Nothing)
+            }
+        }
+    }
+
+    /// The two listening sockets, if they come from a running server.
+    pub fn take_listeners(&mut self) -> Option<io::Result<(TcpListener, Ingest)>> {
+        let Past::Arrival(arrival) = self else {
+            return None;
+        };
+        let mut files = arrival.files.drain(..2.min(arrival.files.len()));
+        let (Some(port), Some(ingest)) = (files.next(), files.next()) else {
+            return Some(Err(io::Error::other("one is missing")));
+        };
+        let (path, device, inode) = arrival.router.ingest.clone();
+        let ingest = Ingest {
+            listener: UnixListener::from_std(ingest.into()),
+            path,
+            file: (device, inode),
+        };
+        Some(Ok((TcpListener::from_std(port.into()), ingest)))
+    }
+
+    /// Reads the journal, if one is configured and does not come from a running server.
     ///
     /// # Errors
     /// A sentence, if it cannot be used.
-    pub fn of(config: &Config, hasher: &NameHasher, now: Now) -> Result<Past, String> {
-        let retention = Retention {
-            weight: config.history,
-            age: config.history_age,
-            keys: limits::KEY_WINDOW,
-        };
-        let Some(path) = &config.journal else {
-            return Ok(Past {
-                folder: None,
-                read: journal::Past::none(retention, now),
-            });
+    pub fn add_journal(
+        &mut self,
+        config: &Config,
+        hasher: &NameHasher,
+        now: Now,
+    ) -> Result<(), String> {
+        let (Past::Nothing, Some(path)) = (&self, &config.journal) else {
+            return Ok(());
         };
         let folder = Folder::take(path)?;
-        let read = journal::Past::read(folder.path(), retention, hasher, now)?;
+        let read = journal::Past::read(folder.path(), retention(config), hasher, now)?;
         log::info!(
             "the journal in {} goes on behind event {}: {} events can be replayed, {} keys are known",
             path.display(),
@@ -50,30 +114,72 @@ impl Past {
                 .sum::<usize>(),
             read.keys.len()
         );
-        Ok(Past {
+        *self = Past::Journal {
             folder: Some(folder),
-            read,
-        })
+            read: Box::new(read),
+        };
+        Ok(())
     }
 
-    /// The runs, with one that begins at `now_ms`.
+    /// The runs: one that begins at `now_ms`, or the one that goes on.
     pub fn runs(&self, now_ms: u64) -> Runs {
-        let past = &self.read.runs;
+        let (past, first) = match self {
+            Past::Nothing => (&[][..], 1),
+            Past::Journal { read, .. } => (&read.runs[..], read.newest + 1),
+            Past::Arrival(arrival) => {
+                if let [past @ .., now] = &arrival.router.runs[..] {
+                    return Runs::new(past.to_vec(), *now);
+                }
+                (&[][..], arrival.router.newest + 1)
+            }
+        };
         let epoch = std::iter::repeat_with(|| Epoch::new(now_ms, fastrand::u16(..)))
             .find(|epoch| past.iter().all(|run| run.epoch != *epoch))
             .expect("the sequence has no end");
-        let first = self.read.newest + 1;
-        Runs::new(past.clone(), Run { epoch, first })
+        Runs::new(past.to_vec(), Run { epoch, first })
     }
 
-    /// The number of the newest event so far.
+    /// The number of the newest event that reactors begin behind.
     pub fn newest(&self) -> u64 {
-        self.read.newest
+        match self {
+            Past::Nothing => 0,
+            Past::Journal { read, .. } => read.newest,
+            Past::Arrival(arrival) => match arrival.pending.first() {
+                Some(block) => block.first_id() - 1,
+                None => arrival.router.newest,
+            },
+        }
     }
 
     /// The events that are still kept, oldest first.
-    pub fn blocks(&self) -> impl Iterator<Item = Arc<Block>> + '_ {
-        self.read.blocks.iter().cloned()
+    pub fn blocks(&self) -> Vec<Arc<Block>> {
+        match self {
+            Past::Nothing => Vec::new(),
+            Past::Journal { read, .. } => read.blocks.iter().cloned().collect(),
+            Past::Arrival(arrival) => arrival.history.clone(),
+        }
+    }
+
+    /// Seats the connections of a running server, in turn with every reactor. Returns the customers
+    /// among them, once for each reactor that has one.
+    pub fn board(&mut self, engines: &mut [Engine]) -> Vec<Box<str>> {
+        let Past::Arrival(arrival) = self else {
+            return Vec::new();
+        };
+        let mut reactors: Vec<_> = engines
+            .iter_mut()
+            .filter_map(|engine| engine.reactor.as_mut())
+            .collect();
+        for reactor in &mut reactors {
+            reactor.set_online(arrival.router.online);
+        }
+        let count = reactors.len();
+        let mut customers = Vec::new();
+        for (number, (state, stream)) in arrival.connections.drain(..).enumerate() {
+            let stream = mio::net::TcpStream::from_std(stream);
+            customers.extend(reactors[number % count].board(state, stream));
+        }
+        customers
     }
 
     /// Lets `sequencer` go on where the past ended; the journal, if there is one, is ready for what
@@ -85,18 +191,126 @@ impl Past {
         doorbell: Arc<Doorbell>,
         now: Now,
     ) -> io::Result<Option<Journal>> {
-        let Some(folder) = self.folder.take() else {
-            return Ok(None);
+        let journal = match self {
+            Past::Nothing => None,
+            Past::Journal { folder, read } => {
+                let secret = read.secret.unwrap_or_else(random_secret);
+                let window = limits::KEY_WINDOW.as_millis() as u64;
+                let keys = read.keys.drain(..).map(|aged| {
+                    let age = now.wall_ms.saturating_sub(aged.wall_ms);
+                    (aged.key, window.saturating_sub(age))
+                });
+                sequencer.go_on(read.newest, secret, keys);
+                let policy = shared.config.journal_sync;
+                match folder.take() {
+                    Some(folder) => Some(Journal::start(
+                        folder,
+                        read,
+                        &shared.runs,
+                        secret,
+                        policy,
+                        doorbell,
+                        now,
+                    )?),
+                    None => None,
+                }
+            }
+            Past::Arrival(arrival) => {
+                let keys = arrival.keys.drain(..).map(|key| {
+                    let (hash, number) = (key.hash, key.number);
+                    (Key { number, hash }, key.left_ms)
+                });
+                sequencer.go_on(arrival.router.newest, arrival.router.secret, keys);
+                sequencer.set_online(arrival.router.online);
+                match arrival.router.journal.take() {
+                    Some(state) => Some(journal_of(arrival, state, shared, doorbell, now)?),
+                    None => None,
+                }
+            }
         };
-        let secret = self.read.secret.unwrap_or_else(random_secret);
-        sequencer.go_on(
-            self.read.newest,
-            secret,
-            self.read.keys.drain(..),
-            now.wall_ms,
-        );
-        let policy = shared.config.journal_sync;
-        let past = &mut self.read;
-        Journal::start(folder, past, &shared.runs, secret, policy, doorbell, now).map(Some)
+        if journal.is_some() {
+            sequencer.note_keys();
+        }
+        Ok(journal)
     }
+
+    /// Gives the router what a running server's knew.
+    pub fn board_router(
+        &mut self,
+        router: &mut Router,
+        customers: Vec<Box<str>>,
+        now: Now,
+    ) -> io::Result<()> {
+        match self {
+            Past::Arrival(arrival) => router.board(arrival, customers, now),
+            _ => Ok(()),
+        }
+    }
+
+    /// What ends the takeover, if this is one.
+    pub fn commit(&self) -> io::Result<Option<Commit>> {
+        match self {
+            Past::Arrival(arrival) => arrival.commit().map(Some),
+            _ => Ok(None),
+        }
+    }
+}
+
+fn retention(config: &Config) -> Retention {
+    Retention {
+        weight: config.history,
+        age: config.history_age,
+        keys: limits::KEY_WINDOW,
+    }
+}
+
+/// The journal of a running server, which does not write any more.
+fn journal_of(
+    arrival: &mut Arrival,
+    state: JournalState,
+    shared: &Shared,
+    doorbell: Arc<Doorbell>,
+    now: Now,
+) -> io::Result<Journal> {
+    let (Some(lock), Some(path)) = (arrival.files.pop(), &shared.config.journal) else {
+        return Err(io::Error::other("the lock of the journal is missing"));
+    };
+    let beginning = Beginning {
+        preface: Preface::new(arrival.router.secret, &shared.runs),
+        newest: arrival.router.newest,
+    };
+    let terms = Terms {
+        retention: retention(&shared.config),
+        policy: shared.config.journal_sync,
+    };
+    let folder = Folder::go_on(path, lock);
+    Journal::go_on(folder, state, beginning, terms, doorbell, now)
+}
+
+/// Drains the server that runs in this place, and waits until its place is free.
+fn drain(config: &Config) -> Result<(), String> {
+    let shown = config.socket.display();
+    let failed = |error: io::Error| format!("the server on {shown} could not be drained: {error}");
+    let mut socket = match UnixStream::connect(&config.socket) {
+        Ok(socket) => socket,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    let patience = config.drain_timeout + Duration::from_secs(5);
+    socket.set_read_timeout(Some(patience)).map_err(failed)?;
+    socket
+        .write_all(b"{\"command\":\"drain\"}\n")
+        .map_err(failed)?;
+    // It answers, and closes when it ends.
+    let mut answers = Vec::new();
+    socket.read_to_end(&mut answers).map_err(failed)?;
+    let until = Instant::now() + patience;
+    let address = SocketAddr::new(config.host, config.port);
+    while config.port != 0 && std::net::TcpListener::bind(address).is_err() {
+        if Instant::now() > until {
+            return Err(format!("{address} did not become free"));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
 }

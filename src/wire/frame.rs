@@ -4,6 +4,7 @@
 //! by [`message`](super::message) for what comes in and by whoever makes frames to go out.
 
 use super::close::CloseReason;
+use serde::{Deserialize, Serialize};
 
 /// Most bytes a control frame carries (RFC 6455 section 5.5).
 pub const CONTROL_PAYLOAD_MAX: usize = 125;
@@ -12,7 +13,7 @@ pub const CONTROL_PAYLOAD_MAX: usize = 125;
 pub const HEADER_MAX: usize = 14;
 
 /// What a frame is (RFC 6455 section 5.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Opcode {
     /// A further fragment of the message that has begun.
@@ -37,7 +38,7 @@ impl Opcode {
 }
 
 /// The header of a client's frame, already checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// Whether this frame ends its message.
     pub last: bool,

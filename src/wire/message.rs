@@ -4,6 +4,7 @@
 //! rest: messages that arrive whole are unmasked and read where the reactor read them to. Called by
 //! the reactor after each read, in a loop until there is no further message.
 
+use serde::{Deserialize, Serialize};
 use tungstenite::protocol::frame::coding::CloseCode;
 
 use super::close::CloseReason;
@@ -26,6 +27,18 @@ pub enum Incoming<'a> {
     Pong(&'a [u8]),
     /// The client closes, with its code and reason. Nothing after it counts.
     Close(Option<u16>, &'a str),
+}
+
+/// What is kept of a cut-off message, to be taken over by another process.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PartialMessage {
+    message: Vec<u8>,
+    checked: usize,
+    continuing: bool,
+    frame: Option<Header>,
+    received: usize,
+    header: Vec<u8>,
+    control: Vec<u8>,
 }
 
 /// What a client may send now; it may change from call to call.
@@ -68,6 +81,37 @@ impl Assembler {
             (Place::Message | Place::Control, None) => &[],
         };
         incoming(found.opcode, payload).map(Some)
+    }
+
+    /// What is kept of a cut-off message, if there is one.
+    pub fn partial(&self) -> Option<PartialMessage> {
+        let held = self.held.as_deref().filter(|held| !held.is_spent())?;
+        Some(PartialMessage {
+            message: held.message.clone(),
+            checked: held.checked,
+            continuing: held.continuing,
+            frame: held.frame,
+            received: held.received,
+            header: held.header[..held.header_len].to_vec(),
+            control: held.control[..held.control_len].to_vec(),
+        })
+    }
+
+    /// One that goes on with what another process has kept.
+    pub fn go_on(partial: PartialMessage) -> Assembler {
+        let mut held = Held {
+            message: partial.message,
+            checked: partial.checked,
+            continuing: partial.continuing,
+            frame: partial.frame,
+            received: partial.received,
+            ..Held::default()
+        };
+        held.header_len = put_front(&mut held.header, &partial.header);
+        held.control_len = put_front(&mut held.control, &partial.control);
+        Assembler {
+            held: Some(Box::new(held)),
+        }
     }
 
     /// Bytes on the heap for this connection.
@@ -183,6 +227,13 @@ struct Held {
     header_len: usize,
     control: [u8; CONTROL_PAYLOAD_MAX],
     control_len: usize,
+}
+
+/// Copies as much as fits; says how much that was.
+fn put_front(room: &mut [u8], bytes: &[u8]) -> usize {
+    let len = bytes.len().min(room.len());
+    room[..len].copy_from_slice(&bytes[..len]);
+    len
 }
 
 /// Where a whole message lies.

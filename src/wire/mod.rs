@@ -22,7 +22,7 @@ pub mod response;
 
 pub use close::CloseReason;
 pub use frame::Opcode;
-pub use message::{Assembler, Incoming, Limits};
+pub use message::{Assembler, Incoming, Limits, PartialMessage};
 pub use origin::OriginRule;
 pub use request::{Head, Request};
 pub use response::Refusal;

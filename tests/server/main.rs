@@ -41,4 +41,5 @@ mod settings;
 mod slow_consumer;
 mod startup;
 mod subscribe;
+mod takeover;
 mod targets;

@@ -144,6 +144,27 @@ impl Directory {
         (user != NONE).then(|| self.users.text(user))
     }
 
+    /// The connection's session, if its token named one.
+    pub fn session(&self, key: u32) -> Option<&str> {
+        let session = self.seats[key as usize].session;
+        (session != NONE).then(|| self.sessions.text(session))
+    }
+
+    /// Subscribes the connection as it was in another process, but for namespaces that its role may
+    /// not see here.
+    pub fn go_on(&mut self, key: u32, subscribed: NamespaceMask, wanted: TypeMask) {
+        let visible = self.access.visible_types(self.seats[key as usize].role);
+        let seat = &mut self.seats[key as usize];
+        for namespace in subscribed.iter() {
+            let types = types_of(namespace);
+            if !visible.intersect(types).is_empty() {
+                seat.subscribed.insert(namespace);
+                seat.wanted = seat.wanted.union(wanted.intersect(types));
+            }
+        }
+        self.reclassify(key);
+    }
+
     /// What the connection is subscribed to.
     pub fn subscribed(&self, key: u32) -> NamespaceMask {
         self.seats[key as usize].subscribed

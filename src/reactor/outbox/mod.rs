@@ -21,6 +21,7 @@ use bytes::Bytes;
 
 use super::answers::put_conflated;
 use crate::limits;
+use crate::takeover::state::OutboxState;
 pub use backlog::Backlog;
 use conflation::{Conflation, Product, Waiting};
 
@@ -167,6 +168,38 @@ impl Outbox {
             _ => self.put(Piece::Answer(bytes.to_vec())),
         }
         self.recount(backlog);
+    }
+
+    /// What waits, to be taken over by another process.
+    pub fn state(&self) -> OutboxState {
+        let mut from = self.written;
+        let mut pieces = Vec::new();
+        for piece in &self.pieces {
+            let bytes = &piece.bytes()[std::mem::take(&mut from)..];
+            if !bytes.is_empty() {
+                pieces.push((matches!(piece, Piece::Answer(_)), bytes.to_vec()));
+            }
+        }
+        OutboxState {
+            pieces,
+            frame_left: self.frame_left,
+        }
+    }
+
+    /// One that goes on with what waits in another process. Events in it give way no more.
+    pub fn go_on(state: OutboxState, backlog: &mut Backlog) -> Self {
+        let mut outbox = Self::default();
+        for (is_answer, bytes) in state.pieces {
+            if is_answer {
+                outbox.push_answer(&bytes, backlog);
+            } else {
+                outbox.length += bytes.len();
+                outbox.put(Piece::Own(bytes));
+            }
+        }
+        outbox.frame_left = state.frame_left;
+        outbox.recount(backlog);
+        outbox
     }
 
     /// All bytes that wait.

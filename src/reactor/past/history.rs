@@ -123,6 +123,11 @@ impl History {
         }
     }
 
+    /// All kept blocks, oldest first.
+    pub fn blocks(&self) -> impl Iterator<Item = &Arc<Block>> {
+        self.blocks.iter()
+    }
+
     /// The kept blocks that hold events after `id`, oldest first; the first may begin before it.
     pub fn after(&self, id: u64) -> impl Iterator<Item = &Arc<Block>> {
         let first = self.blocks.partition_point(|block| block.last_id() <= id);

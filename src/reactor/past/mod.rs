@@ -13,7 +13,7 @@ mod replay;
 mod replays;
 
 pub use history::History;
-pub use replay::{Batch, Reached};
+pub use replay::{Batch, Reached, Replay};
 pub use replays::{Issued, Replays};
 
 #[cfg(test)]

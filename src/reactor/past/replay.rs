@@ -7,6 +7,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::History;
 use crate::access::TypeMask;
 use crate::event::{Block, EventType, Frame};
@@ -14,6 +16,7 @@ use crate::limits;
 use crate::reactor::directory::{Slice, View};
 
 /// A connection in the middle of its past.
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Replay {
     cursor: u64,
     /// By event type: it begins behind this number.
@@ -23,6 +26,7 @@ pub struct Replay {
 }
 
 /// A search, backwards, for where the newest so many events begin.
+#[derive(Clone, Serialize, Deserialize)]
 struct Seek {
     /// The types whose events are counted.
     types: TypeMask,

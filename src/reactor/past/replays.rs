@@ -123,6 +123,16 @@ impl Replays {
             .replay
     }
 
+    /// Where one of them stands, to be taken over by another process.
+    pub fn state(&self, key: u32) -> Option<Replay> {
+        self.table.get(&key).map(|entry| entry.replay.clone())
+    }
+
+    /// Goes on with one of another process.
+    pub fn go_on(&mut self, key: u32, replay: Replay, directory: &mut Directory) {
+        *self.replay_of(key, directory, 0) = replay;
+    }
+
     /// The connection can take bytes again, if it is one of these.
     pub fn ready(&mut self, key: u32) {
         if let Some(entry) = self.table.get_mut(&key)

@@ -19,8 +19,9 @@ use super::{Client, DEADLINE, Emitter, Opening, http, tokens};
 pub const BINARY: &str = env!("CARGO_BIN_EXE_shopwire");
 
 /// How a server is to be started: the harness' own settings, which any argument of the test replaces.
+#[derive(Clone)]
 pub struct Setup {
-    dir: TempDir,
+    dir: Arc<TempDir>,
     args: Vec<String>,
     env: Vec<(String, String)>,
     own: Vec<(&'static str, String)>,
@@ -29,7 +30,7 @@ pub struct Setup {
 
 impl Setup {
     pub fn new(args: &[&str]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = Arc::new(tempfile::tempdir().unwrap());
         let secret = dir.path().join("secret");
         std::fs::write(&secret, format!("{SECRET}\n")).unwrap();
         let own = vec![
@@ -111,8 +112,12 @@ impl Setup {
     }
 
     pub fn start(self) -> Server {
-        let mut child = self
-            .command("serve")
+        let command = self.command("serve");
+        self.launch(command)
+    }
+
+    fn launch(self, mut command: Command) -> Server {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -123,7 +128,7 @@ impl Setup {
         let (stdout, stdout_reader) = lines_of(child.stdout.take().unwrap());
         let mut server = Server {
             child,
-            dir: self.dir,
+            setup: self,
             stderr,
             readers: vec![stderr_reader, stdout_reader],
             stdout: Mutex::new(stdout),
@@ -152,7 +157,7 @@ impl Setup {
 /// A running server.
 pub struct Server {
     child: Child,
-    dir: TempDir,
+    setup: Setup,
     stderr: Arc<Mutex<String>>,
     readers: Vec<JoinHandle<()>>,
     stdout: Mutex<Receiver<String>>,
@@ -208,7 +213,7 @@ impl Server {
     }
 
     pub fn dir(&self) -> &Path {
-        self.dir.path()
+        self.setup.dir()
     }
 
     pub fn stderr(&self) -> String {
@@ -262,6 +267,33 @@ impl Server {
             reader.join().unwrap();
         }
         (status, self.stdout.lock().unwrap().try_iter().collect())
+    }
+
+    /// Lets another process take over, with these arguments, flags and values, instead of its own; this
+    /// one ends well.
+    pub fn succeed(mut self, args: &[&str]) -> Server {
+        let mut setup = self.setup.clone();
+        let is_given = |arg: &String| arg.starts_with("--") && args.contains(&arg.as_str());
+        while let Some(at) = setup.args.iter().position(is_given) {
+            setup.args.drain(at..at + 2);
+        }
+        setup.args.extend(args.iter().map(|&arg| arg.to_owned()));
+        let mut command = setup.command("serve");
+        command.arg("--takeover");
+        let successor = setup.launch(command);
+        let (status, printed) = self.exit_within(DEADLINE);
+        assert_eq!(
+            status.code(),
+            Some(0),
+            "exit of a server that was succeeded"
+        );
+        assert_eq!(printed, Vec::<String>::new());
+        successor
+    }
+
+    /// The process's number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Asks it to stop and waits: the clean exit, with nothing but the ready line on stdout.

@@ -1,0 +1,233 @@
+//! How a reactor's connections go to another process, and come from one.
+//!
+//! Part of the reactor; [`crate::takeover`] tells the whole story. A reactor that hands over stands
+//! still: it reads, writes and times nothing until it is told to go on, or that it is relieved.
+//! Connections that are parting stay, and part.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use mio::net::TcpStream;
+
+use super::connection::{Connection, PartialHead, Stage};
+use super::directory::PresenceChange;
+use super::outbox::Outbox;
+use super::ticks::Tick;
+use super::timers::steps;
+use super::{Drain, Reactor};
+use crate::access::Role;
+use crate::auth::Identity;
+use crate::limits;
+use crate::rate::Bucket;
+use crate::ring::ToRouter;
+use crate::takeover::link::{FILES_MAX, Link};
+use crate::takeover::state::{ConnectionState, FromOld, SocketState, StageState, put_block};
+use crate::wire::Assembler;
+
+/// About so many bytes of history go in one message.
+const HISTORY_CHUNK: usize = 1 << 20;
+
+impl Reactor {
+    /// Stands still, sends everything through `link` and tells the router.
+    pub(super) fn stand_still(&mut self, mut link: Link, with_history: bool) {
+        self.stands_still = true;
+        let sent = self.send_all(&mut link, with_history);
+        let sent = sent.map_err(|error| format!("sending connections failed: {error}"));
+        self.uplink.send(ToRouter::HandedOver(sent));
+    }
+
+    fn send_all(&self, link: &mut Link, with_history: bool) -> io::Result<()> {
+        if with_history {
+            self.send_history(link)?;
+        }
+        let staying: Vec<(u32, StageState)> = self
+            .connections
+            .iter()
+            .filter_map(|(key, connection)| Some((key as u32, state_of(connection.stage)?)))
+            .collect();
+        for some in staying.chunks(FILES_MAX) {
+            let states = some.iter().map(|&(key, stage)| self.pack(key, stage));
+            let states = FromOld::Connections(states.collect());
+            let files: Vec<BorrowedFd<'_>> = some
+                .iter()
+                .map(|&(key, _)| self.connections[key as usize].stream.as_fd())
+                .collect();
+            link.send(&states, &[], &files)?;
+        }
+        Ok(())
+    }
+
+    fn send_history(&self, link: &mut Link) -> io::Result<()> {
+        let mut chunk = Vec::new();
+        for block in self.history.blocks() {
+            put_block(block, self.now, &mut chunk);
+            if chunk.len() >= HISTORY_CHUNK {
+                link.send(&FromOld::History, &chunk, &[])?;
+                chunk.clear();
+            }
+        }
+        link.send(&FromOld::History, &chunk, &[])
+    }
+
+    fn pack(&self, key: u32, stage: StageState) -> ConnectionState {
+        let connection = &self.connections[key as usize];
+        ConnectionState {
+            serial: connection.generation,
+            stage,
+            stage_due_ms: connection.stage_due.map(|due| self.left_ms(due)),
+            ip: connection.ip,
+            head: connection.head.as_ref().map(|head| head.0.clone()),
+            partial: connection.assembler.partial(),
+            outbox: connection.outbox.as_ref().map(|outbox| outbox.state()),
+            socket: connection.is_websocket().then(|| self.pack_socket(key)),
+        }
+    }
+
+    fn pack_socket(&self, key: u32) -> SocketState {
+        let (connection, now_ns) = (&self.connections[key as usize], self.now_ns());
+        let since = Tick(self.tick.0.wrapping_sub(connection.refusals_since.0)).0;
+        SocketState {
+            user: self.directory.user(key).map(str::to_owned),
+            session: self.directory.session(key).map(str::to_owned),
+            role: self.directory.role(key),
+            expires_at: connection.expires_at,
+            expiry_notice: connection.expiry_notice,
+            expiry_told: connection.expiry_told,
+            subscribed: self.directory.subscribed(key),
+            wanted: self.directory.wanted(key),
+            replay: self.replays.state(key),
+            heartbeat_ms: self.left_ms(connection.heartbeat),
+            conflates: connection.conflates,
+            pinged: connection.pinged,
+            heard: connection.heard,
+            buckets: [connection.messages, connection.controls].map(|each| each.full_in(now_ns)),
+            refusals: (connection.refusals, ms(limits::TICK * since)),
+        }
+    }
+
+    fn left_ms(&self, due: Tick) -> u64 {
+        if due.is_after(self.tick) {
+            ms(limits::TICK * due.0.wrapping_sub(self.tick.0))
+        } else {
+            0
+        }
+    }
+
+    /// Another process has the connections: forgets them without a word to anybody, and lets those
+    /// that are parting part.
+    pub(super) fn depart(&mut self) {
+        let gone: Vec<usize> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| state_of(connection.stage).is_some())
+            .map(|(key, _)| key)
+            .collect();
+        for key in gone {
+            let mut connection = self.connections.remove(key);
+            if let Some(outbox) = connection.outbox.take() {
+                outbox.let_go(&mut self.backlog);
+            }
+            self.wheel.remove(key as u32);
+            // The poll would go on watching a socket that is open elsewhere (epoll(7)).
+            if let Err(error) = self.registry.deregister(&mut connection.stream) {
+                log::debug!("deregistering a connection failed: {error}");
+            }
+            self.shared.admission.leave_socket();
+        }
+        self.replays = super::Replays::default();
+        self.stands_still = false;
+        self.drain = Drain::Parting;
+    }
+
+    /// Takes a connection over from another process. Returns the customer whose first one here it is.
+    pub fn board(&mut self, state: ConnectionState, stream: TcpStream) -> Option<Box<str>> {
+        let due = |left_ms: u64| self.tick.plus(steps(Duration::from_millis(left_ms)));
+        let stage_due = state.stage_due_ms.map(due);
+        let mut connection = Connection::new(stream, state.serial, state.ip, self.tick);
+        connection.stage = match state.stage {
+            StageState::Fresh => Stage::Fresh,
+            StageState::Head => Stage::Head,
+            StageState::KeepAlive => Stage::KeepAlive,
+            StageState::Open => Stage::Open,
+        };
+        connection.stage_due = stage_due;
+        connection.head = state.head.map(|head| Box::new(PartialHead(head)));
+        connection.assembler = state.partial.map(Assembler::go_on).unwrap_or_default();
+        connection.outbox = state
+            .outbox
+            .map(|outbox| Box::new(Outbox::go_on(outbox, &mut self.backlog)));
+        let is_keep_alive = connection.stage == Stage::KeepAlive;
+        let key = self.register(connection)?;
+        self.shared.admission.take_over(state.socket.is_some());
+        self.keep_alive += usize::from(is_keep_alive);
+        let customer = state
+            .socket
+            .and_then(|socket| self.board_socket(key, socket));
+        self.arm(key);
+        customer
+    }
+
+    fn board_socket(&mut self, key: u32, state: SocketState) -> Option<Box<str>> {
+        let heartbeat = self.beat_after(steps(Duration::from_millis(state.heartbeat_ms)));
+        let (refusals, since_ms) = state.refusals;
+        let since = steps(Duration::from_millis(since_ms));
+        let now_ns = self.now_ns();
+        let connection = &mut self.connections[key as usize];
+        connection.heartbeat = heartbeat;
+        connection.conflates = state.conflates;
+        (connection.pinged, connection.heard) = (state.pinged, state.heard);
+        (connection.expires_at, connection.expiry_notice) = (state.expires_at, state.expiry_notice);
+        connection.expiry_told = state.expiry_told;
+        [connection.messages, connection.controls] = state
+            .buckets
+            .map(|full_in| Bucket::filling(now_ns, full_in));
+        connection.refusals = refusals;
+        connection.refusals_since = Tick(self.tick.0.wrapping_sub(since));
+
+        self.directory.enter(key);
+        let role = state.role;
+        let presence = state.user.and_then(|user| {
+            let identity = Identity {
+                user,
+                role,
+                session: state.session,
+                expires_at: state.expires_at,
+            };
+            self.directory.identify(key, &identity).presence
+        });
+        self.directory.go_on(key, state.subscribed, state.wanted);
+        if let Some(replay) = state.replay {
+            self.replays.go_on(key, replay, &mut self.directory);
+        }
+        let stats = &self.shared.stats.reactors[self.index];
+        stats.connections.add(1);
+        stats.role(role).add(1);
+        stats.resubscribed(Default::default(), self.directory.subscribed(key));
+        debug_assert!(role != Role::Public || self.directory.user(key).is_none());
+        match presence {
+            Some(PresenceChange::Arrived(user)) => Some(user),
+            _ => None,
+        }
+    }
+
+    /// How many customers are online as of the newest event.
+    pub fn set_online(&mut self, online: u32) {
+        self.online = online;
+    }
+}
+
+/// A connection's stage, unless it is parting.
+fn state_of(stage: Stage) -> Option<StageState> {
+    match stage {
+        Stage::Fresh => Some(StageState::Fresh),
+        Stage::Head => Some(StageState::Head),
+        Stage::KeepAlive => Some(StageState::KeepAlive),
+        Stage::Open => Some(StageState::Open),
+        Stage::Leaving | Stage::Lingering { .. } => None,
+    }
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,160 @@
+//! The new side: asks the running server for everything, and builds on it.
+
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::link::{Link, Received};
+use super::state::{
+    ConnectionState, EmitterState, FromNew, FromOld, KeyState, RouterState, read_blocks, read_keys,
+};
+use super::{Hello, socket_beside};
+use crate::event::stored::{Lexicon, NoBlock};
+use crate::event::{Block, NameHasher};
+
+/// What asking led to.
+pub enum Asked {
+    /// No server runs there.
+    Nobody,
+    /// One runs, and cannot be taken over from, for this reason.
+    Refused(String),
+    /// Everything is here.
+    Arrived(Box<Arrival>),
+}
+
+/// What a running server has sent. It stands still until [`Arrival::commit`], and goes on if this is
+/// dropped.
+pub struct Arrival {
+    link: Link,
+    /// What the router knew.
+    pub router: RouterState,
+    /// The keys in their window, in the order of use.
+    pub keys: Vec<KeyState>,
+    /// Kept events, oldest first.
+    pub history: Vec<Arc<Block>>,
+    /// Events that no reactor has had.
+    pub pending: Vec<Arc<Block>>,
+    /// Emitters with their sockets.
+    pub emitters: Vec<(EmitterState, UnixStream)>,
+    /// Connections with theirs.
+    pub connections: Vec<(ConnectionState, TcpStream)>,
+    /// The port, the ingest socket, and the lock of the journal if there is one.
+    pub files: Vec<OwnedFd>,
+}
+
+/// Asks the server that runs where `hello` says for everything.
+///
+/// # Errors
+/// A sentence, if it does not answer as one.
+pub fn ask(hello: &Hello, hasher: &NameHasher) -> Result<Asked, String> {
+    let path = socket_beside(&hello.place.socket);
+    let stream = match UnixStream::connect(&path) {
+        Ok(stream) => stream,
+        Err(error) if is_nobody(&error) => return Ok(Asked::Nobody),
+        Err(error) => return Err(format!("could not ask {}: {error}", path.display())),
+    };
+    let failed =
+        |error: io::Error| format!("the takeover through {} failed: {error}", path.display());
+    let mut link = Link::new(stream).map_err(failed)?;
+    link.send_line(hello).map_err(failed)?;
+    let theirs: Hello = link.receive_line().map_err(failed)?;
+    if let Some(obstacle) = hello.obstacle(&theirs) {
+        return Ok(Asked::Refused(obstacle));
+    }
+    link.send(&FromNew::Begin, &[], &[]).map_err(failed)?;
+    receive_all(link, hasher).map_err(failed)
+}
+
+fn is_nobody(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+    )
+}
+
+fn receive_all(mut link: Link, hasher: &NameHasher) -> io::Result<Asked> {
+    let (lexicon, now) = (Lexicon::own(), Instant::now());
+    let blocks = |bytes: &[u8]| {
+        read_blocks(bytes, &lexicon, hasher, now).map_err(|NoBlock(fault)| io::Error::other(fault))
+    };
+    let (mut history, mut pending) = (Vec::new(), Vec::new());
+    let (mut emitters, mut connections) = (Vec::new(), Vec::new());
+    let mut router = None;
+    loop {
+        let Received {
+            message,
+            body,
+            files,
+        } = link.receive::<FromOld>()?;
+        match message {
+            FromOld::History => history.extend(blocks(&body)?),
+            FromOld::Pending => pending.extend(blocks(&body)?),
+            FromOld::Connections(states) => {
+                connections.extend(
+                    states
+                        .into_iter()
+                        .zip(files.into_iter().map(TcpStream::from)),
+                );
+            }
+            FromOld::Emitters(states) => {
+                emitters.extend(
+                    states
+                        .into_iter()
+                        .zip(files.into_iter().map(UnixStream::from)),
+                );
+            }
+            FromOld::Router(state) => router = Some((state, read_keys(&body).collect(), files)),
+            FromOld::Done => break,
+            FromOld::Stays(reason) => return Ok(Asked::Refused(reason)),
+            FromOld::Go => return Err(io::Error::other("it went before it was asked to")),
+        }
+    }
+    let (state, keys, files) = router.ok_or_else(|| io::Error::other("its router is missing"))?;
+    Ok(Asked::Arrived(Box::new(Arrival {
+        link,
+        router: *state,
+        keys,
+        history,
+        pending,
+        emitters,
+        connections,
+        files,
+    })))
+}
+
+/// The end of a takeover that is still open.
+pub struct Commit(Link);
+
+impl Arrival {
+    /// What is left to do when everything else is used.
+    ///
+    /// # Errors
+    /// If the process has no descriptor left.
+    pub fn commit(&self) -> io::Result<Commit> {
+        self.link.try_clone().map(Commit)
+    }
+}
+
+impl Commit {
+    /// Tells the old server that everything is built, and waits for its word.
+    ///
+    /// # Errors
+    /// A sentence, if the old one goes on: then this process must not serve.
+    pub fn finish(mut self) -> Result<(), String> {
+        let committed = self.0.send(&FromNew::Commit, &[], &[]);
+        committed.map_err(|error| format!("the old server did not wait: {error}"))?;
+        match self.0.receive::<FromOld>() {
+            Ok(Received {
+                message: FromOld::Stays(reason),
+                ..
+            }) => Err(format!("the old server goes on: {reason}")),
+            Ok(_) => Ok(()),
+            // It would have told us if it went on: so it is gone.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
+            Err(error) => Err(format!("the old server did not answer: {error}")),
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Updates without a dropped socket: a new process takes over from the running one.
+//!
+//! ```text
+//!  old process                                        new process (serve --takeover)
+//!      │ ◀─────────── hello: who are you? ───────────────▶ │ is it the same format, the same place?
+//!      │ ◀─────────────────── begin ─────────────────────── │
+//!  no emitter is read, no event handed down;
+//!  each reactor stands still and sends what it has
+//!      │ ── listeners, emitters, connections, history ────▶ │ builds everything anew around them,
+//!      │ ─────────────────── done ───────────────────────▶ │ and touches none of them yet
+//!      │ ◀────────────────── commit ─────────────────────── │
+//!      │ ──────────────────── go ────────────────────────▶ │ serves
+//!  ends
+//! ```
+//!
+//! Until it has sent `go` the old process can go on as if nothing had happened, and does when the new
+//! one fails, hangs or ends. The descriptors cross by SCM_RIGHTS (unix(7)): both processes have the
+//! same sockets open, and neither reads or writes one while the other may.
+//!
+//! [`link`] is the wire, [`state`] what crosses it, [`host`] the old side's thread, [`guest`] the new
+//! side. The router and the reactors pack their own state, in their `handover` modules.
+
+pub mod guest;
+pub mod host;
+pub mod link;
+pub mod state;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::access::{Namespace, Role};
+use crate::config::Config;
+use crate::event::EventType;
+
+/// The version of what crosses. Counted up when any type in [`state`] changes.
+pub const FORMAT: u32 = 1;
+
+/// How long either side waits for the other's next word.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The first word of both sides, as a line of JSON, which all versions can read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`FORMAT`].
+    pub takeover: u32,
+    /// For people.
+    pub program: String,
+    /// What numbers in masks stand for.
+    pub words: Vec<String>,
+    /// Where the server is.
+    pub place: Place,
+}
+
+/// What cannot change from one process to the next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The address that was asked for.
+    pub host: String,
+    /// And the port; 0 was any.
+    pub port: u16,
+    /// The ingest socket.
+    pub socket: PathBuf,
+    /// The journal's folder.
+    pub journal: Option<PathBuf>,
+}
+
+impl Hello {
+    /// This process's, with this configuration.
+    pub fn of(config: &Config) -> Hello {
+        let types = EventType::ALL.iter().map(|kind| kind.name());
+        let roles = Role::ALL.iter().map(|role| role.name());
+        let namespaces = Namespace::ALL.iter().map(|namespace| namespace.name());
+        Hello {
+            takeover: FORMAT,
+            program: concat!("shopwire ", env!("CARGO_PKG_VERSION")).to_owned(),
+            words: types
+                .chain(roles)
+                .chain(namespaces)
+                .map(str::to_owned)
+                .collect(),
+            place: Place {
+                host: config.host.to_string(),
+                port: config.port,
+                socket: absolute(&config.socket),
+                journal: config.journal.as_deref().map(absolute),
+            },
+        }
+    }
+
+    /// Why the process that says `other` cannot be taken over from, if so.
+    pub fn obstacle(&self, other: &Hello) -> Option<String> {
+        let (mine, theirs) = (&self.place, &other.place);
+        if self.takeover != other.takeover || self.words != other.words {
+            let (me, you) = (&self.program, &other.program);
+            Some(format!("{you} keeps its state in another form than {me}"))
+        } else if (&mine.host, mine.port) != (&theirs.host, theirs.port) {
+            Some(format!(
+                "it listens on {} port {}, and this one shall on {} port {}",
+                theirs.host, theirs.port, mine.host, mine.port
+            ))
+        } else if mine.journal != theirs.journal {
+            Some("it has another journal".to_owned())
+        } else {
+            None
+        }
+    }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// The private socket of the server with this ingest socket.
+pub fn socket_beside(ingest: &Path) -> PathBuf {
+    let mut name = ingest.as_os_str().to_owned();
+    name.push(".takeover");
+    name.into()
+}

@@ -1,0 +1,399 @@
+//! Updates: another process takes over, and no browser and no emitter notices.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::thread;
+
+use serde_json::{Value, json};
+
+use crate::harness::server::Setup;
+use crate::harness::{Client, DEADLINE, Fence, Opening, Server, tokens, wait_until};
+
+fn product(n: usize) -> Value {
+    json!({"type": "product:deleted", "data": {"productId": n.to_string()}})
+}
+
+fn order(n: usize, customer: &str) -> Value {
+    json!({"type": "order:deleted", "data": {"orderId": n.to_string(), "customerId": customer}})
+}
+
+fn watching(server: &Server, namespaces: &[&str]) -> Client {
+    let mut client = server.user("root", "admin");
+    client.subscribe(namespaces);
+    client
+}
+
+fn run_of(id: &str) -> &str {
+    id.rsplit_once('-').unwrap().0
+}
+
+#[test]
+fn connections_live_on_with_all_that_they_are() {
+    for workers in ["1", "3"] {
+        let server = Server::start();
+        let mut public = server.public();
+        public.subscribe(&["products"]);
+        let token = tokens::with_session("ann", "customer", "s-ann");
+        let mut ann = Client::connect(&server, Opening::new().bearer(&token));
+        ann.subscribe_with(
+            json!({"namespaces": ["orders", "products"], "events": ["order:deleted"]}),
+        );
+        let mut bob = server.user("bob", "customer");
+        bob.subscribe(&["orders"]);
+        let mut idle = server.public();
+        let mut emitter = server.emitter();
+        let before = emitter.emit(&product(1));
+
+        let server = server.succeed(&["--workers", workers]);
+        let mut after = Vec::new();
+        for event in [product(2), order(3, "ann"), order(4, "bob")] {
+            after.push(emitter.emit(&event));
+        }
+        let mut unheard = order(5, "ann");
+        unheard["to"] = json!({"excludeSessionId": "s-ann"});
+        emitter.emit(&unheard);
+        assert_eq!(run_of(&before), run_of(&after[0]), "the run goes on");
+        assert_eq!(emitter.settled(), 5);
+        assert_eq!(public.next()["id"], before.as_str());
+        assert_eq!(public.next()["id"], after[0].as_str());
+        let got: Vec<Value> = (0..3).map(|_| ann.next()["id"].clone()).collect();
+        assert_eq!(got, [before.as_str(), after[0].as_str(), after[1].as_str()]);
+        assert_eq!(bob.next()["id"], after[2].as_str());
+        ann.ping();
+        bob.ping();
+        idle.subscribe(&["products"]);
+        let stats = server.stats();
+        assert_eq!(stats["totalConnections"], 4, "{stats}");
+        assert_eq!(stats["connectionsByRole"]["customer"], 2, "{stats}");
+        assert_eq!(stats["connectionsByNamespace"]["orders"], 2, "{stats}");
+
+        // Its id is still its own, and it leaves the counts as others do.
+        let id = ann.connection_id();
+        let result = server
+            .emitter()
+            .command(&json!({"command": "disconnect", "connection": id}));
+        assert_eq!(result["disconnected"], 1);
+        ann.expect_close(4403);
+        wait_until("it has left the counts", || {
+            server.stats()["totalConnections"] == 3
+        });
+        server.stop();
+        public.expect_close(1001);
+    }
+}
+
+#[test]
+fn events_pour_in_while_one_process_after_the_other_takes_over() {
+    const EVENTS: usize = 30_000;
+    let mut server = Server::with(&["--message-rate", "0"]);
+    let mut clients: Vec<Client> = (0..10).map(|_| watching(&server, &["products"])).collect();
+    let mut emitters = Vec::new();
+    for emitter in 0..2 {
+        let mut connection = server.emitter();
+        emitters.push(thread::spawn(move || {
+            for n in 0..EVENTS {
+                let line = product(emitter * EVENTS + n).to_string();
+                connection.send_line(line.as_bytes());
+                if n % 50 == 0 {
+                    connection.settle();
+                }
+            }
+            connection.settle();
+            assert_eq!(connection.refusals().len(), 0);
+        }));
+    }
+    let readers: Vec<_> = clients
+        .drain(..)
+        .map(|mut client| {
+            thread::spawn(move || {
+                let mut next = [0, EVENTS];
+                for _ in 0..2 * EVENTS {
+                    let event = client.next();
+                    let number: usize = event["data"]["productId"]
+                        .as_str()
+                        .unwrap()
+                        .parse()
+                        .unwrap();
+                    let emitter = number / EVENTS;
+                    assert_eq!(number, next[emitter], "in order, each once");
+                    next[emitter] += 1;
+                }
+                client
+            })
+        })
+        .collect();
+    for workers in ["1", "2", "3"] {
+        server = server.succeed(&["--workers", workers]);
+    }
+    for emitter in emitters {
+        emitter.join().unwrap();
+    }
+    for reader in readers {
+        reader.join().unwrap().ping();
+    }
+    server.stop();
+}
+
+#[test]
+fn half_a_frame_half_a_line_and_half_a_head_are_completed_at_the_next_process() {
+    let server = Server::start();
+    let mut client = server.public();
+    // A masked text frame (mask 0) in two fragments, cut inside the second.
+    let question = br#"{"type":"ping"}"#;
+    let (first, second) = question.split_at(5);
+    let mut bytes = vec![0x01, 0x80 | first.len() as u8, 0, 0, 0, 0];
+    bytes.extend_from_slice(first);
+    bytes.extend_from_slice(&[0x80, 0x80 | second.len() as u8, 0, 0]);
+    client.send_raw(&bytes);
+    let mut emitter = server.emitter();
+    let line = product(7).to_string() + "\n";
+    let (front, rest) = line.split_at(20);
+    emitter.send_raw(front.as_bytes());
+    let mut request = std::net::TcpStream::connect(server.address).unwrap();
+    request.set_read_timeout(Some(DEADLINE)).unwrap();
+    request.write_all(b"GET /healthz HTTP/1.1\r\nHo").unwrap();
+    // An answer of the server means that it has read what came before.
+    let mut other = server.public();
+    other.subscribe(&["products"]);
+
+    let server = server.succeed(&[]);
+    client.send_raw(&[0, 0]);
+    client.send_raw(second);
+    client.expect("pong");
+    emitter.send_raw(rest.as_bytes());
+    emitter.settle();
+    assert_eq!(other.next()["data"]["productId"], "7");
+    request
+        .write_all(b"st: localhost\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    request.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    server.stop();
+}
+
+#[test]
+fn what_waits_for_a_slow_reader_and_what_is_being_replayed_comes_whole() {
+    const EVENTS: usize = 2_000;
+    let server = Server::with(&["--outbox-limit", "16MiB"]);
+    let padded = |n: usize| {
+        let data = json!({"productId": n.to_string(), "pad": "x".repeat(4000)});
+        json!({"type": "product:deleted", "data": data})
+    };
+    let opening = || Opening::new().receive_buffer(4096);
+    let mut slow = Client::connect(&server, opening());
+    let position = slow.subscribe(&["products"])["position"].clone();
+    let mut emitter = server.emitter();
+    for n in 0..EVENTS {
+        emitter.send_line(padded(n).to_string().as_bytes());
+    }
+    emitter.settle();
+    let mut late = Client::connect(&server, opening());
+    late.send(
+        &json!({"type": "subscribe", "data": {"namespaces": ["products"], "since": position}}),
+    );
+    assert_eq!(late.expect("subscribed")["data"]["recovered"], true);
+    late.next();
+
+    let server = server.succeed(&[]);
+    emitter.emit(&padded(EVENTS));
+    for (mut client, begun) in [(slow, 0), (late, 1)] {
+        for n in begun..=EVENTS {
+            assert_eq!(client.next()["data"]["productId"], n.to_string());
+        }
+        client.ping();
+    }
+    assert_eq!(server.stats()["slowConsumers"], 0);
+}
+
+#[test]
+fn history_keys_and_presence_go_on() {
+    let server = Server::start();
+    let mut staff = server.user("sam", "staff");
+    let asked =
+        json!({"namespaces": ["customers"], "events": ["customer:online", "customer:offline"]});
+    staff.subscribe_with(asked.clone());
+    let ann = server.user("ann", "customer");
+    let bob = server.user("bob", "customer");
+    staff.expect_event("customer:online");
+    staff.expect_event("customer:online");
+    let mut emitter = server.emitter();
+    let mut event = product(1);
+    event["key"] = "once".into();
+    let first = emitter.emit(&event);
+    let second = emitter.emit(&product(2));
+    drop(bob);
+    wait_until("bob is gone", || {
+        server.stats()["connectionsByRole"]["customer"] == 1
+    });
+
+    let server = server.succeed(&["--workers", "1"]);
+    assert_eq!(emitter.emit(&event), first, "its key is known");
+    let mut client = server.public();
+    client
+        .send(&json!({"type": "subscribe", "data": {"namespaces": ["products"], "since": first}}));
+    assert_eq!(client.expect("subscribed")["data"]["recovered"], true);
+    assert_eq!(client.next()["id"], second.as_str());
+    // Bob's grace goes on, and nobody else came or went.
+    let gone = staff.expect_event("customer:offline");
+    assert_eq!(gone["data"]["customerId"], "bob");
+    assert_eq!(
+        server.user("eve", "staff").subscribe_with(asked)["online"],
+        1
+    );
+    drop(ann);
+    assert_eq!(
+        staff.expect_event("customer:offline")["data"]["customerId"],
+        "ann"
+    );
+}
+
+#[test]
+fn the_journal_goes_on_in_the_next_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal").display().to_string();
+    let args = ["--journal", path.as_str()];
+    let server = Server::with(&args);
+    let position = server.public().subscribe(&["products"])["position"].clone();
+    let mut emitter = server.emitter();
+    (0..10).for_each(|n| drop(emitter.emit(&product(n))));
+    let server = server.succeed(&[]);
+    (10..20).for_each(|n| drop(emitter.emit(&product(n))));
+    let server = server.succeed(&[]);
+    (20..30).for_each(|n| drop(emitter.emit(&product(n))));
+    server.kill();
+    let server = Server::with(&args);
+    let mut client = server.public();
+    client.send(
+        &json!({"type": "subscribe", "data": {"namespaces": ["products"], "since": position}}),
+    );
+    assert_eq!(client.expect("subscribed")["data"]["recovered"], true);
+    for n in 0..30 {
+        assert_eq!(client.next()["data"]["productId"], n.to_string());
+    }
+}
+
+/// A successor that asks and then does nothing more.
+fn false_successor(server: &Server) -> UnixStream {
+    let mut path = server.socket.clone().into_os_string();
+    path.push(".takeover");
+    let mut stream = UnixStream::connect(path).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let place = json!({"host": "", "port": 0, "socket": "", "journal": null});
+    let hello = json!({"takeover": 1, "program": "a false one", "words": [], "place": place});
+    stream.write_all(format!("{hello}\n").as_bytes()).unwrap();
+    let mut byte = [0];
+    while byte != *b"\n" {
+        stream.read_exact(&mut byte).unwrap();
+    }
+    // One byte of message, no descriptors, no bytes: begin.
+    stream
+        .write_all(&[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+        .unwrap();
+    stream
+}
+
+#[test]
+fn a_successor_that_fails_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal").display().to_string();
+    let mut server = Server::with(&["--journal", &path]);
+    let mut client = watching(&server, &["products", "orders"]);
+    let mut emitter = server.emitter();
+    for round in 0..3 {
+        let mut successor = false_successor(&server);
+        // It has been sent something, so everything stands still.
+        successor.read_exact(&mut [0]).unwrap();
+        emitter.send_line(product(round).to_string().as_bytes());
+        if round == 1 {
+            successor.shutdown(Shutdown::Both).unwrap();
+        }
+        drop(successor);
+        emitter.settle();
+        assert_eq!(client.next()["data"]["productId"], round.to_string());
+        client.ping();
+    }
+    assert!(server.is_running());
+    let mut late = watching(&server, &["products"]);
+    emitter.emit(&product(9));
+    assert_eq!(late.next()["data"]["productId"], "9");
+    assert_eq!(client.next()["data"]["productId"], "9");
+    // And a good one is still welcome.
+    let server = server.succeed(&[]);
+    emitter.emit(&product(10));
+    assert_eq!(client.next()["data"]["productId"], "10");
+    server.stop();
+}
+
+#[test]
+fn a_process_that_dies_in_the_middle_is_no_loss() {
+    let mut server = Server::start();
+    let mut client = watching(&server, &["products"]);
+    let mut emitter = server.emitter();
+    let setup = Setup::new(&[]);
+    // Its secret is not there, so it fails before it asks; the one that runs does not even notice.
+    let mut command = setup.command("serve");
+    let socket = server.socket.display().to_string();
+    command
+        .args(["--takeover", "--jwt-secret-file", "/nowhere"])
+        .env("WS_SOCKET", socket);
+    let output = command.output().unwrap();
+    assert_eq!(
+        output.status.code(),
+        Some(2),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    emitter.emit(&product(1));
+    assert_eq!(client.next()["data"]["productId"], "1");
+    assert!(server.is_running());
+}
+
+#[test]
+fn where_nobody_runs_it_starts_and_where_it_cannot_take_over_it_drains() {
+    let setup = Setup::new(&["--takeover"]);
+    let server = setup.start();
+    assert!(
+        server.stderr().contains("no server to take over from"),
+        "{}",
+        server.stderr()
+    );
+    let mut client = watching(&server, &["products"]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal").display().to_string();
+    let server = server.succeed(&["--journal", &path]);
+    let told = client.expect_close(1001);
+    assert_eq!(told.last().unwrap()["type"], "reconnect", "{told:?}");
+    let log = server.stderr();
+    assert!(log.contains("drained: it has another journal"), "{log}");
+    let mut client = watching(&server, &["products"]);
+    let fence = Fence::raise(&mut server.emitter());
+    assert!(fence.before(&mut client).is_empty());
+}
+
+#[test]
+fn the_service_manager_is_told_who_serves() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(DEADLINE)).unwrap();
+    let notified = || {
+        let mut text = [0; 1000];
+        let length = manager.recv(&mut text).unwrap();
+        String::from_utf8_lossy(&text[..length]).into_owned()
+    };
+    let path = path.display().to_string();
+    let server = Setup::new(&[]).env("NOTIFY_SOCKET", &path).start();
+    let told = notified();
+    assert!(
+        told.contains("READY=1") && told.contains(&format!("MAINPID={}", server.id())),
+        "{told}"
+    );
+    let server = server.succeed(&[]);
+    let told = notified();
+    assert!(
+        told.contains("READY=1") && told.contains(&format!("MAINPID={}", server.id())),
+        "{told}"
+    );
+}
