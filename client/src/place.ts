@@ -25,10 +25,8 @@ interface Apart {
   names: Namespace[];
   /** Behind which event they go on, whatever of their past has come. */
   since: string;
-  /** So many of their events may still be old ones. */
+  /** So many of their events may still be old ones. Infinite while a new connection does not have them. */
   left: number;
-  /** Whether the others were at `since`, too, when these began: then an event of another namespace is a newer one. */
-  isExact: boolean;
 }
 
 export class Place {
@@ -39,16 +37,15 @@ export class Place {
 
   /** The connection is lost: what is apart is so until it is subscribed to again. */
   lose(): void {
-    if (this.apart) this.apart = { ...this.apart, left: Infinity, isExact: false };
+    if (this.apart) this.apart = { ...this.apart, left: Infinity };
   }
 
   /** A subscription holds. */
   settle({ names, since, last, isApart, isFirst }: Asked, { position, recovered }: Subscribed): void {
     if (last) {
       if (isFirst) this.since = position;
-      this.apart = { names, since: position, left: last, isExact: this.since === position };
+      this.apart = { names, since: position, left: last };
     } else if (isApart) {
-      // The server sends in one order again: whatever comes next, everything before it has been sent.
       if (this.apart) this.apart = { ...this.apart, since: recovered ? since! : position, left: 0 };
     } else {
       // While missed events are still to come, the place to go on from is the last one seen.
@@ -65,6 +62,7 @@ export class Place {
       return;
     }
     this.since = id;
-    if (apart && (apart.left === 0 || apart.isExact)) this.apart = undefined;
+    // The server sends all namespaces in one order: those that it has are here, too.
+    if (apart && apart.left < Infinity) this.apart = undefined;
   }
 }

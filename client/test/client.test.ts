@@ -540,6 +540,36 @@ describe('subscriptions', () => {
     expect(reopened().said('subscribe')).toEqual([{ namespaces: ['orders', 'payments'], since: 'e-22' }]);
   });
 
+  test('that go on from a place of their own keep it until the new connection has them', async () => {
+    const { client, socket } = await connected();
+    client.subscribe({ namespaces: ['payments'], last: 5 });
+    await settle();
+    socket.subscribed(['orders'], 'p-20');
+    socket.subscribed(['orders', 'payments'], 'p-21');
+    socket.end();
+    await nextAttempt();
+    const second = reopened();
+    second.subscribed(['orders'], 'p-30', { recovered: true });
+    second.event('e-25');
+    second.end();
+    await nextAttempt();
+    const third = reopened();
+    expect(third.said('subscribe')).toEqual([
+      { namespaces: ['orders'], since: 'e-25' },
+      { namespaces: ['payments'], since: 'p-21' },
+    ]);
+    // Refused now: what comes counts only when the orders are settled, else they would lose their place.
+    vi.spyOn(console, 'warn').mockImplementation(() => {});
+    third.say({ type: 'error', data: { code: 'forbidden', message: 'no', request: 'subscribe' } });
+    third.subscribed(['payments'], 'p-31', { recovered: true });
+    third.event('e-22', 'payment:received');
+    expect(client.recent('payment:*')).toHaveLength(0);
+    expect(third.said('subscribe').slice(2)).toEqual([{ namespaces: ['payments'], since: 'p-21' }]);
+    third.subscribed(['payments'], 'p-31', { recovered: true });
+    third.event('e-22', 'payment:received');
+    expect(client.recent('payment:*')).toHaveLength(1);
+  });
+
   test('asked for while the line was lost wait for what was missed', async () => {
     const { client, socket } = await connected();
     socket.end();
