@@ -1,224 +1,307 @@
-// The event catalogue of the shopwire server. What `shopwire schema --typescript` prints goes here.
+// Made by `shopwire schema --typescript` from the server's event catalogue. Do not edit it.
 
-/** What clients subscribe to. */
-export type Namespace = 'orders' | 'customers' | 'products' | 'inventory' | 'payments' | 'system';
-
-/** The roles that a token can carry. */
+/** A role that a token can carry; a connection without a token is public. */
 export type Role = 'admin' | 'manager' | 'staff' | 'customer' | 'guest';
 
-/** Where an order stands: one of these, or one of the server configuration's own. */
+/** What a client subscribes to: a family of event types. */
+export type Namespace = 'orders' | 'customers' | 'products' | 'inventory' | 'payments' | 'system';
+
+/** An order's status: one of those that every shop has, or of the server's `[orders] statuses`. */
 export type OrderStatus = 'pending' | 'processing' | 'shipped' | 'delivered' | 'cancelled' | (string & {});
 
-/** A customer placed an order. */
+/** `order:created`: A customer placed an order. */
 export interface OrderCreated {
+  /** The order's id. It must be a string of 1 to 128 characters, none of them a control character. */
   orderId: string;
+  /** The id of the customer, who owns the event. It must be a string of 1 to 128 characters, none of them a control character. */
   customerId: string;
+  /** The customer's name. It must be a string of at most 4096 bytes. */
   customerName: string;
-  /** Zero or more. */
+  /** What the order costs, in the shop's currency. It must be a number, 0 or more. */
   total: number;
+  /** The status it begins with. */
   status: OrderStatus;
+  /** Where it was placed, such as web. It must be a string of at most 4096 bytes. */
   channel: string;
 }
 
-/** An order's content changed. */
+/** `order:updated`: An order's content changed. */
 export interface OrderUpdated {
+  /** The order's id. It must be a string of 1 to 128 characters, none of them a control character. */
   orderId: string;
+  /** The id of the customer, who owns the event. It must be a string of 1 to 128 characters, none of them a control character. */
   customerId?: string;
+  /** The fields that changed, with their new values. */
   changes: Record<string, unknown>;
 }
 
-/** An order moved on. */
+/** `order:status_changed`: An order moved on. */
 export interface OrderStatusChanged {
+  /** The order's id. It must be a string of 1 to 128 characters, none of them a control character. */
   orderId: string;
+  /** The id of the customer, who owns the event. It must be a string of 1 to 128 characters, none of them a control character. */
   customerId: string;
+  /** The customer's name. It must be a string of at most 4096 bytes. */
   customerName: string;
+  /** The status it had. */
   oldStatus: OrderStatus;
+  /** The status it has now. */
   newStatus: OrderStatus;
-  /** Milliseconds since 1970. */
+  /** When it moved on. It must be milliseconds since 1970 without a fraction, 0 to 9007199254740991. */
   timestamp: number;
 }
 
-/** An order was removed. */
+/** `order:deleted`: An order was removed. */
 export interface OrderDeleted {
+  /** The order's id. It must be a string of 1 to 128 characters, none of them a control character. */
   orderId: string;
+  /** The id of the customer, who owns the event. It must be a string of 1 to 128 characters, none of them a control character. */
   customerId?: string;
 }
 
-/** A customer did something in the shop. */
+/** `customer:activity`: A customer did something in the shop. */
 export interface CustomerActivity {
+  /** The id of the customer, who owns the event. It must be a string of 1 to 128 characters, none of them a control character. */
   customerId: string;
+  /** The customer's name. It must be a string of at most 4096 bytes. */
   customerName?: string;
+  /** What the customer did. */
   action: 'viewing' | 'cart_add' | 'cart_remove' | 'checkout_start' | 'checkout_complete';
+  /** The id of the product it was about. It must be a string of 1 to 128 characters, none of them a control character. */
   productId?: string;
+  /** The name of the product it was about. It must be a string of at most 4096 bytes. */
   productName?: string;
-  /** Milliseconds since 1970. */
+  /** When it happened. It must be milliseconds since 1970 without a fraction, 0 to 9007199254740991. */
   timestamp: number;
 }
 
-/** A customer looks at a product. */
+/** `customer:viewing_product`: A customer looks at a product. */
 export interface CustomerViewingProduct {
+  /** The id of the customer, who owns the event. It must be a string of 1 to 128 characters, none of them a control character. */
   customerId: string;
+  /** The product's id. It must be a string of 1 to 128 characters, none of them a control character. */
   productId: string;
+  /** The product's name. It must be a string of at most 4096 bytes. */
   productName: string;
-  /** Zero or more. */
+  /** How long the customer has looked at it, in ms. It must be a number, 0 or more. */
   duration?: number;
 }
 
-/** A customer put a product into the cart. */
+/** `customer:added_to_cart`: A customer put a product into the cart. */
 export interface CustomerAddedToCart {
+  /** The id of the customer, who owns the event. It must be a string of 1 to 128 characters, none of them a control character. */
   customerId: string;
+  /** The product's id. It must be a string of 1 to 128 characters, none of them a control character. */
   productId: string;
+  /** The product's name. It must be a string of at most 4096 bytes. */
   productName: string;
-  /** A whole number, one or more. */
+  /** How many were put into the cart. It must be a number without a fraction, 1 or more. */
   quantity: number;
 }
 
-/** A customer's first connection opened. */
+/** `customer:online`: A customer's first connection opened. */
 export interface CustomerOnline {
+  /** The id of the customer, who owns the event. It must be a string of 1 to 128 characters, none of them a control character. */
   customerId: string;
+  /** That the customer is here. */
   isOnline: true;
-  /** Milliseconds since 1970. */
+  /** When the customer was last seen. It must be milliseconds since 1970 without a fraction, 0 to 9007199254740991. */
   lastSeen: number;
 }
 
-/** A customer's last connection closed. */
+/** `customer:offline`: A customer's last connection closed. */
 export interface CustomerOffline {
+  /** The id of the customer, who owns the event. It must be a string of 1 to 128 characters, none of them a control character. */
   customerId: string;
+  /** That the customer is gone. */
   isOnline: false;
-  /** Milliseconds since 1970. */
+  /** When the customer was last seen. It must be milliseconds since 1970 without a fraction, 0 to 9007199254740991. */
   lastSeen: number;
 }
 
-/** A product's stock changed. */
+/** `inventory:updated`: A product's stock changed. */
 export interface InventoryUpdated {
+  /** The product's id. It must be a string of 1 to 128 characters, none of them a control character. */
   productId: string;
+  /** The product's name. It must be a string of at most 4096 bytes. */
   productName: string;
+  /** The product's stock keeping unit. It must be a string of at most 4096 bytes. */
   sku: string;
+  /** How many there were. */
   oldStock: number;
+  /** How many there are now. */
   newStock: number;
-  /** newStock − oldStock. */
+  /** newStock - oldStock. */
   difference: number;
+  /** Why it changed. */
   reason?: 'sale' | 'restock' | 'adjustment' | 'return';
 }
 
-/** A product's stock fell below its threshold. */
+/** `inventory:low_stock`: A product's stock fell below its threshold. */
 export interface InventoryLowStock {
+  /** The product's id. It must be a string of 1 to 128 characters, none of them a control character. */
   productId: string;
+  /** The product's name. It must be a string of at most 4096 bytes. */
   productName: string;
+  /** The product's stock keeping unit. It must be a string of at most 4096 bytes. */
   sku: string;
+  /** How many are left. */
   currentStock: number;
+  /** The stock below which it counts as low. */
   threshold: number;
+  /** How urgent it is. */
   severity: 'low' | 'critical';
 }
 
-/** A product is sold out. */
+/** `inventory:out_of_stock`: A product is sold out. */
 export interface InventoryOutOfStock {
+  /** The product's id. It must be a string of 1 to 128 characters, none of them a control character. */
   productId: string;
+  /** The product's name. It must be a string of at most 4096 bytes. */
   productName: string;
+  /** The product's stock keeping unit. It must be a string of at most 4096 bytes. */
   sku: string;
 }
 
-/** A product came back into stock. */
+/** `inventory:restocked`: A product came back into stock. */
 export interface InventoryRestocked {
+  /** The product's id. It must be a string of 1 to 128 characters, none of them a control character. */
   productId: string;
+  /** The product's name. It must be a string of at most 4096 bytes. */
   productName: string;
+  /** The product's stock keeping unit. It must be a string of at most 4096 bytes. */
   sku: string;
+  /** How many there are now. */
   newStock: number;
+  /** How many were added. */
   addedQuantity: number;
 }
 
-/** A product's price changed. */
+/** `product:price_changed`: A product's price changed. */
 export interface ProductPriceChanged {
+  /** The product's id. It must be a string of 1 to 128 characters, none of them a control character. */
   productId: string;
+  /** The product's name. It must be a string of at most 4096 bytes. */
   productName: string;
+  /** The product's stock keeping unit. It must be a string of at most 4096 bytes. */
   sku: string;
-  /** Zero or more. */
+  /** What it cost, in the shop's currency. It must be a number, 0 or more. */
   oldPrice: number;
-  /** Zero or more. */
+  /** What it costs now, in the shop's currency. It must be a number, 0 or more. */
   newPrice: number;
+  /** The change in percent of the old price, below 0 if it fell. */
   changePercentage: number;
 }
 
-/** A product is new in the shop. */
+/** `product:created`: A product is new in the shop. */
 export interface ProductCreated {
+  /** The product's id. It must be a string of 1 to 128 characters, none of them a control character. */
   productId: string;
+  /** The product's name. It must be a string of at most 4096 bytes. */
   productName: string;
+  /** What kind of product it is. It must be a string of at most 4096 bytes. */
   category: string;
-  /** Zero or more. */
+  /** What it costs, in the shop's currency. It must be a number, 0 or more. */
   price: number;
 }
 
-/** A product's description changed. */
+/** `product:updated`: A product's description changed. */
 export interface ProductUpdated {
+  /** The product's id. It must be a string of 1 to 128 characters, none of them a control character. */
   productId: string;
+  /** The fields that changed, with their new values. */
   changes: Record<string, unknown>;
 }
 
-/** A product left the shop. */
+/** `product:deleted`: A product left the shop. */
 export interface ProductDeleted {
+  /** The product's id. It must be a string of 1 to 128 characters, none of them a control character. */
   productId: string;
 }
 
-/** A payment came in. */
+/** `payment:received`: A payment came in. */
 export interface PaymentReceived {
+  /** The payment's id. It must be a string of 1 to 128 characters, none of them a control character. */
   paymentId: string;
+  /** The order's id. It must be a string of 1 to 128 characters, none of them a control character. */
   orderId: string;
+  /** The id of the customer, who owns the event. It must be a string of 1 to 128 characters, none of them a control character. */
   customerId: string;
-  /** Zero or more. */
+  /** How much, in the shop's currency. It must be a number, 0 or more. */
   amount: number;
+  /** How it was paid, such as card. It must be a string of at most 4096 bytes. */
   method: string;
+  /** How it went. */
   status: 'success' | 'pending' | 'failed';
 }
 
-/** A payment did not come in. */
+/** `payment:failed`: A payment did not come in. */
 export interface PaymentFailed {
+  /** The payment's id. It must be a string of 1 to 128 characters, none of them a control character. */
   paymentId: string;
+  /** The order's id. It must be a string of 1 to 128 characters, none of them a control character. */
   orderId: string;
+  /** The id of the customer, who owns the event. It must be a string of 1 to 128 characters, none of them a control character. */
   customerId: string;
-  /** Zero or more. */
+  /** How much, in the shop's currency. It must be a number, 0 or more. */
   amount: number;
+  /** Why it did not come in. It must be a string of at most 4096 bytes. */
   reason: string;
+  /** Whether it may work when tried again. */
   retryable: boolean;
 }
 
-/** A payment was given back. */
+/** `payment:refunded`: A payment was given back. */
 export interface PaymentRefunded {
+  /** The payment's id. It must be a string of 1 to 128 characters, none of them a control character. */
   paymentId: string;
+  /** The order's id. It must be a string of 1 to 128 characters, none of them a control character. */
   orderId: string;
+  /** The id of the customer, who owns the event. It must be a string of 1 to 128 characters, none of them a control character. */
   customerId: string;
-  /** Zero or more. */
+  /** How much, in the shop's currency. It must be a number, 0 or more. */
   amount: number;
+  /** Why it was given back. It must be a string of at most 4096 bytes. */
   reason?: string;
 }
 
-/** A message for people. */
+/** `system:notification`: A message for people. */
 export interface SystemNotification {
+  /** The headline. It must be a string of at most 4096 bytes. */
   title: string;
+  /** The text. It must be a string of at most 4096 bytes. */
   message: string;
+  /** What kind of message it is. */
   severity: 'info' | 'warning' | 'error' | 'success';
+  /** The roles that may get it, as to.roles has it; where both are given, those in both. It must be a non-empty list of roles out of admin, manager, staff, customer, guest. */
   targetRoles?: readonly Role[];
-  /** A path on the shop's own host, or an absolute http or https URL. */
+  /** Where a click on it leads. It must start with one / or with http:// or https:// and a host, without control characters, in at most 4096 bytes. */
   actionUrl?: string;
 }
 
-/** A message that something is wrong. */
+/** `system:alert`: A message that something is wrong. */
 export interface SystemAlert {
+  /** The headline. It must be a string of at most 4096 bytes. */
   title: string;
+  /** The text. It must be a string of at most 4096 bytes. */
   message: string;
+  /** What kind of message it is. */
   severity: 'info' | 'warning' | 'error' | 'success';
+  /** The roles that may get it, as to.roles has it; where both are given, those in both. It must be a non-empty list of roles out of admin, manager, staff, customer, guest. */
   targetRoles?: readonly Role[];
 }
 
-/** The shop will be worked on. */
+/** `system:maintenance`: The shop will be worked on. */
 export interface SystemMaintenance {
+  /** The text. It must be a string of at most 4096 bytes. */
   message: string;
-  /** Milliseconds since 1970. */
+  /** When it begins. It must be milliseconds since 1970 without a fraction, 0 to 9007199254740991. */
   scheduledAt?: number;
-  /** Milliseconds. */
+  /** How long it will take, in ms. It must be a number, 0 or more. */
   duration?: number;
 }
 
-/** What an event's `data` is, by its type. */
+/** Every event type with its data. Fields beyond these are passed on unread. */
 export interface EventData {
   'order:created': OrderCreated;
   'order:updated': OrderUpdated;
@@ -245,7 +328,7 @@ export interface EventData {
   'system:maintenance': SystemMaintenance;
 }
 
-/** The type of an event. */
+/** The name of an event type. */
 export type EventType = keyof EventData;
 
 const namespaces = {
