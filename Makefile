@@ -10,6 +10,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 PROGRAMS := $(TARGET)/release
 INTEROP := tests/interop
 PEERS := loadtest/peers
+CLIENT := client
 # The benchmarks' runner has to be of the version of their library, whose lock entry it shares.
 RUNNER_VERSION := $(shell awk -F '"' '/^name = "gungraun-runner"/ { getline; print $$2 }' Cargo.lock)
 RUNNER := $(abspath $(TARGET))/tools/gungraun-runner-$(RUNNER_VERSION)/bin/gungraun-runner
@@ -27,6 +28,7 @@ run: ## Build a release and serve for trying out (serve --dev): no configuration
 .PHONY: test
 test: lint interop peers ## Everything that must hold: lint, then all tests, the peers' check, the instruction counts
 	$(CARGO) test --workspace --locked $(ARGS)
+	$(MAKE) client
 	$(MAKE) peers-check
 	python3 -m unittest discover --start-directory benches
 	$(MAKE) bench-check
@@ -101,6 +103,18 @@ peers: $(PEERS)/node_modules/.package-lock.json ## Install and build the servers
 $(PEERS)/node_modules/.package-lock.json: $(PEERS)/package-lock.json
 	@command -v npm >/dev/null || { echo "the peers need Node.js with npm: please install it" >&2; exit 1; }
 	npm ci --prefix $(PEERS) --no-audit --no-fund
+	@touch $@
+
+# Its tests talk to a server. Built before it is tested: the tests load the package as an app does.
+.PHONY: client
+client: $(CLIENT)/node_modules/.package-lock.json ## Check, build and test the npm package: browser client, React, emit helpers
+	$(CARGO) build --package shopwire --locked
+	cd $(CLIENT) && npm run --silent check && npm run --silent build
+	cd $(CLIENT) && SHOPWIRE_BIN=$(abspath $(TARGET))/debug/shopwire npm test
+
+$(CLIENT)/node_modules/.package-lock.json: $(CLIENT)/package-lock.json
+	@command -v npm >/dev/null || { echo "the client needs Node.js with npm: please install it" >&2; exit 1; }
+	npm ci --prefix $(CLIENT) --no-audit --no-fund
 	@touch $@
 
 # The WebSocket clients of Node and Python that the tests connect with. Installed once, and again when their list changes.

@@ -1,0 +1,24 @@
+// `shopwire`: a page's connection to the shop's events.
+
+export { ShopwireClient } from './client.js';
+export { namespaceOf } from './generated/events.js';
+export { eventsOf } from './reader.js';
+export type * from './generated/events.js';
+export type {
+  ConnectionState,
+  EventHandler,
+  Identity,
+  ListenOptions,
+  Matching,
+  Pattern,
+  Problem,
+  Publishable,
+  PublishData,
+  ShopwireOptions,
+  Signals,
+  Status,
+  Subscribed,
+  TokenSource,
+  Want,
+  WebSocketLike,
+} from './types.js';

@@ -1,0 +1,155 @@
+'use client';
+// Ready-made parts of a page. They show what the server said and nothing else, say when they are not live, and take their
+// looks from `shopwire/style.css` or from your own rules for the same classes.
+
+import { useEffect, useMemo, useState, type CSSProperties } from 'react';
+
+import type { OrderStatus } from '../generated/events.js';
+import { useConnection, useNewest, useOnlineCount, useOrderStatus } from './hooks.js';
+import { useShopwire, useWant } from './provider.js';
+
+/** Texts that can be replaced, for another language or another shop. */
+export interface Labels {
+  /** Shown while nothing new can come. */
+  notLive?: string;
+}
+
+interface LookProps {
+  /** BCP 47, `de-CH`. Default: the browser's. */
+  locale?: string;
+  /** Added to the component's own class. */
+  className?: string;
+  style?: CSSProperties;
+}
+
+const classes = (own: string, given?: string) => (given ? `${own} ${given}` : own);
+
+/** Seen by screen readers alone. */
+const UNSEEN: CSSProperties = { position: 'absolute', width: 1, height: 1, overflow: 'hidden', clipPath: 'inset(50%)', whiteSpace: 'nowrap' };
+
+function NotLive({ text = 'not live' }: { text?: string }) {
+  const { status, reason } = useConnection();
+  if (status === 'connected') return null;
+  return (
+    <span className="shopwire-not-live" title={reason || undefined}>
+      {text}
+    </span>
+  );
+}
+
+export interface OrderStatusBadgeProps extends LookProps {
+  orderId: string;
+  /** The status as your own page knows it, until an event says otherwise. */
+  initialStatus?: OrderStatus;
+  /** Texts by status, and `unknown`, `deleted` and `notLive`. */
+  labels?: Labels & { [status: string]: string | undefined };
+}
+
+/** An order's status, live. */
+export function OrderStatusBadge({ orderId, initialStatus, labels = {}, locale, className, style }: OrderStatusBadgeProps) {
+  const { status: known, changedAt, isDeleted } = useOrderStatus(orderId, initialStatus);
+  const connection = useConnection().status;
+  const status = isDeleted ? 'deleted' : (known ?? 'unknown');
+  const time = changedAt === undefined ? undefined : format(changedAt, locale, { dateStyle: 'medium', timeStyle: 'short' });
+  return (
+    <span className={classes('shopwire-badge', className)} style={style} data-status={status} data-connection={connection}>
+      <span role="status" title={time}>
+        {labels[status] ?? readable(status)}
+      </span>{' '}
+      <NotLive text={labels.notLive} />
+    </span>
+  );
+}
+
+/** `on_hold` as people write it. */
+const readable = (status: string) => status.charAt(0).toUpperCase() + status.slice(1).replaceAll('_', ' ');
+
+export interface LiveCustomerCountProps extends LookProps {
+  labels?: Labels & {
+    /** Behind the number. Default: customer(s) online. */
+    online?: (count: number) => string;
+    /** Instead of a number that is not known. */
+    unknown?: string;
+  };
+}
+
+/** How many customers are online, live. */
+export function LiveCustomerCount({ labels = {}, locale, className, style }: LiveCustomerCountProps) {
+  const count = useOnlineCount();
+  const connection = useConnection().status;
+  const { online = (count) => (count === 1 ? 'customer online' : 'customers online'), unknown = '–' } = labels;
+  const number = count === undefined ? unknown : new Intl.NumberFormat(locale).format(count);
+  const text = online(count ?? 0);
+  const calm = useCalm(`${number} ${text}`);
+  return (
+    <span className={classes('shopwire-count', className)} style={style} data-connection={connection}>
+      <span aria-hidden="true">
+        <span className="shopwire-dot" /> <strong>{number}</strong> {text}
+      </span>{' '}
+      <span role="status" style={UNSEEN}>
+        {calm}
+      </span>
+      <NotLive text={labels.notLive} />
+    </span>
+  );
+}
+
+/** How long a number has to stand before it is read out. */
+const CALM_MS = 3_000;
+
+/** A text once it no longer changes: nobody wants each step read out. */
+function useCalm(text: string): string {
+  const [calm, setCalm] = useState(text);
+  useEffect(() => {
+    const timer = setTimeout(() => setCalm(text), CALM_MS);
+    return () => clearTimeout(timer);
+  }, [text]);
+  return calm;
+}
+
+export interface LiveSalesTickerProps extends LookProps {
+  /** ISO 4217, `EUR`: events carry amounts without one. */
+  currency: string;
+  /** How many sales are shown. Default: 10. */
+  max?: number;
+  labels?: Labels & { title?: string; empty?: string; pause?: string; resume?: string };
+}
+
+/** The newest sales, live: begins with those that the server still keeps. */
+export function LiveSalesTicker({ currency, max = 10, labels = {}, locale, className, style }: LiveSalesTickerProps) {
+  const client = useShopwire();
+  useWant(client, { namespaces: ['orders'], events: ['order:created'], last: max });
+  const newest = useNewest('order:created', max);
+  const [frozen, setFrozen] = useState<typeof newest>();
+  const connection = useConnection().status;
+  const money = useMemo(() => new Intl.NumberFormat(locale, { style: 'currency', currency }), [locale, currency]);
+  const { title = 'Latest sales', empty = 'No sales yet', pause = 'Pause', resume = 'Resume' } = labels;
+  const sales = frozen ?? newest;
+  return (
+    <section className={classes('shopwire-ticker', className)} style={style} aria-label={title} data-connection={connection}>
+      <header>
+        <strong>{title}</strong> <NotLive text={labels.notLive} />{' '}
+        <button type="button" onClick={() => setFrozen(frozen ? undefined : newest)}>
+          {frozen ? resume : pause}
+        </button>
+      </header>
+      <div role="log" aria-label={title}>
+        {sales.length === 0 && <p>{empty}</p>}
+        <ul>
+          {sales.map(({ id, data, timestamp }) => (
+            <li key={id}>
+              <span>{data.customerName}</span> <data value={data.total}>{money.format(data.total)}</data>{' '}
+              <time>{format(timestamp, locale, { timeStyle: 'short' })}</time>
+            </li>
+          ))}
+        </ul>
+      </div>
+    </section>
+  );
+}
+
+/** A time as people write it; nothing for one that is beyond what a Date can hold. */
+function format(time: number, locale: string | undefined, options: Intl.DateTimeFormatOptions): string | undefined {
+  const date = new Date(time);
+  return Number.isNaN(date.getTime()) ? undefined : new Intl.DateTimeFormat(locale, options).format(date);
+}

@@ -1,0 +1,147 @@
+// The words that the client's modules share: what is listened to, what is told, what may be set.
+
+import type { EventData, EventType, Namespace, Role, ShopEvent } from './generated/events.js';
+
+type Word<T> = T extends `${infer First}:${string}` ? First : never;
+
+/** What events are listened to: one type, all of a kind (`order:*`), or all. */
+export type Pattern = EventType | `${Word<EventType>}:*` | '*';
+
+/** The event types that a pattern stands for. */
+export type Matching<P extends Pattern> = P extends EventType
+  ? P
+  : P extends `${infer First}:*`
+    ? Extract<EventType, `${First}:${string}`>
+    : EventType;
+
+/** Called with an event's data, and with the event for whoever needs more of it. */
+export type EventHandler<P extends Pattern> = (
+  data: EventData[Matching<P>],
+  event: ShopEvent<Matching<P>>,
+) => void;
+
+/** Where the connection stands. */
+export type Status =
+  /** Nothing was begun. */
+  | 'idle'
+  /** A connection is being made. */
+  | 'connecting'
+  /** Events come. */
+  | 'connected'
+  /** The connection was lost; the next attempt is due in `retryIn`. */
+  | 'waiting'
+  /** Like waiting, and the browser says that there is no network. */
+  | 'offline'
+  /** It was closed, or lost for a reason that another attempt does not mend. `connect()` tries anew. */
+  | 'closed';
+
+/** Where the connection stands, and why. A new object for each change. */
+export interface ConnectionState {
+  status: Status;
+  /** A sentence for people; empty while all is well. */
+  reason: string;
+  /** The WebSocket close code, where there was one. */
+  code?: number;
+  /** Milliseconds from this change to the next attempt. */
+  retryIn?: number;
+}
+
+/** Whom the server takes this connection for. */
+export interface Identity {
+  userId: string;
+  role: Role;
+  sessionId: string | null;
+  /** When the token ends, in ms since 1970. */
+  expiresAt: number;
+}
+
+/** What the server said to a subscription. */
+export interface Subscribed {
+  /** All namespaces subscribed to now. */
+  namespaces: Namespace[];
+  position: string;
+  /** After a reconnect: whether everything missed follows. */
+  recovered?: boolean;
+  /** Customers online, where `customers` is subscribed to. */
+  online?: number;
+}
+
+/** Something was refused or cannot be done. The connection stays. */
+export interface Problem {
+  /** One of the server's codes, or `no_token`, `queue_full`. */
+  code: string;
+  /** A sentence for people. */
+  message: string;
+  /** The type of the message at fault. */
+  request?: string;
+  /** The field at fault. */
+  field?: string;
+  /** The namespace that is not to be had. */
+  namespace?: Namespace;
+  /** Milliseconds until it may be tried again. */
+  retryAfter?: number;
+}
+
+/** What the client itself tells, beside events. */
+export interface Signals {
+  /** The connection's state changed. */
+  status: ConnectionState;
+  /** Some events are lost for good: load the page's state again. */
+  gap: Subscribed;
+  /** A subscription was answered. Events come from here on. */
+  subscribed: Subscribed;
+  authenticated: Identity;
+  error: Problem;
+}
+
+export interface ListenOptions {
+  /** Ends the listening when it is aborted. */
+  signal?: AbortSignal;
+}
+
+/** Namespaces that somebody wants to see. */
+export interface Want {
+  namespaces: readonly Namespace[];
+  /** Narrows those namespaces it names types of to these types. */
+  events?: readonly EventType[];
+  /** How many of the newest events the server still keeps come first, 1 to 1000. Heeded where the namespace was not subscribed to before. */
+  last?: number;
+}
+
+/** The events that a customer's page may publish about that customer. */
+export type Publishable = 'customer:activity' | 'customer:viewing_product' | 'customer:added_to_cart';
+
+type FilledIn = 'customerId' | 'timestamp';
+
+/** An event's data, without what the server knows itself. */
+export type PublishData<T extends Publishable> = {
+  [K in keyof EventData[T] as K extends FilledIn ? never : K]: EventData[T][K];
+} & { customerId?: string; timestamp?: number };
+
+/** A token, or how to get one; `null` connects without. */
+export type TokenSource = string | null | undefined | (() => string | null | undefined | Promise<string | null | undefined>);
+
+export interface ShopwireOptions extends Partial<Want> {
+  /** The server's address, `wss://shop.example/api/ws`; http(s) and a path on the page's own host are taken too. Default: `/api/ws`. */
+  url?: string;
+  /** A function is asked again for each connection and before the token ends: it should return a fresh one. */
+  token?: TokenSource;
+  /** Whether to connect at once. Default: true. */
+  autoConnect?: boolean;
+  /** Collect events and call handlers once an animation frame. Default: false. */
+  batch?: boolean;
+  /** How many published events may wait for a connection. Default: 50. */
+  queueLimit?: number;
+  /** For runtimes without one of their own. */
+  WebSocket?: new (url: string, protocols: string[]) => WebSocketLike;
+}
+
+/** What is needed of a WebSocket. */
+export interface WebSocketLike {
+  readonly readyState: number;
+  onmessage: ((event: any) => void) | null;
+  onclose: ((event: any) => void) | null;
+  onerror: ((event: any) => void) | null;
+  send(text: string): void;
+  close(code?: number): void;
+}

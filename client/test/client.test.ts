@@ -1,0 +1,721 @@
+// The client against a driven clock and a socket that the test holds.
+
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+
+import type { ShopEvent } from '../src/generated/events.js';
+import { eventsOf } from '../src/reader.js';
+import type { Problem } from '../src/types.js';
+import { connected, FakeSocket, newClient, reopened, settle } from './fake-socket.js';
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  FakeSocket.all = [];
+});
+
+afterEach(() => {
+  vi.useRealTimers();
+  vi.restoreAllMocks();
+});
+
+/** The clock goes on until the next attempt has begun. */
+async function nextAttempt(within = 30_000): Promise<FakeSocket> {
+  const before = FakeSocket.all.length;
+  for (let passed = 0; FakeSocket.all.length === before; passed += 50) {
+    if (passed > within) throw new Error(`no attempt within ${within} ms`);
+    await vi.advanceTimersByTimeAsync(50);
+  }
+  return FakeSocket.last;
+}
+
+const ids = (events: ShopEvent[]) => events.map(({ id }) => id);
+
+describe('connecting', () => {
+  test('shows the token by sub-protocol and asks for its namespaces when let in', async () => {
+    newClient({ token: async () => 'jwt', namespaces: ['orders', 'products'] });
+    await settle();
+    const socket = FakeSocket.last;
+    expect(socket.protocols).toEqual(['shopwire.v1', 'token.jwt']);
+    socket.welcome();
+    expect(socket.sent).toEqual([]);
+    socket.authenticate();
+    expect(socket.sent).toEqual([{ type: 'subscribe', data: { namespaces: ['orders', 'products'] } }]);
+  });
+
+  test('asks at once without a token', async () => {
+    newClient({ token: null, namespaces: ['products'] });
+    await settle();
+    expect(FakeSocket.last.protocols).toEqual(['shopwire.v1']);
+    FakeSocket.last.welcome();
+    expect(FakeSocket.last.said('subscribe')).toHaveLength(1);
+  });
+
+  test('tells its states with reasons', async () => {
+    vi.spyOn(Math, 'random').mockReturnValue(0.5);
+    const client = newClient({ autoConnect: false });
+    const states: unknown[] = [client.state];
+    client.on('status', (state) => states.push(state));
+    client.connect();
+    await settle();
+    FakeSocket.last.welcome();
+    FakeSocket.last.authenticate();
+    expect(client.isConnected).toBe(false);
+    FakeSocket.last.subscribed(['orders'], 'p-0');
+    expect(client.isConnected).toBe(true);
+    FakeSocket.last.end(4408, 'no sign of life');
+    client.close();
+    expect(states).toEqual([
+      { status: 'idle', reason: '' },
+      { status: 'connecting', reason: '' },
+      { status: 'connected', reason: '' },
+      { status: 'waiting', reason: 'no sign of life', code: 4408, retryIn: 250 },
+      { status: 'closed', reason: 'closed by the page', code: undefined },
+    ]);
+  });
+
+  test('close and connect within one task make one connection', async () => {
+    const client = newClient();
+    client.close();
+    client.connect();
+    await settle();
+    expect(FakeSocket.all).toHaveLength(1);
+  });
+
+  test('says what is wrong with a url, and that there is no WebSocket', async () => {
+    const wrong = newClient({ url: 'http://' });
+    const none = newClient({ WebSocket: undefined, url: 'ws://shop.test' });
+    vi.stubGlobal('WebSocket', undefined);
+    await settle();
+    vi.unstubAllGlobals();
+    expect(wrong.state).toMatchObject({ status: 'closed', reason: expect.stringContaining('http:// is no url') });
+    expect(none.state).toMatchObject({ status: 'closed', reason: expect.stringContaining('no WebSocket') });
+  });
+
+  test('takes http and https for ws and wss', async () => {
+    newClient({ url: 'https://shop.test/api/ws' });
+    await settle();
+    expect(FakeSocket.last.url).toBe('wss://shop.test/api/ws');
+  });
+});
+
+describe('events', () => {
+  test('reach the listeners of their type, of their kind and of everything, each once', async () => {
+    const { client, socket } = await connected();
+    const calls: string[] = [];
+    client.on('order:created', (data, event) => calls.push(`type ${data.orderId} ${event.id}`));
+    client.on('order:*', (data) => calls.push(`kind ${data.orderId}`));
+    client.on('*', (_, event) => calls.push(`all ${event.type}`));
+    client.on('order:deleted', () => calls.push('another type'));
+    socket.event('e-1', 'order:created', { orderId: 'o-1' });
+    expect(calls).toEqual(['type o-1 e-1', 'kind o-1', 'all order:created']);
+  });
+
+  test('no longer come after undo, after one for once, after an abort', async () => {
+    const { client, socket } = await connected();
+    const handler = vi.fn();
+    const undo = client.on('order:created', handler);
+    client.once('order:created', handler);
+    const ends = new AbortController();
+    client.on('order:created', handler, { signal: ends.signal });
+    socket.event('e-1');
+    expect(handler).toHaveBeenCalledTimes(3);
+    undo();
+    ends.abort();
+    client.on('order:created', handler, { signal: ends.signal });
+    socket.event('e-2');
+    expect(handler).toHaveBeenCalledTimes(3);
+  });
+
+  test('one handler that throws harms no other', async () => {
+    const { client, socket } = await connected();
+    const reported = vi.spyOn(console, 'error').mockImplementation(() => {});
+    const handler = vi.fn();
+    client.on('order:created', () => {
+      throw new Error('a mistake');
+    });
+    client.on('order:created', handler);
+    socket.event('e-1');
+    expect(handler).toHaveBeenCalledOnce();
+    expect(reported).toHaveBeenCalledWith(new Error('a mistake'));
+  });
+
+  test('can be read one after the other, until an abort', async () => {
+    const { client, socket } = await connected();
+    const ends = new AbortController();
+    const events = eventsOf(client, 'order:*', { signal: ends.signal });
+    socket.event('e-1');
+    socket.event('e-2', 'product:deleted');
+    socket.event('e-3', 'order:deleted');
+    expect((await events.next()).value?.id).toBe('e-1');
+    expect((await events.next()).value?.id).toBe('e-3');
+    const rest = events.next();
+    ends.abort();
+    expect((await rest).done).toBe(true);
+  });
+
+  test('a reader that is too slow is told', async () => {
+    const { client, socket } = await connected();
+    const events = eventsOf(client, '*');
+    for (let i = 0; i <= 1000; i++) socket.event(`e-${i}`);
+    await expect(events.next()).rejects.toThrow('too slow');
+  });
+
+  test('wait for the frame in a batch, and for no frame in a hidden page', async () => {
+    const { client, socket } = await connected({ batch: true });
+    const handler = vi.fn();
+    client.on('order:created', handler);
+    socket.event('e-1');
+    socket.event('e-2');
+    expect(handler).not.toHaveBeenCalled();
+    await vi.advanceTimersByTimeAsync(100);
+    expect(handler).toHaveBeenCalledTimes(2);
+    socket.event('e-3');
+    await vi.advanceTimersByTimeAsync(100);
+    expect(handler).toHaveBeenCalledTimes(3);
+  });
+});
+
+describe('coming back', () => {
+  test('goes on from the last event, and drops what it has seen', async () => {
+    const { client, socket } = await connected();
+    const seen: string[] = [];
+    client.on('*', (_, event) => seen.push(event.id));
+    socket.event('e-1');
+    socket.event('e-2');
+    socket.end();
+    await nextAttempt();
+    const next = reopened();
+    expect(next.said('subscribe')).toEqual([{ namespaces: ['orders'], since: 'e-2' }]);
+    next.subscribed(['orders'], 'p-9', { recovered: true });
+    for (const id of ['e-2', 'e-3', 'e-3']) next.event(id);
+    expect(seen).toEqual(['e-1', 'e-2', 'e-3']);
+  });
+
+  test('goes on from the position where no event came', async () => {
+    const { socket } = await connected({}, 'p-7');
+    socket.end();
+    await nextAttempt();
+    expect(reopened().said('subscribe')[0].since).toBe('p-7');
+  });
+
+  test('keeps its old place while what was missed is still to come', async () => {
+    const { socket } = await connected({}, 'p-7');
+    socket.end();
+    await nextAttempt();
+    const second = reopened();
+    second.subscribed(['orders'], 'p-9', { recovered: true });
+    second.end();
+    await nextAttempt();
+    const third = reopened();
+    expect(third.said('subscribe')[0].since).toBe('p-7');
+    third.subscribed(['orders'], 'p-9', { recovered: true });
+    third.event('e-8');
+    third.end();
+    await nextAttempt();
+    expect(reopened().said('subscribe')[0].since).toBe('e-8');
+  });
+
+  test('tells a gap, and goes on from the new position', async () => {
+    const { client, socket } = await connected();
+    const gap = vi.fn();
+    client.on('gap', gap);
+    socket.event('e-1');
+    socket.end();
+    await nextAttempt();
+    const second = reopened();
+    expect(gap).not.toHaveBeenCalled();
+    second.subscribed(['orders'], 'p-20', { recovered: false });
+    expect(gap).toHaveBeenCalledOnce();
+    expect(client.recent('*')).toEqual([]);
+    second.end();
+    await nextAttempt();
+    expect(reopened().said('subscribe')[0].since).toBe('p-20');
+  });
+
+  test('takes no event before the answer to its subscription', async () => {
+    const { client, socket } = await connected();
+    const handler = vi.fn();
+    client.on('*', handler);
+    socket.end();
+    await nextAttempt();
+    const next = reopened();
+    next.event('e-5');
+    next.end();
+    await nextAttempt();
+    expect(reopened().said('subscribe')[0].since).toBe('p-0');
+    expect(handler).not.toHaveBeenCalled();
+  });
+
+  test('waits at random below a bound that doubles to 30 s, and forgets after a steady connection', async () => {
+    vi.spyOn(Math, 'random').mockReturnValue(0.999);
+    const { client, socket } = await connected();
+    const waits: number[] = [];
+    client.on('status', ({ retryIn }) => retryIn !== undefined && waits.push(Math.round(retryIn / 0.999)));
+    socket.end();
+    for (let i = 0; i < 7; i++) {
+      const failed = await nextAttempt(31_000);
+      failed.end();
+    }
+    expect(waits).toEqual([500, 1000, 2000, 4000, 8000, 16000, 30000, 30000]);
+    await nextAttempt(31_000);
+    const steady = FakeSocket.last;
+    steady.welcome();
+    for (let i = 0; i < 11; i++) {
+      await vi.advanceTimersByTimeAsync(1000);
+      steady.say({ type: 'pong', timestamp: 0 });
+    }
+    steady.end();
+    expect(waits.at(-1)).toBe(500);
+  });
+
+  test('waits as long as the server asks, whoever looks', async () => {
+    const { client, socket } = await connected();
+    socket.say({ type: 'reconnect', data: { after: 7_000 } });
+    socket.end(1001, 'the server is going away, come back');
+    expect(client.state).toMatchObject({ status: 'waiting', code: 1001, retryIn: 7_000 });
+    await vi.advanceTimersByTimeAsync(6_999);
+    expect(FakeSocket.all).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(FakeSocket.all).toHaveLength(2);
+    // The next failure is not the server's wish.
+    FakeSocket.last.end();
+    expect(client.state.retryIn).toBeLessThan(7_000);
+  });
+
+  test.each([1002, 1003, 1007, 1009, 4403, 4429])('does not come back after %i', async (code) => {
+    const { client, socket } = await connected();
+    socket.end(code, 'why');
+    expect(client.state).toEqual({ status: 'closed', reason: 'why', code });
+    await vi.advanceTimersByTimeAsync(120_000);
+    expect(FakeSocket.all).toHaveLength(1);
+  });
+
+  test.each([1000, 1001, 1006, 1011, 4408, 4413])('comes back after %i', async (code) => {
+    const { socket } = await connected();
+    socket.end(code, 'why');
+    await nextAttempt();
+  });
+
+  test('what is late of an old connection is not heard', async () => {
+    const { client, socket } = await connected();
+    const handler = vi.fn();
+    client.on('*', handler);
+    socket.end();
+    await nextAttempt();
+    socket.event('e-1');
+    socket.end();
+    expect(handler).not.toHaveBeenCalled();
+    expect(client.status).toBe('connecting');
+  });
+});
+
+describe('a line that is silent', () => {
+  test('is asked for a sign of life, and left when there is none', async () => {
+    vi.spyOn(Math, 'random').mockReturnValue(0);
+    const { client, socket } = await connected();
+    await vi.advanceTimersByTimeAsync(30_000);
+    expect(socket.said('ping')).toHaveLength(1);
+    socket.say({ type: 'pong', timestamp: 1 });
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(socket.said('ping')).toHaveLength(2);
+    expect(client.isConnected).toBe(true);
+    await vi.advanceTimersByTimeAsync(5_001);
+    expect(socket.isClosedByPage).toBe(true);
+    expect(FakeSocket.all).toHaveLength(2);
+    expect(reopened().said('subscribe')[0].since).toBe('p-0');
+  });
+
+  test('is not asked while events come', async () => {
+    const { socket } = await connected();
+    for (let i = 0; i < 30; i++) {
+      await vi.advanceTimersByTimeAsync(2_000);
+      socket.event(`e-${i}`);
+    }
+    expect(socket.said('ping')).toEqual([]);
+  });
+
+  test('that never greets is left after 15 s, be it that no token comes', async () => {
+    const client = newClient({ token: () => new Promise<string>(() => {}) });
+    await vi.advanceTimersByTimeAsync(14_999);
+    expect(client.status).toBe('connecting');
+    await vi.advanceTimersByTimeAsync(1);
+    expect(client.state).toMatchObject({ status: 'waiting', reason: 'the server does not answer' });
+  });
+});
+
+describe('tokens', () => {
+  test('a fixed one that is refused ends it, until another is set', async () => {
+    const { client, socket } = await connected();
+    socket.end(4401, 'the token has ended, come back with a new one');
+    expect(client.state).toMatchObject({ status: 'closed', code: 4401 });
+    client.setToken('b');
+    await settle();
+    expect(FakeSocket.last.protocols).toEqual(['shopwire.v1', 'token.b']);
+    expect(reopened().said('subscribe')[0].since).toBe('p-0');
+  });
+
+  test('a function is asked again, and one that was refused is not shown again', async () => {
+    let token = 'a';
+    const { client, socket } = await connected({ token: () => token });
+    socket.end(4401, 'the token was refused');
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(FakeSocket.all).toHaveLength(1);
+    expect(client.state).toMatchObject({ status: 'waiting', reason: 'there is no token: the server refused the one there is' });
+    token = 'b';
+    expect((await nextAttempt()).protocols[1]).toBe('token.b');
+  });
+
+  test('a function that fails is asked again', async () => {
+    let fails = true;
+    newClient({ token: async () => (fails ? Promise.reject(new Error('503')) : 'a') });
+    await settle();
+    expect(FakeSocket.all).toHaveLength(0);
+    fails = false;
+    await nextAttempt();
+  });
+
+  test('are refreshed on the connection before they end', async () => {
+    let token = 'a';
+    const { socket } = await connected({ token: () => token });
+    token = 'b';
+    socket.say({ type: 'token:expiring', data: { expiresAt: 1 } });
+    await settle();
+    expect(socket.said('auth')).toEqual([{ token: 'b' }]);
+    socket.authenticate();
+    expect(FakeSocket.all).toHaveLength(1);
+    expect(socket.said('subscribe')).toHaveLength(1);
+  });
+
+  test('a refresh that fails is told, and the connection stays', async () => {
+    let fails = false;
+    const { client, socket } = await connected({ token: () => (fails ? Promise.reject(new Error('503')) : Promise.resolve('a')) });
+    const problems: Problem[] = [];
+    client.on('error', (problem) => problems.push(problem));
+    fails = true;
+    socket.say({ type: 'token:expiring', data: { expiresAt: 1 } });
+    await settle();
+    socket.say({ type: 'error', data: { code: 'unauthorized', message: 'no', request: 'auth' } });
+    expect(problems.map(({ code }) => code)).toEqual(['no_token', 'unauthorized']);
+    expect(client.isConnected).toBe(true);
+  });
+
+  test('a handshake that fails is followed by one that shows the token in a message, whose refusal is told', async () => {
+    const client = newClient();
+    await settle();
+    FakeSocket.last.end();
+    const second = await nextAttempt();
+    expect(second.protocols).toEqual(['shopwire.v1']);
+    second.welcome();
+    expect(second.sent).toEqual([{ type: 'auth', data: { token: 'a' } }]);
+    vi.spyOn(console, 'warn').mockImplementation(() => {});
+    second.say({ type: 'error', data: { code: 'unauthorized', message: 'no such user', request: 'auth' } });
+    second.end(4401, 'the token was refused');
+    expect(client.state).toMatchObject({ status: 'closed', reason: 'the token was refused' });
+  });
+
+  test('handshakes that go on failing show it in turns', async () => {
+    newClient();
+    await settle();
+    const shown: boolean[] = [];
+    for (let i = 0; i < 4; i++) {
+      shown.push(FakeSocket.last.protocols.length === 2);
+      FakeSocket.last.end();
+      await nextAttempt();
+    }
+    expect(shown).toEqual([true, false, true, false]);
+  });
+
+  test("another user's is taken to a new connection, where the first one's events are forgotten", async () => {
+    const { client, socket } = await connected();
+    socket.event('e-1');
+    client.setToken('b');
+    await settle();
+    expect(socket.said('auth')).toEqual([{ token: 'b' }]);
+    socket.say({ type: 'error', data: { code: 'unauthorized', message: 'another user', request: 'auth' } });
+    await vi.advanceTimersByTimeAsync(1);
+    expect(FakeSocket.last.protocols).toEqual(['shopwire.v1', 'token.b']);
+    FakeSocket.last.welcome();
+    FakeSocket.last.authenticate('u-2');
+    expect(client.recent('*')).toEqual([]);
+    expect(FakeSocket.last.said('subscribe')).toEqual([{ namespaces: ['orders'] }]);
+  });
+
+  test('none leaves the user behind', async () => {
+    const { client, socket } = await connected();
+    client.setToken(null);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(socket.isClosedByPage).toBe(true);
+    expect(FakeSocket.last.protocols).toEqual(['shopwire.v1']);
+  });
+});
+
+describe('subscriptions', () => {
+  test('of several parts of a page are one, and end with the last of them', async () => {
+    const { client, socket } = await connected({ namespaces: [] });
+    const first = client.subscribe({ namespaces: ['orders'] });
+    const second = client.subscribe({ namespaces: ['orders', 'products'] });
+    await settle();
+    expect(socket.said('subscribe')).toEqual([{ namespaces: ['orders', 'products'] }]);
+    socket.subscribed(['orders', 'products'], 'p-1');
+    first();
+    await settle();
+    expect(socket.said('unsubscribe')).toEqual([]);
+    second();
+    client.subscribe({ namespaces: ['products'] });
+    await settle();
+    expect(socket.said('unsubscribe')).toEqual([{ namespaces: ['orders'] }]);
+  });
+
+  test('that come and go within one task say nothing', async () => {
+    const { client, socket } = await connected();
+    const before = socket.sent.length;
+    client.subscribe({ namespaces: ['products'] })();
+    await settle();
+    expect(socket.sent).toHaveLength(before);
+  });
+
+  test('are narrowed to types only where everybody narrows', async () => {
+    const { client, socket } = await connected({ namespaces: ['products'], events: ['product:deleted'] });
+    expect(socket.said('subscribe')).toEqual([{ namespaces: ['products'], events: ['product:deleted'] }]);
+    const undo = client.subscribe({ namespaces: ['products', 'orders'], events: ['order:created', 'product:created'] });
+    await settle();
+    expect(socket.said('subscribe')[1]).toEqual({
+      namespaces: ['orders', 'products'],
+      events: ['order:created', 'product:created', 'product:deleted'],
+    });
+    socket.subscribed(['orders', 'products'], 'p-1');
+    client.subscribe({ namespaces: ['products'] });
+    undo();
+    await settle();
+    expect(socket.said('subscribe')[2]).toEqual({ namespaces: ['products'] });
+  });
+
+  test('that join name all, so that the answer says where the client stands', async () => {
+    const { client, socket } = await connected();
+    client.subscribe({ namespaces: ['products'] });
+    await settle();
+    expect(socket.said('subscribe')[1]).toEqual({ namespaces: ['orders', 'products'] });
+    socket.subscribed(['orders', 'products'], 'p-30');
+    socket.end();
+    await nextAttempt();
+    expect(reopened().said('subscribe')[0]).toEqual({ namespaces: ['orders', 'products'], since: 'p-30' });
+  });
+
+  test('begin with their past once, which does not move the place to go on from', async () => {
+    const { client, socket } = await connected({ namespaces: ['orders'], last: 3 }, 'p-10');
+    expect(socket.said('subscribe')).toEqual([{ namespaces: ['orders'], last: 3 }]);
+    const seen: string[] = [];
+    client.on('*', (_, event) => seen.push(event.id));
+    socket.event('e-8');
+    socket.event('e-9');
+    socket.end();
+    await nextAttempt();
+    const next = reopened();
+    expect(next.said('subscribe')).toEqual([{ namespaces: ['orders'], since: 'p-10' }]);
+    next.subscribed(['orders'], 'p-12', { recovered: true });
+    next.event('e-11');
+    expect(seen).toEqual(['e-8', 'e-9', 'e-11']);
+  });
+
+  test('that begin with their past beside others are asked for behind these', async () => {
+    const { client, socket } = await connected();
+    client.subscribe({ namespaces: ['payments'], last: 5 });
+    await settle();
+    expect(socket.said('subscribe').slice(1)).toEqual([{ namespaces: ['orders'] }, { namespaces: ['payments'], last: 5 }]);
+    socket.subscribed(['orders'], 'p-20');
+    socket.subscribed(['orders', 'payments'], 'p-21');
+    socket.event('e-3', 'payment:received');
+    socket.end();
+    await nextAttempt();
+    // Each from its own place, until an event has come: going on from p-20, older payments would come behind this one.
+    const second = reopened();
+    expect(second.said('subscribe')).toEqual([
+      { namespaces: ['orders'], since: 'p-20' },
+      { namespaces: ['payments'], since: 'p-21' },
+    ]);
+    second.subscribed(['orders'], 'p-22', { recovered: true });
+    second.subscribed(['orders', 'payments'], 'p-22', { recovered: true });
+    second.event('e-22', 'payment:received');
+    second.end();
+    await nextAttempt();
+    expect(reopened().said('subscribe')).toEqual([{ namespaces: ['orders', 'payments'], since: 'e-22' }]);
+  });
+
+  test('that go on from a place of their own keep it until the new connection has them', async () => {
+    const { client, socket } = await connected();
+    client.subscribe({ namespaces: ['payments'], last: 5 });
+    await settle();
+    socket.subscribed(['orders'], 'p-20');
+    socket.subscribed(['orders', 'payments'], 'p-21');
+    socket.end();
+    await nextAttempt();
+    const second = reopened();
+    second.subscribed(['orders'], 'p-30', { recovered: true });
+    second.event('e-25');
+    second.end();
+    await nextAttempt();
+    const third = reopened();
+    expect(third.said('subscribe')).toEqual([
+      { namespaces: ['orders'], since: 'e-25' },
+      { namespaces: ['payments'], since: 'p-21' },
+    ]);
+    // Refused now: what comes counts only when the orders are settled, else they would lose their place.
+    vi.spyOn(console, 'warn').mockImplementation(() => {});
+    third.say({ type: 'error', data: { code: 'forbidden', message: 'no', request: 'subscribe' } });
+    third.subscribed(['payments'], 'p-31', { recovered: true });
+    third.event('e-22', 'payment:received');
+    expect(client.recent('payment:*')).toHaveLength(0);
+    expect(third.said('subscribe').slice(2)).toEqual([{ namespaces: ['payments'], since: 'p-21' }]);
+    third.subscribed(['payments'], 'p-31', { recovered: true });
+    third.event('e-22', 'payment:received');
+    expect(client.recent('payment:*')).toHaveLength(1);
+  });
+
+  test('asked for while the line was lost wait for what was missed', async () => {
+    const { client, socket } = await connected();
+    socket.end();
+    client.subscribe({ namespaces: ['payments'], last: 5 });
+    await nextAttempt();
+    const next = reopened();
+    expect(next.said('subscribe')).toEqual([{ namespaces: ['orders'], since: 'p-0' }]);
+    next.subscribed(['orders'], 'p-9', { recovered: true });
+    expect(next.said('subscribe').slice(1)).toEqual([{ namespaces: ['orders'] }, { namespaces: ['payments'], last: 5 }]);
+  });
+
+  test('one that is forbidden does not take the others with it, nor what they missed', async () => {
+    const { client, socket } = await connected({ namespaces: ['orders', 'products'] });
+    const problems: Problem[] = [];
+    client.on('error', (problem) => problems.push(problem));
+    const handler = vi.fn();
+    client.on('*', handler);
+    socket.end();
+    client.subscribe({ namespaces: ['system'] });
+    await nextAttempt();
+    const next = reopened();
+    expect(next.said('subscribe')).toEqual([{ namespaces: ['orders', 'products', 'system'], since: 'p-0' }]);
+    const forbidden = { type: 'error', data: { code: 'forbidden', message: 'the role customer may not see system', request: 'subscribe' } };
+    next.say(forbidden);
+    expect(next.said('subscribe').slice(1)).toEqual([{ namespaces: ['orders'] }, { namespaces: ['products'] }, { namespaces: ['system'] }]);
+    next.subscribed(['orders'], 'p-5');
+    next.event('e-6');
+    next.subscribed(['orders', 'products'], 'p-6');
+    next.say(forbidden);
+    expect(next.said('subscribe')[4]).toEqual({ namespaces: ['orders', 'products'], since: 'p-0' });
+    expect(handler).not.toHaveBeenCalled();
+    next.subscribed(['orders', 'products'], 'p-6', { recovered: true });
+    next.event('e-4');
+    expect(handler).toHaveBeenCalledOnce();
+    expect(problems).toEqual([{ ...forbidden.data, namespace: 'system' }]);
+    // Known now.
+    next.end();
+    await nextAttempt();
+    expect(reopened().said('subscribe')).toEqual([{ namespaces: ['orders', 'products'], since: 'e-4' }]);
+  });
+
+  test('several that are forbidden in several messages are each found', async () => {
+    const client = newClient({ namespaces: ['orders', 'products'] });
+    const problems: Problem[] = [];
+    client.on('error', (problem) => problems.push(problem));
+    client.subscribe({ namespaces: ['payments', 'system'], last: 2 });
+    await settle();
+    const socket = FakeSocket.last;
+    socket.welcome();
+    socket.authenticate();
+    const forbidden = { type: 'error', data: { code: 'forbidden', message: 'no', request: 'subscribe' } };
+    socket.say(forbidden);
+    socket.say(forbidden);
+    const probes = socket.said('subscribe').slice(2);
+    expect(probes.map(({ namespaces }) => namespaces)).toEqual([['orders'], ['products'], ['payments'], ['system']]);
+    socket.say(forbidden);
+    socket.subscribed(['products'], 'p-1');
+    socket.subscribed(['payments', 'products'], 'p-1');
+    expect(client.isConnected).toBe(false);
+    socket.say(forbidden);
+    expect(socket.said('subscribe').slice(6)).toEqual([{ namespaces: ['products'] }, { namespaces: ['payments'], last: 2 }]);
+    expect(problems.map(({ namespace }) => namespace)).toEqual(['orders', 'system']);
+  });
+
+  test('that were forbidden are asked for again with another role', async () => {
+    const { client, socket } = await connected({ namespaces: ['orders'] });
+    vi.spyOn(console, 'warn').mockImplementation(() => {});
+    client.subscribe({ namespaces: ['system'] });
+    await settle();
+    const forbidden = { type: 'error', data: { code: 'forbidden', message: 'no', request: 'subscribe' } };
+    socket.say(forbidden);
+    socket.subscribed(['orders'], 'p-1');
+    socket.say(forbidden);
+    socket.subscribed(['orders'], 'p-1');
+    const before = socket.said('subscribe').length;
+    socket.authenticate('u-1', 'manager');
+    expect(socket.said('subscribe').slice(before)).toEqual([{ namespaces: ['orders', 'system'] }]);
+  });
+
+  test('that are refused together and allowed alone are given up, not asked for forever', async () => {
+    const { client, socket } = await connected({ namespaces: ['orders'] });
+    vi.spyOn(console, 'warn').mockImplementation(() => {});
+    client.subscribe({ namespaces: ['products'] });
+    await settle();
+    const refused = { type: 'error', data: { code: 'invalid_message', message: 'no', request: 'subscribe' } };
+    socket.say(refused);
+    socket.subscribed(['orders'], 'p-1');
+    socket.subscribed(['orders', 'products'], 'p-1');
+    socket.say(refused);
+    expect(socket.said('subscribe')).toHaveLength(5);
+  });
+
+  test('over the rate are asked for again when the server says', async () => {
+    const { client, socket } = await connected();
+    vi.spyOn(console, 'warn').mockImplementation(() => {});
+    client.subscribe({ namespaces: ['products'] });
+    await settle();
+    socket.event('e-1');
+    socket.say({ type: 'error', data: { code: 'rate_limited', message: 'slower', request: 'subscribe', retryAfter: 600 } });
+    await vi.advanceTimersByTimeAsync(599);
+    expect(FakeSocket.all).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(reopened().said('subscribe')).toEqual([{ namespaces: ['orders', 'products'], since: 'e-1' }]);
+  });
+
+  test('a problem that nobody listens to is at least on the console', async () => {
+    const { socket } = await connected();
+    const warned = vi.spyOn(console, 'warn').mockImplementation(() => {});
+    socket.say({ type: 'error', data: { code: 'rate_limited', message: 'too many messages' } });
+    expect(warned).toHaveBeenCalledWith('shopwire: rate_limited: too many messages');
+  });
+});
+
+describe('publishing', () => {
+  const product = { productId: 'p', productName: 'Lamp' };
+
+  test('goes out at once, or when there is a connection, dated when it happened', async () => {
+    const client = newClient({ token: 'c' });
+    vi.setSystemTime(5_000);
+    expect(client.publish('customer:activity', { action: 'viewing' })).toBe(true);
+    vi.setSystemTime(9_000);
+    await settle();
+    const socket = FakeSocket.last;
+    socket.welcome();
+    socket.authenticate('c-1', 'customer');
+    expect(socket.said('customer:activity')).toEqual([]);
+    socket.subscribed(['orders'], 'p-0');
+    expect(socket.said('customer:activity')).toEqual([{ timestamp: 5_000, action: 'viewing' }]);
+    client.publish('customer:viewing_product', product);
+    expect(socket.said('customer:viewing_product')).toEqual([product]);
+  });
+
+  test('is told when too many wait', async () => {
+    const client = newClient({ queueLimit: 2 });
+    const problems: Problem[] = [];
+    client.on('error', (problem) => problems.push(problem));
+    const taken = [1, 2, 3].map(() => client.publish('customer:viewing_product', product));
+    expect(taken).toEqual([true, true, false]);
+    expect(problems).toMatchObject([{ code: 'queue_full', request: 'customer:viewing_product' }]);
+  });
+});
+
+test('keeps the newest thousand events for those who come late', async () => {
+  const { client, socket } = await connected();
+  for (let i = 0; i < 1_100; i++) socket.event(`e-${i}`, i % 2 ? 'order:created' : 'order:deleted');
+  const kept = client.recent('*');
+  expect([kept.length, kept[0]!.id]).toEqual([1_000, 'e-100']);
+  expect(ids(client.recent('order:created')).slice(0, 2)).toEqual(['e-101', 'e-103']);
+});

@@ -1,0 +1,294 @@
+// The emit helpers: against the real server, and against a socket of the test's own where the line has to break.
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer, type Server as NetServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { afterEach, describe, expect, test } from 'vitest';
+
+import { Emitter, EmitError, EmitManyError } from '../src/emitter.js';
+import {
+  closeEmitter,
+  configureEmitter,
+  emit,
+  emitCustomerEvent,
+  emitInventoryEvent,
+  emitMany,
+  emitOrderEvent,
+  emitPaymentEvent,
+  emitProductEvent,
+  emitSystemNotification,
+} from '../src/emit.js';
+import type { ShopEvent } from '../src/generated/events.js';
+import { defaultSocket } from '../src/socket-path.js';
+
+import { order, Server, until } from './server.js';
+
+const ends: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const end of ends.splice(0).reverse()) await end();
+});
+
+async function startServer(env?: Record<string, string>): Promise<Server> {
+  const server = await Server.start(env);
+  ends.push(() => server.stop());
+  return server;
+}
+
+/** A server and everything that an admin sees of it. */
+async function watched(): Promise<{ server: Server; seen: ShopEvent[] }> {
+  const server = await startServer();
+  const seen: ShopEvent[] = [];
+  const client = server.client({ namespaces: ['orders', 'customers', 'products', 'inventory', 'payments', 'system'] });
+  client.on('*', (_, event) => seen.push(event));
+  await until('it is connected', () => client.isConnected);
+  return { server, seen };
+}
+
+describe('with the server', () => {
+  test('each helper sends its event', async () => {
+    const { server, seen } = await watched();
+    configureEmitter({ socket: server.socket });
+    ends.push(closeEmitter);
+    const payment = { paymentId: 'pay-1', orderId: 'o-1', customerId: 'c-1', amount: 5 };
+    await emitOrderEvent('order:created', order('o-1'));
+    await emitProductEvent('product:deleted', { productId: 'p-1' });
+    await emitPaymentEvent('payment:refunded', payment);
+    await emitCustomerEvent('customer:added_to_cart', { customerId: 'c-1', productId: 'p-1', productName: 'Lamp', quantity: 1 });
+    await emitInventoryEvent('inventory:out_of_stock', { productId: 'p-1', productName: 'Lamp', sku: 's' });
+    await emitSystemNotification({ title: 'Hi', message: 'Stocktaking', severity: 'info' });
+    await emit('order:deleted', { orderId: 'o-1' }, { timestamp: 1_700_000_000_000 });
+    await emitMany([{ type: 'product:deleted', data: { productId: 'p-2' } }]);
+    await until('all have come', () => seen.length === 8);
+    expect(seen.map(({ type }) => type)).toEqual([
+      'order:created',
+      'product:deleted',
+      'payment:refunded',
+      'customer:added_to_cart',
+      'inventory:out_of_stock',
+      'system:notification',
+      'order:deleted',
+      'product:deleted',
+    ]);
+    expect(seen[2]!.data).toEqual(payment);
+    expect(seen[6]!.timestamp).toBe(1_700_000_000_000);
+    expect(() => configureEmitter({})).toThrow('in use');
+  });
+
+  test('a refusal is the sentence of the server, with code and field', async () => {
+    const emitter = (await startServer()).emitter();
+    const refused = await emitter.emit('order:created', { ...order('o-1'), total: -1 }).catch((error) => error);
+    expect(refused).toBeInstanceOf(EmitError);
+    expect(refused).toMatchObject({ code: 'invalid_payload', field: 'data.total' });
+    expect(refused.message).toContain('total');
+    const target = emitter.emit('order:deleted', { orderId: 'o-1' }, { to: { roles: [] } });
+    await expect(target).rejects.toMatchObject({ code: 'invalid_target', field: 'to.roles' });
+    await emitter.emit('order:deleted', { orderId: 'o-1' });
+  });
+
+  test('of many, those that are refused are named, and the others are sent', async () => {
+    const { server, seen } = await watched();
+    const emitter = server.emitter({ limit: 7 });
+    const events = Array.from({ length: 100 }, (_, i) => ({
+      type: 'order:created' as const,
+      data: { ...order(`o-${i}`), total: i % 40 === 3 ? -1 : 1 },
+    }));
+    const error: EmitManyError = await emitter.emitMany(events).catch((error) => error);
+    expect(error).toBeInstanceOf(EmitManyError);
+    expect(error.message).toContain('3 of 100');
+    expect(error.errors.map(({ index, field }) => [index, field])).toEqual([3, 43, 83].map((index) => [index, 'data.total']));
+    await until('the others have come', () => seen.length === 97);
+    const sent = events.filter(({ data }) => data.total > 0).map(({ data }) => data.orderId);
+    expect(seen.map(({ data }) => (data as { orderId: string }).orderId)).toEqual(sent);
+  });
+
+  test('the same key is one event', async () => {
+    const { server, seen } = await watched();
+    const emitter = server.emitter();
+    for (let i = 0; i < 3; i++) await emitter.emit('order:deleted', { orderId: 'o-1' }, { key: 'k-1' });
+    await emitter.emit('order:deleted', { orderId: 'o-2' });
+    await until('the last has come', () => seen.some(({ data }) => (data as { orderId: string }).orderId === 'o-2'));
+    expect(seen).toHaveLength(2);
+  });
+
+  test('what was not acknowledged when the server was killed is sent to the next one', async () => {
+    const server = await startServer();
+    const emitter = server.emitter({ timeout: 25_000 });
+    await emitter.emit('order:deleted', { orderId: 'o-0' });
+    await server.kill();
+    const waiting = emitter.emitMany([1, 2, 3].map((i) => ({ type: 'order:deleted', data: { orderId: `o-${i}` } })));
+    await server.run();
+    await waiting;
+  });
+
+  test('stock that falls to a line brings its alert along, once', async () => {
+    const { server, seen } = await watched();
+    configureEmitter({ socket: server.socket });
+    ends.push(closeEmitter);
+    const product = { productId: 'p-1', productName: 'Lamp', sku: 's-1' };
+    const steps = [20, 11, 10, 9, 3, 2, 1, 0, -1, 15];
+    for (let i = 1; i < steps.length; i++) {
+      const change = { ...product, oldStock: steps[i - 1]!, newStock: steps[i]! };
+      await emitInventoryEvent('inventory:updated', change, { threshold: 10, critical: 2 });
+    }
+    await emitInventoryEvent('inventory:updated', { ...product, oldStock: 5, newStock: 0 });
+    await until('the last has come', () => seen.filter(({ type }) => type === 'inventory:updated').length === steps.length);
+    const alerts = seen.filter(({ type }) => type !== 'inventory:updated').map(({ type, data }) => [type, data]);
+    const low = { ...product, threshold: 10 };
+    expect(alerts).toEqual([
+      ['inventory:low_stock', { ...low, currentStock: 10, severity: 'low' }],
+      ['inventory:low_stock', { ...low, currentStock: 2, severity: 'critical' }],
+      ['inventory:out_of_stock', product],
+    ]);
+    expect(seen[0]!.data).toEqual({ ...product, oldStock: 20, newStock: 11, difference: -9 });
+  });
+
+  test('a retry of a change of stock repeats neither it nor its alert', async () => {
+    const { server, seen } = await watched();
+    configureEmitter({ socket: server.socket });
+    ends.push(closeEmitter);
+    const change = { productId: 'p-1', productName: 'Lamp', sku: 's-1', oldStock: 9, newStock: 1 };
+    for (let i = 0; i < 2; i++) await emitInventoryEvent('inventory:updated', change, { threshold: 5, key: 'sale-7' });
+    await emit('order:deleted', { orderId: 'last' });
+    await until('the last has come', () => seen.at(-1)?.type === 'order:deleted');
+    expect(seen.map(({ type }) => type)).toEqual(['inventory:updated', 'inventory:low_stock', 'order:deleted']);
+  });
+});
+
+/** An ingest socket that the test answers for. */
+class Ingest {
+  readonly folder = mkdtempSync(join(tmpdir(), 'shopwire-emit-'));
+  readonly path = join(this.folder, 'sock');
+  /** The lines of each connection. */
+  connections: { key: string; data: object }[][] = [];
+  sockets: Socket[] = [];
+  #server: NetServer;
+
+  private constructor(answer: (socket: Socket, lines: number, connection: number) => void) {
+    this.#server = createServer((socket) => {
+      const lines: { key: string; data: object }[] = [];
+      const connection = this.connections.push(lines) - 1;
+      this.sockets.push(socket);
+      let rest = '';
+      socket.setEncoding('utf8').on('error', () => {});
+      socket.on('data', (text: string) => {
+        const whole = (rest + text).split('\n');
+        rest = whole.pop()!;
+        lines.push(...whole.map((line) => JSON.parse(line)));
+        answer(socket, lines.length, connection);
+      });
+    });
+  }
+
+  static async start(answer: (socket: Socket, lines: number, connection: number) => void): Promise<Ingest> {
+    const ingest = new Ingest(answer);
+    ingest.#server.listen(ingest.path);
+    await once(ingest.#server, 'listening');
+    ends.push(() => {
+      for (const socket of ingest.sockets) socket.destroy();
+      ingest.#server.close();
+      rmSync(ingest.folder, { recursive: true });
+    });
+    return ingest;
+  }
+}
+
+describe('on a line that the test holds', () => {
+  const many = (count: number) => Array.from({ length: count }, (_, i) => ({ type: 'order:deleted' as const, data: { orderId: `o-${i}` } }));
+
+  test('a cut resends what has no ack, in order, with the same keys', async () => {
+    const ingest = await Ingest.start((socket, lines, connection) => {
+      if (connection > 0) return socket.write(`{"ack":${lines}}\n`);
+      if (lines === 5) socket.end('{"error":{"line":3,"code":"invalid_payload","message":"no"}}\n{"ack":2}\n');
+      return undefined;
+    });
+    const emitter = new Emitter({ socket: ingest.path });
+    const error: EmitManyError = await emitter.emitMany(many(5)).catch((error) => error);
+    // The third was refused before the cut: the server has said so.
+    expect(error.errors.map(({ index, code }) => [index, code])).toEqual([[2, 'invalid_payload']]);
+    const [first, second] = ingest.connections;
+    expect(first!.map(({ data }) => data)).toEqual(many(5).map(({ data }) => data));
+    expect(second).toEqual(first!.slice(3));
+    expect(new Set(first!.map(({ key }) => key)).size).toBe(5);
+  });
+
+  test('one connection carries everything', async () => {
+    const ingest = await Ingest.start((socket, lines) => socket.write(`{"ack":${lines}}\n`));
+    const emitter = new Emitter({ socket: ingest.path });
+    await Promise.all(many(2000).map(({ type, data }) => emitter.emit(type, data)));
+    await emitter.emit('order:deleted', { orderId: 'last' });
+    expect(ingest.connections.map((lines) => lines.length)).toEqual([2001]);
+    await emitter.close();
+    await expect(emitter.emit('order:deleted', { orderId: 'o' })).rejects.toMatchObject({ code: 'closed' });
+  });
+
+  test('no answer is a timeout, whose key makes a retry safe', async () => {
+    const ingest = await Ingest.start((socket, lines) => lines > 1 && socket.write(`{"ack":${lines}}\n`));
+    const emitter = new Emitter({ socket: ingest.path, timeout: 50 });
+    const late = await emitter.emit('order:deleted', { orderId: 'o-1' }).catch((error) => error);
+    expect(late).toMatchObject({ code: 'timeout', message: expect.stringContaining(`${ingest.path} within 50 ms: the server does not answer`) });
+    // The next one's answer is not taken for the first one's.
+    await emitter.emit('order:deleted', { orderId: 'o-1' }, { key: late.key });
+    expect(ingest.connections[0]!.map(({ key }) => key)).toEqual([late.key, late.key]);
+  });
+
+  test('no server is told with the reason of the system', async () => {
+    const emitter = new Emitter({ socket: '/nowhere/shopwire.sock', timeout: 100 });
+    await expect(emitter.emit('order:deleted', { orderId: 'o' })).rejects.toThrow('ENOENT');
+  });
+
+  test('another server is told apart', async () => {
+    const ingest = await Ingest.start((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'));
+    const emitter = new Emitter({ socket: ingest.path, timeout: 200 });
+    await expect(emitter.emit('order:deleted', { orderId: 'o' })).rejects.toThrow('no shopwire server');
+  });
+
+  test('more than may wait are refused at once', async () => {
+    const ingest = await Ingest.start(() => {});
+    const emitter = new Emitter({ socket: ingest.path, limit: 2, timeout: 100 });
+    const codes = await Promise.all(many(3).map(({ type, data }) => emitter.emit(type, data).catch((error) => error.code)));
+    expect(codes).toEqual(['timeout', 'timeout', 'queue_full']);
+  });
+
+  test('what is no JSON is refused', async () => {
+    const emitter = new Emitter({ socket: '/nowhere' });
+    const loop: { [key: string]: unknown } = {};
+    loop.self = loop;
+    await expect(emitter.emit('order:updated', { orderId: 'o', changes: loop })).rejects.toMatchObject({ code: 'invalid_json' });
+  });
+
+  test('a socket that is full is waited for', async () => {
+    const ingest = await Ingest.start((socket, lines) => lines === 400 && socket.write('{"ack":400}\n'));
+    const emitter = new Emitter({ socket: ingest.path });
+    const changes = { text: 'x'.repeat(10_000) };
+    await emitter.emitMany(Array.from({ length: 400 }, (_, i) => ({ type: 'order:updated', data: { orderId: `o-${i}`, changes } })));
+    expect(ingest.connections).toHaveLength(1);
+  });
+});
+
+test('a process that has emitted ends by itself', async () => {
+  const server = await startServer();
+  const code = `
+    import { emit } from 'shopwire/emit';
+    await emit('order:deleted', { orderId: 'o-1' });`;
+  const child = spawn('node', ['--input-type=module', '--eval', code], {
+    cwd: join(import.meta.dirname, '..'),
+    env: { ...process.env, WS_SOCKET: server.socket },
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
+  const [exitCode] = await once(child, 'exit');
+  expect(exitCode).toBe(0);
+});
+
+test('the socket is looked for where the server puts it', () => {
+  const isFolder = (...there: string[]) => (path: string) => there.includes(path);
+  expect(defaultSocket({ WS_SOCKET: '/a/b' }, 7, isFolder())).toBe('/a/b');
+  expect(defaultSocket({ XDG_RUNTIME_DIR: '/run/user/7' }, 7, isFolder('/run/user/7', '/run/shopwire'))).toBe('/run/user/7/shopwire.sock');
+  expect(defaultSocket({ XDG_RUNTIME_DIR: 'run' }, 7, isFolder('run', '/run/shopwire'))).toBe('/run/shopwire/shopwire.sock');
+  expect(defaultSocket({}, 0, isFolder('/run'))).toBe('/run/shopwire/shopwire.sock');
+  expect(defaultSocket({}, 7, isFolder('/run'))).toBe('/tmp/shopwire-7/shopwire.sock');
+  expect(defaultSocket({ TMPDIR: '/t' }, 7, isFolder())).toBe('/t/shopwire-7/shopwire.sock');
+});
