@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::examples::{EXAMPLES, about, event};
+use crate::harness::examples::{EXAMPLES, about, event};
 use crate::harness::model::{ROLES, Sees, TABLE, namespace_of, open_to, table};
 use crate::harness::{Client, Fence, Server, Setup};
 

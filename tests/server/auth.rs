@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
-use crate::examples::{about, event};
 use crate::harness::client::assert_error;
+use crate::harness::examples::{about, event};
 use crate::harness::tokens::{
     SECRET, ending_in, now_ms, now_seconds, of, signed, signed_by, with_session,
 };

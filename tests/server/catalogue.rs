@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::examples::{EXAMPLES, event, line_with};
+use crate::harness::examples::{EXAMPLES, event, line_with};
 use crate::harness::model::namespace_of;
 use crate::harness::{Fence, Server, tokens};
 

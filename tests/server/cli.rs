@@ -8,7 +8,7 @@ use std::thread;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::examples::{about, event};
+use crate::harness::examples::{about, event};
 use crate::harness::server::plain_command;
 use crate::harness::tokens::{SECRET, of};
 use crate::harness::{Client, DEADLINE, Opening, Server, wait_until};

@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-use crate::examples::event;
+use crate::harness::examples::event;
 use crate::harness::server::{BINARY, plain_command};
 use crate::harness::{Client, Opening, Server, tokens};
 

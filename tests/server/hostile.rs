@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 
 use serde_json::json;
 
-use crate::examples::event;
+use crate::harness::examples::event;
 use crate::harness::http::Connection;
 use crate::harness::{Client, Opening, Server, Setup, wait_until};
 

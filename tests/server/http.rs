@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::examples::{EXAMPLES, about, event};
+use crate::harness::examples::{EXAMPLES, about, event};
 use crate::harness::http::{Connection, get_with, request};
 use crate::harness::model::namespace_of;
 use crate::harness::{Server, tokens, wait_until};

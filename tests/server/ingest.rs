@@ -5,8 +5,8 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::examples::{EXAMPLES, about, data_of, event};
 use crate::harness::emitter::Answer;
+use crate::harness::examples::{EXAMPLES, about, data_of, event};
 use crate::harness::{Client, Emitter, Fence, Opening, Server, wait_until};
 
 fn product(id: &str) -> Value {

@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::examples::about;
+use crate::harness::examples::about;
 use crate::harness::tokens::{SECRET, of, signed_by};
 use crate::harness::{Client, Ending, Server};
 

@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "../harness/mod.rs"]
 mod harness;
 
 mod access;
@@ -17,7 +18,6 @@ mod cli;
 mod conflate;
 mod ctl;
 mod drain;
-mod examples;
 mod frames;
 mod handshake;
 mod heartbeat;

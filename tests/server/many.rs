@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 
-use crate::examples::about;
+use crate::harness::examples::about;
 use crate::harness::{Client, Fence, Server};
 
 const CONNECTIONS: usize = 2000;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::examples::about;
+use crate::harness::examples::about;
 use crate::harness::tokens::{now_ms, of};
 use crate::harness::{Client, Server};
 

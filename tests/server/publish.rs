@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::examples::event;
+use crate::harness::examples::event;
 use crate::harness::tokens::now_ms;
 use crate::harness::{Client, Fence, Server};
 

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::cli::Tail;
-use crate::examples::about;
+use crate::harness::examples::about;
 use crate::harness::{Client, Ending, Fence, Opening, Relay, Server, tokens, wait_until};
 
 const PAD: usize = 4000;

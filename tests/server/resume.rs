@@ -7,7 +7,7 @@ use std::thread;
 use fastrand::Rng;
 use serde_json::{Value, json};
 
-use crate::examples::{about, event};
+use crate::harness::examples::{about, event};
 use crate::harness::model::Viewer;
 use crate::harness::{Client, Fence, Opening, Server, tokens, wait_until};
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::examples::event;
+use crate::harness::examples::event;
 use crate::harness::server::plain_command;
 use crate::harness::tokens::SECRET;
 use crate::harness::{Client, Opening, Setup, wait_until};

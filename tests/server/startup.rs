@@ -50,7 +50,7 @@ fn a_stale_socket_is_replaced() {
     let server = setup.start();
     server
         .emitter()
-        .emit(&crate::examples::event("product:created"));
+        .emit(&crate::harness::examples::event("product:created"));
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn after_a_kill_the_next_start_works() {
     let second = Server::with(&["--socket", path.to_str().unwrap()]);
     second
         .emitter()
-        .emit(&crate::examples::event("product:created"));
+        .emit(&crate::harness::examples::event("product:created"));
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn a_live_socket_is_an_error_and_left_alone() {
     assert_start_fails(&Setup::new(&["--socket", &socket]), &[&socket]);
     first
         .emitter()
-        .emit(&crate::examples::event("product:created"));
+        .emit(&crate::harness::examples::event("product:created"));
     assert_eq!(first.get("/healthz").status, 200);
     first.stop();
 }
@@ -130,7 +130,7 @@ fn the_socket_is_not_removed_when_another_server_owns_it_by_now() {
     assert!(path.exists(), "the second server's socket");
     second
         .emitter()
-        .emit(&crate::examples::event("product:created"));
+        .emit(&crate::harness::examples::event("product:created"));
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::examples::{EXAMPLES, event};
 use crate::harness::client::assert_error;
+use crate::harness::examples::{EXAMPLES, event};
 use crate::harness::model::namespace_of;
 use crate::harness::{Fence, Server};
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fastrand::Rng;
 use serde_json::{Value, json};
 
-use crate::examples::{EXAMPLES, event};
+use crate::harness::examples::{EXAMPLES, event};
 use crate::harness::model::{ROLES, Viewer, namespace_of, open_to};
 use crate::harness::{Client, Emitter, Fence, Opening, Server, tokens};
 

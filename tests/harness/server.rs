@@ -111,13 +111,16 @@ impl Setup {
         command
     }
 
-    pub fn start(self) -> Server {
-        let command = self.command("serve");
-        self.launch(command)
+    /// Starts a server, and another one of the same setup when it is called again.
+    pub fn start(&self) -> Server {
+        self.start_with(&[])
     }
 
-    fn launch(self, mut command: Command) -> Server {
-        let mut child = command
+    /// As [`Setup::start`], with further arguments.
+    pub fn start_with(&self, args: &[&str]) -> Server {
+        let mut child = self
+            .command("serve")
+            .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -128,7 +131,7 @@ impl Setup {
         let (stdout, stdout_reader) = lines_of(child.stdout.take().unwrap());
         let mut server = Server {
             child,
-            setup: self,
+            setup: self.clone(),
             stderr,
             readers: vec![stderr_reader, stdout_reader],
             stdout: Mutex::new(stdout),
@@ -278,9 +281,7 @@ impl Server {
             setup.args.drain(at..at + 2);
         }
         setup.args.extend(args.iter().map(|&arg| arg.to_owned()));
-        let mut command = setup.command("serve");
-        command.arg("--takeover");
-        let successor = setup.launch(command);
+        let successor = setup.start_with(&["--takeover"]);
         let (status, printed) = self.exit_within(DEADLINE);
         assert_eq!(
             status.code(),

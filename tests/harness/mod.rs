@@ -1,11 +1,12 @@
-//! What the tests drive the server with: the process itself, browsers, emitters, plain HTTP, tokens, and the reference
-//! model of who may see what.
+//! What the tests drive the server with: the process itself, browsers, emitters, plain HTTP, tokens, golden events, and the
+//! reference model of who may see what. Shared by the binaries `server` and `faults`.
 //!
 //! Every wait has a generous deadline and ends as soon as what it waits for is there. That something does *not* arrive is
 //! proven by a later event that does: see `Fence`.
 
 pub mod client;
 pub mod emitter;
+pub mod examples;
 pub mod fence;
 pub mod head;
 pub mod http;

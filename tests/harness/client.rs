@@ -1,7 +1,7 @@
 //! A browser: tungstenite's blocking client, with a deadline on every read.
 
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use serde_json::{Value, json};
@@ -107,21 +107,7 @@ impl Client {
 
     /// The handshake alone: nothing has been read from the connection yet.
     pub fn handshake(address: SocketAddr, opening: Opening) -> Result<Self, u16> {
-        let mut request = format!("ws://{address}/api/ws")
-            .into_client_request()
-            .unwrap();
-        for (name, value) in &opening.headers {
-            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-            request
-                .headers_mut()
-                .append(name, HeaderValue::from_str(value).unwrap());
-        }
-        let config = WebSocketConfig::default()
-            .read_buffer_size(4096)
-            .max_frame_size(None)
-            .max_message_size(None);
-        let stream = tcp(address, opening.receive_buffer);
-        match tungstenite::client::client_with_config(request, stream, Some(config)) {
+        match dial(address, &opening) {
             Ok((socket, response)) => Ok(Self {
                 socket,
                 response,
@@ -129,7 +115,7 @@ impl Client {
                 authenticated: None,
                 early: VecDeque::new(),
             }),
-            Err(HandshakeError::Failure(Error::Http(response))) => Err(response.status().as_u16()),
+            Err(Error::Http(response)) => Err(response.status().as_u16()),
             Err(error) => panic!("the handshake failed: {error}"),
         }
     }
@@ -295,21 +281,45 @@ pub fn assert_error(message: &Value, code: &str, context: &str) {
     );
 }
 
+/// The handshake, whatever comes of it.
+pub fn dial(
+    address: SocketAddr,
+    opening: &Opening,
+) -> Result<(WebSocket<TcpStream>, Response), Error> {
+    let mut request = format!("ws://{address}/api/ws").into_client_request()?;
+    for (name, value) in &opening.headers {
+        let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+        request
+            .headers_mut()
+            .append(name, HeaderValue::from_str(value).unwrap());
+    }
+    let config = WebSocketConfig::default()
+        .read_buffer_size(4096)
+        .max_frame_size(None)
+        .max_message_size(None);
+    let stream = try_tcp(address, opening.receive_buffer)?;
+    match tungstenite::client::client_with_config(request, stream, Some(config)) {
+        Ok(connected) => Ok(connected),
+        Err(HandshakeError::Failure(error)) => Err(error),
+        Err(HandshakeError::Interrupted(_)) => Err(io::Error::from(ErrorKind::TimedOut).into()),
+    }
+}
+
 /// A TCP connection with the harness' deadlines.
 pub fn tcp(address: SocketAddr, receive_buffer: Option<usize>) -> TcpStream {
-    let socket = socket2::Socket::new(
-        socket2::Domain::for_address(address),
-        socket2::Type::STREAM,
-        None,
-    )
-    .unwrap();
+    try_tcp(address, receive_buffer).unwrap()
+}
+
+fn try_tcp(address: SocketAddr, receive_buffer: Option<usize>) -> io::Result<TcpStream> {
+    let domain = socket2::Domain::for_address(address);
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
     if let Some(bytes) = receive_buffer {
-        socket.set_recv_buffer_size(bytes).unwrap();
+        socket.set_recv_buffer_size(bytes)?;
     }
-    socket.connect_timeout(&address.into(), DEADLINE).unwrap();
+    socket.connect_timeout(&address.into(), DEADLINE)?;
     let stream = TcpStream::from(socket);
-    stream.set_nodelay(true).unwrap();
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    stream.set_write_timeout(Some(DEADLINE)).unwrap();
-    stream
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    stream.set_write_timeout(Some(DEADLINE))?;
+    Ok(stream)
 }
