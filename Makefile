@@ -46,6 +46,13 @@ schema: ## Write what is made from the event catalogue: the client's types, docs
 	$(TARGET)/debug/shopwire schema --typescript >client/src/generated/events.ts
 	$(TARGET)/debug/shopwire schema --asyncapi >docs/asyncapi.json
 
+.PHONY: faults
+faults: ## Break clients, emitters, server and disk for 10 minutes and 1,000,000 events: see docs/reliability.md
+	FAULTS_SECONDS=$${FAULTS_SECONDS:-600} FAULTS_EVENTS=$${FAULTS_EVENTS:-1000000} \
+	  $(CARGO) test --package shopwire --test faults --locked $(ARGS) -- --nocapture --exact $(FAULT_TEST)
+
+FAULT_TEST := every_client_gets_exactly_its_events_once_in_one_order_whatever_happens
+
 .PHONY: bench
 bench: bench-tools ## Measure the hot path, case by case: wall time, then instructions
 	$(CARGO) bench --package shopwire --bench time --locked $(if $(ARGS),-- $(ARGS))

@@ -7,7 +7,7 @@ use jsonschema::Validator;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::examples::{EXAMPLES, Rule, event, line_with};
+use crate::harness::examples::{EXAMPLES, Rule, event, line_with};
 use crate::harness::server::plain_command;
 use crate::harness::tokens::{ending_in, of};
 use crate::harness::{Client, DEADLINE, Opening, Server};
