@@ -3,6 +3,7 @@
 //! - links lead somewhere, to a heading too ([`links`]);
 //! - tables that repeat what the code holds are the code's ([`tables`]);
 //! - files that the program makes are as it makes them now ([`generated`]);
+//! - the tests that promises are held by are there ([`promises`]);
 //! - commands and programs that readers will paste do run ([`commands`]). A block is run if a comment before it says how:
 //!   `<!-- runs -->`, `<!-- runs with a server -->`, `<!-- runs with a server: watches -->`, `<!-- node -->`,
 //!   `<!-- node: client -->`, `<!-- python -->`.
@@ -12,6 +13,7 @@
 mod commands;
 mod generated;
 mod links;
+mod promises;
 mod tables;
 
 use std::fs;
