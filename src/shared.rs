@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use crate::admission::Admission;
 use crate::auth::Verifier;
+use crate::clock::WallClock;
 use crate::config::Config;
 use crate::event::{NameHasher, Runs};
 use crate::http::info_body;
@@ -24,6 +25,8 @@ pub struct Shared {
     pub stats: Stats,
     /// Hashes names alike in the router and in every reactor.
     pub hasher: NameHasher,
+    /// The time of day.
+    pub wall: WallClock,
     /// What event ids stand for.
     pub runs: Runs,
     newest: AtomicU64,
@@ -49,6 +52,7 @@ impl Shared {
             admission: Admission::new(config.max_connections, config.connect_rate),
             stats: Stats::new(config.workers, now),
             hasher,
+            wall: WallClock::System,
             newest: AtomicU64::new(runs.now().first - 1),
             runs,
             info,

@@ -12,7 +12,6 @@ use super::ticks::Tick;
 use super::timers::steps;
 use crate::access::{Namespace, NamespaceMask, Role};
 use crate::auth::Identity;
-use crate::clock::wall_ms;
 use crate::event::{EventType, PublishError};
 use crate::limits;
 use crate::log_throttle::held_back;
@@ -38,7 +37,7 @@ impl Reactor {
             return self.count_refusal(key);
         }
         match message::parse(text) {
-            Ok(Request::Ping) => self.answers.pong(wall_ms(), &mut self.out),
+            Ok(Request::Ping) => self.answers.pong(self.shared.wall.ms(), &mut self.out),
             Ok(Request::Auth(token)) => return self.authenticate(key, &token),
             Ok(Request::Subscribe(request)) => self.subscribe(key, &request),
             Ok(Request::Unsubscribe(namespaces)) => self.unsubscribe(key, namespaces),
@@ -113,7 +112,7 @@ impl Reactor {
 
     fn authenticate(&mut self, key: u32, token: &str) -> Result<(), CloseReason> {
         let is_first = self.directory.user(key).is_none();
-        let identity = match self.shared.verifier.verify(token, wall_ms()) {
+        let identity = match self.shared.verifier.verify(token, self.shared.wall.ms()) {
             Ok(identity) => identity,
             Err(error) => {
                 self.answer_error(key, &ErrorAnswer::to("auth", error.code(), error.message()));
@@ -144,7 +143,7 @@ impl Reactor {
 
     /// A token was accepted: it is in force from now on.
     pub(super) fn accept_identity(&mut self, key: u32, identity: &Identity) {
-        let now_ms = wall_ms();
+        let now_ms = self.shared.wall.ms();
         let connection = &mut self.connections[key as usize];
         let left = identity.expires_at.saturating_sub(now_ms);
         connection.expires_at = identity.expires_at;
@@ -248,9 +247,10 @@ impl Reactor {
             return self.answer_error(key, &ErrorAnswer::to(name, "forbidden", message));
         }
         let mut line = Vec::with_capacity(text.len() + 128);
+        let now_ms = self.shared.wall.ms();
         match self
             .parser
-            .parse_published(text.as_bytes(), user, wall_ms(), &mut line)
+            .parse_published(text.as_bytes(), user, now_ms, &mut line)
         {
             Ok(()) => self.uplink.send(ToRouter::Published(line.into())),
             Err(PublishError::Forbidden { message }) => {

@@ -8,7 +8,6 @@ use super::Reactor;
 use super::connection::{PartialHead, Stage};
 use super::timers::steps;
 use crate::auth::Identity;
-use crate::clock::wall_ms;
 use crate::http::{self, Caller};
 use crate::limits;
 use crate::log_throttle::held_back;
@@ -120,7 +119,7 @@ impl Reactor {
         let caller = Caller {
             ip: peer,
             now: self.now,
-            now_ms: wall_ms(),
+            now_ms: self.shared.wall.ms(),
         };
         http::respond(&self.shared, request, &caller, keep_alive, &mut self.out);
         self.out_is_http = true;
@@ -164,7 +163,7 @@ impl Reactor {
             Ok(None) => upgrade.subprotocol_token,
             Err(_) => None,
         };
-        let identity = token.map(|token| shared.verifier.verify(token, wall_ms()));
+        let identity = token.map(|token| shared.verifier.verify(token, shared.wall.ms()));
         if let Err(wait_ns) = within_rate
             && !matches!(identity, Some(Ok(_)))
         {

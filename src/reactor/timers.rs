@@ -8,7 +8,6 @@ use std::time::Duration;
 use super::Reactor;
 use super::connection::{Connection, Stage};
 use super::ticks::Tick;
-use crate::clock::wall_ms;
 use crate::limits;
 use crate::wire::frame::put_frame;
 use crate::wire::{CloseReason, Opcode, Refusal};
@@ -68,7 +67,7 @@ impl Reactor {
         if connection.expires_at == 0 {
             return;
         }
-        let now = wall_ms();
+        let now = self.shared.wall.ms();
         if now >= self.shared.token_end(connection.expires_at) {
             self.close(key, CloseReason::TokenEnded);
         } else if !connection.expiry_told && now >= connection.expiry_notice_at() {
@@ -140,7 +139,7 @@ impl Reactor {
         if connection.stage == Stage::Open {
             consider(connection.heartbeat);
             if connection.expires_at > 0 {
-                let now = wall_ms();
+                let now = self.shared.wall.ms();
                 let mut at = self.shared.token_end(connection.expires_at);
                 if !connection.expiry_told {
                     at = at.min(connection.expiry_notice_at());

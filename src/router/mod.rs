@@ -160,7 +160,7 @@ impl Router {
     /// One pass: what came up, what came in, and all of it handed down. [`Router::acknowledge`]
     /// must follow.
     pub fn turn(&mut self, now: Instant) {
-        let now = Now::at(now);
+        let now = self.shared.wall.at(now);
         self.make_room();
         self.turn_journal(now);
         self.take_from_reactors(now);
