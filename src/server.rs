@@ -5,7 +5,7 @@
 //! the server has drained.
 
 mod listen;
-mod past;
+pub mod past;
 mod signals;
 
 use std::io;
@@ -21,11 +21,12 @@ use sd_notify::NotifyState;
 use crate::clock::Now;
 use crate::config::Config;
 use crate::engine::{DOORBELL, Engine};
-use crate::event::{BlockBuilder, NameHasher, Parser, Rules};
+use crate::event::NameHasher;
+use crate::journal::{Disk, Syncer};
 use crate::limits;
 use crate::reactor::Reactor;
 use crate::ring::{self, Doorbell, Post, Receiver, Sender, ToReactor, ToRouter};
-use crate::router::{Lane, Router, Sequencer};
+use crate::router::{Lane, Router};
 use crate::shared::Shared;
 use crate::takeover::Hello;
 use crate::takeover::guest::Commit;
@@ -146,8 +147,11 @@ impl Server {
                 .expect("there is at least one worker, config checks");
             let registry = engine.poll.registry().try_clone()?;
             engine.drain = Arc::clone(&drain);
-            let mut sequencer = sequencer(&shared, started);
-            let journal = past.go_on(&mut sequencer, &shared, Arc::clone(&router_doorbell), now)?;
+            let bell = Arc::clone(&router_doorbell);
+            let disk = |folder| -> io::Result<Box<dyn Disk>> {
+                Ok(Box::new(Syncer::start(folder, bell)?))
+            };
+            let (sequencer, journal) = past.go_on(&shared, disk, now)?;
             let mut router = Router::new(
                 Arc::clone(&shared),
                 registry,
@@ -245,16 +249,6 @@ fn drive(engine: Engine) {
         log::error!("an event loop failed: {error}");
         std::process::exit(1);
     }
-}
-
-fn sequencer(shared: &Shared, started: Instant) -> Sequencer {
-    let max_message = shared.config.max_message;
-    let rules = Rules {
-        order_statuses: shared.config.order_statuses.clone(),
-        max_message,
-    };
-    let builder = BlockBuilder::new(shared.runs.now().epoch, shared.hasher.clone(), max_message);
-    Sequencer::new(Parser::new(rules), builder, started)
 }
 
 /// The one line that `serve` ever prints on stdout.

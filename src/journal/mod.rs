@@ -11,13 +11,14 @@
 //! | `segment`, `keys_file` | the files of events, and of keys alone |
 //! | `shelf` | which files are not needed any more |
 //! | `recovery` | what earlier runs have left |
-//! | `syncer` | the thread that waits for the disk |
+//! | `disk`, `syncer` | what can fail or take long, and the thread that waits for it |
 //!
 //! The format is documented in docs/journal.md. If the folder cannot be written, events are still
 //! delivered; emitters are told `unavailable`, and what is not written waits in memory, as much as
 //! the history keeps, until it can be.
 
 mod body;
+mod disk;
 mod folder;
 mod keys_file;
 mod record;
@@ -40,8 +41,8 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Now;
 use crate::event::{Block, Runs};
 use crate::limits;
-use crate::ring::Doorbell;
 pub use body::{AgedKey, Key};
+pub use disk::{Disk, Job, Synced};
 pub use folder::Folder;
 use record::Kind;
 pub use recovery::Past;
@@ -49,7 +50,7 @@ pub use segment::Preface;
 use segment::{EVENTS, KEYS, Segment, path_of};
 pub use shelf::Retention;
 use shelf::{Retired, Shelf};
-use syncer::{Job, Syncer};
+pub use syncer::Syncer;
 
 /// When what has been written is made safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +106,7 @@ pub struct Journal {
     /// A sync is on its way, for events up to this number.
     syncing: Option<u64>,
     last_sync: Instant,
-    syncer: Syncer,
+    disk: Box<dyn Disk>,
     trouble: Option<Trouble>,
     has_news: bool,
     heads: Vec<u8>,
@@ -159,19 +160,16 @@ pub struct Report {
 }
 
 impl Journal {
-    /// Begins to write where `past` ended, in a file of this run's own. `doorbell` is the router's.
-    ///
-    /// # Errors
-    /// If the thread cannot be started.
+    /// Begins to write where `past` ended, in a file of this run's own.
     pub fn start(
         folder: Folder,
         past: &mut Past,
         runs: &Runs,
         secret: (u64, u64),
         policy: SyncPolicy,
-        doorbell: Arc<Doorbell>,
+        disk: Box<dyn Disk>,
         now: Now,
-    ) -> io::Result<Journal> {
+    ) -> Journal {
         let state = JournalState {
             next_file: past.newest_file + 1,
             shelf: std::mem::take(&mut past.shelf),
@@ -184,32 +182,28 @@ impl Journal {
             retention: past.retention(),
             policy,
         };
-        let mut journal = Journal::go_on(folder, state, beginning, terms, doorbell, now)?;
+        let mut journal = Journal::go_on(folder, state, beginning, terms, disk, now);
         // This run's ids must be known to the next one, whether there will be events or not.
         if let Err(error) = journal.begin_segment(now.instant) {
             journal.on_trouble(&error, now.instant);
         }
         journal.tidy(now);
         journal.begin_sync(now.instant);
-        Ok(journal)
+        journal
     }
 
-    /// Goes on with the journal of another process, which has events up to `newest`.
-    ///
-    /// # Errors
-    /// If the thread cannot be started.
+    /// Goes on with the journal of another process.
     pub fn go_on(
         folder: Folder,
         state: JournalState,
         beginning: Beginning,
         terms: Terms,
-        doorbell: Arc<Doorbell>,
+        disk: Box<dyn Disk>,
         now: Now,
-    ) -> io::Result<Journal> {
+    ) -> Journal {
         let Beginning { preface, newest } = beginning;
         let Terms { retention, policy } = terms;
-        let syncer = Syncer::start(folder.open()?, doorbell)?;
-        Ok(Journal {
+        Journal {
             preface: Arc::new(preface),
             policy,
             retention,
@@ -225,7 +219,7 @@ impl Journal {
             has_new_file: false,
             syncing: None,
             last_sync: now.instant,
-            syncer,
+            disk,
             trouble: None,
             has_news: false,
             heads: Vec::new(),
@@ -233,7 +227,7 @@ impl Journal {
             sync_time: Duration::ZERO,
             next_tidy: now.instant,
             folder,
-        })
+        }
     }
 
     /// Whether all is written, and safe as far as the policy wants it to be.
@@ -251,7 +245,7 @@ impl Journal {
     /// If something is not written, or cannot be made safe.
     pub fn hand_over(&mut self, now: Instant) -> io::Result<JournalState> {
         while self.syncing.is_some() {
-            let synced = self.syncer.take();
+            let synced = self.disk.wait();
             self.on_synced(synced, now);
         }
         if let Some(trouble) = self.trouble() {
@@ -304,7 +298,7 @@ impl Journal {
 
     /// Takes note of what the disk has done, and does what is due.
     pub fn turn(&mut self, now: Now) {
-        while let Some(synced) = self.syncer.try_take() {
+        while let Some(synced) = self.disk.try_take() {
             self.on_synced(synced, now.instant);
         }
         self.write(now.instant);
@@ -316,7 +310,7 @@ impl Journal {
 
     /// Whether there is something to take note of at once.
     pub fn has_news(&self) -> bool {
-        self.syncer.has_answer()
+        self.disk.has_answer()
     }
 
     /// When to turn, though nothing happens.
@@ -429,7 +423,7 @@ impl Journal {
                 ]
             })
             .collect();
-        if let Err(error) = open.segment.append(&mut slices) {
+        if let Err(error) = open.segment.append(&mut slices, &*self.disk) {
             // It may be this file alone that takes no more; but one with nothing in it is not left for
             // the next one, or a full disk would fill with them.
             if open.segment.is_torn || open.file.weight > 0 {
@@ -456,7 +450,7 @@ impl Journal {
 
     fn begin_segment(&mut self, now: Instant) -> io::Result<()> {
         let path = path_of(self.folder.path(), self.next_file, EVENTS);
-        let segment = Segment::create(path.clone(), &self.preface.record())?;
+        let segment = Segment::create(path.clone(), &self.preface.record(), &*self.disk)?;
         self.next_file += 1;
         self.unsynced.push(Arc::clone(&segment.file));
         self.has_new_file = true;
@@ -495,13 +489,13 @@ impl Journal {
         }
         self.syncing = Some(self.written_to);
         self.last_sync = now;
-        self.syncer.ask(Job::Sync {
+        self.disk.ask(Job::Sync {
             files: std::mem::take(&mut self.unsynced),
             is_new: std::mem::take(&mut self.has_new_file),
         });
     }
 
-    fn on_synced(&mut self, synced: syncer::Synced, now: Instant) {
+    fn on_synced(&mut self, synced: Synced, now: Instant) {
         let Some(number) = self.syncing.take() else {
             return;
         };
@@ -575,7 +569,7 @@ impl Journal {
             .shelf
             .retire(self.retention, in_use, now.wall_ms, keys_path)
         {
-            self.syncer.ask(match retired {
+            self.disk.ask(match retired {
                 Retired::Whole(path) => Job::Remove(path),
                 Retired::ButKeys(path) => Job::Condense {
                     path,
@@ -605,7 +599,7 @@ impl Drop for Journal {
         self.trouble = None;
         self.write(now);
         if self.policy != SyncPolicy::Never && !self.unsynced.is_empty() {
-            self.syncer.ask(Job::Sync {
+            self.disk.ask(Job::Sync {
                 files: std::mem::take(&mut self.unsynced),
                 is_new: std::mem::take(&mut self.has_new_file),
             });

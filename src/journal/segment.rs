@@ -4,13 +4,14 @@
 //! and a full one is followed by the next.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::disk::Disk;
 use super::record::{self, Kind};
 use crate::access::Role;
 use crate::event::stored::Lexicon;
@@ -101,7 +102,7 @@ pub struct Segment {
 
 impl Segment {
     /// Makes a new file with the given preface.
-    pub fn create(path: PathBuf, preface: &[u8]) -> io::Result<Segment> {
+    pub fn create(path: PathBuf, preface: &[u8], disk: &dyn Disk) -> io::Result<Segment> {
         let file = OpenOptions::new()
             .append(true)
             .create_new(true)
@@ -113,7 +114,7 @@ impl Segment {
             len: 0,
             is_torn: false,
         };
-        match segment.append(&mut [IoSlice::new(preface)]) {
+        match segment.append(&mut [IoSlice::new(preface)], disk) {
             Ok(()) => Ok(segment),
             Err(error) => {
                 // One that says nothing is worth nothing.
@@ -127,10 +128,10 @@ impl Segment {
     ///
     /// # Errors
     /// What the file system says.
-    pub fn append(&mut self, mut records: &mut [IoSlice<'_>]) -> io::Result<()> {
+    pub fn append(&mut self, mut records: &mut [IoSlice<'_>], disk: &dyn Disk) -> io::Result<()> {
         let mut written = 0;
         while !records.is_empty() {
-            match (&*self.file).write_vectored(records) {
+            match disk.write(&self.file, records) {
                 Ok(0) => return self.take_back(io::ErrorKind::WriteZero.into()),
                 Ok(count) => {
                     written += count as u64;
@@ -173,7 +174,35 @@ pub fn number_of(path: &Path, extension: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
+    use crate::journal::{Job, Synced};
+
+    /// A disk that is written to, and nothing else.
+    struct Written;
+
+    impl Disk for Written {
+        fn write(&self, mut file: &File, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+            file.write_vectored(parts)
+        }
+
+        fn ask(&self, _: Job) {
+            unreachable!("a segment is only written")
+        }
+
+        fn try_take(&self) -> Option<Synced> {
+            None
+        }
+
+        fn wait(&self) -> Synced {
+            unreachable!("nothing was asked for")
+        }
+
+        fn has_answer(&self) -> bool {
+            false
+        }
+    }
 
     #[test]
     fn names_and_numbers_lead_to_each_other() {
@@ -190,18 +219,21 @@ mod tests {
     #[test]
     fn a_write_that_fails_leaves_whole_records() {
         let folder = tempfile::tempdir().unwrap();
-        let mut segment = Segment::create(path_of(folder.path(), 1, EVENTS), b"preface").unwrap();
-        segment
-            .append(&mut [IoSlice::new(b"one"), IoSlice::new(b"two")])
-            .unwrap();
+        let path = path_of(folder.path(), 1, EVENTS);
+        let mut segment = Segment::create(path, b"preface", &Written).unwrap();
+        let append = |segment: &mut Segment, text: &str| {
+            segment.append(&mut [IoSlice::new(text.as_bytes())], &Written)
+        };
+        append(&mut segment, "one").unwrap();
+        append(&mut segment, "two").unwrap();
         let full = File::options().write(true).open("/dev/full").unwrap();
         let whole = std::mem::replace(&mut segment.file, Arc::new(full));
-        let error = segment.append(&mut [IoSlice::new(b"three")]).unwrap_err();
+        let error = append(&mut segment, "three").unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
         assert_eq!(segment.len, 13);
         assert!(segment.is_torn, "/dev/full cannot be cut");
         segment.file = whole;
-        segment.append(&mut [IoSlice::new(b"four")]).unwrap();
+        append(&mut segment, "four").unwrap();
         let text = std::fs::read(&segment.path).unwrap();
         assert_eq!(text, b"prefaceonetwofour");
     }

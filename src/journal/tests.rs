@@ -7,6 +7,7 @@ use mio::{Events, Poll, Token};
 
 use super::*;
 use crate::event::{BlockBuilder, Epoch, Line, NameHasher, Parser, Rules, Run};
+use crate::ring::Doorbell;
 
 const RETENTION: Retention = Retention {
     weight: 1 << 20,
@@ -73,7 +74,8 @@ impl Writer {
         let doorbell = Doorbell::new(poll.registry(), Token(0)).unwrap();
         let bell = Arc::clone(&doorbell);
         let folder = Folder::take(folder).unwrap();
-        let journal = Journal::start(folder, &mut past, &runs, SECRET, policy, bell, now).unwrap();
+        let disk = Box::new(Syncer::start(folder.open().unwrap(), bell).unwrap());
+        let journal = Journal::start(folder, &mut past, &runs, SECRET, policy, disk, now);
         let rules = Rules {
             order_statuses: Vec::new(),
             max_message: 1 << 20,

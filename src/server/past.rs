@@ -2,6 +2,7 @@
 //!
 //! Called while the server is assembled, each step when what it needs is there.
 
+use std::fs::File;
 use std::io;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -14,12 +15,11 @@ use mio::net::{TcpListener, UnixListener};
 use crate::clock::Now;
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::event::{Block, Epoch, NameHasher, Run, Runs};
+use crate::event::{Block, BlockBuilder, Epoch, NameHasher, Parser, Rules, Run, Runs};
 use crate::journal::{
-    self, Beginning, Folder, Journal, JournalState, Key, Preface, Retention, Terms,
+    self, Beginning, Disk, Folder, Journal, JournalState, Key, Preface, Retention, Terms,
 };
 use crate::limits;
-use crate::ring::Doorbell;
 use crate::router::{Ingest, Router, Sequencer, random_secret};
 use crate::shared::Shared;
 use crate::takeover::Hello;
@@ -182,15 +182,18 @@ impl Past {
         customers
     }
 
-    /// Lets `sequencer` go on where the past ended; the journal, if there is one, is ready for what
-    /// comes.
+    /// A sequencer that goes on where the past ended, and the journal, if there is one, ready for what
+    /// comes. `disk` is made of the journal's folder.
+    ///
+    /// # Errors
+    /// If there is no such disk.
     pub fn go_on(
         &mut self,
-        sequencer: &mut Sequencer,
         shared: &Shared,
-        doorbell: Arc<Doorbell>,
+        disk: impl FnOnce(File) -> io::Result<Box<dyn Disk>>,
         now: Now,
-    ) -> io::Result<Option<Journal>> {
+    ) -> io::Result<(Sequencer, Option<Journal>)> {
+        let mut sequencer = sequencer(shared, now);
         let journal = match self {
             Past::Nothing => None,
             Past::Journal { folder, read } => {
@@ -203,15 +206,13 @@ impl Past {
                 sequencer.go_on(read.newest, secret, keys);
                 let policy = shared.config.journal_sync;
                 match folder.take() {
-                    Some(folder) => Some(Journal::start(
-                        folder,
-                        read,
-                        &shared.runs,
-                        secret,
-                        policy,
-                        doorbell,
-                        now,
-                    )?),
+                    Some(folder) => {
+                        let disk = disk(folder.open()?)?;
+                        let runs = &shared.runs;
+                        Some(Journal::start(
+                            folder, read, runs, secret, policy, disk, now,
+                        ))
+                    }
                     None => None,
                 }
             }
@@ -223,7 +224,7 @@ impl Past {
                 sequencer.go_on(arrival.router.newest, arrival.router.secret, keys);
                 sequencer.set_online(arrival.router.online);
                 match arrival.router.journal.take() {
-                    Some(state) => Some(journal_of(arrival, state, shared, doorbell, now)?),
+                    Some(state) => Some(journal_of(arrival, state, shared, disk, now)?),
                     None => None,
                 }
             }
@@ -231,7 +232,7 @@ impl Past {
         if journal.is_some() {
             sequencer.note_keys();
         }
-        Ok(journal)
+        Ok((sequencer, journal))
     }
 
     /// Gives the router what a running server's knew.
@@ -269,7 +270,7 @@ fn journal_of(
     arrival: &mut Arrival,
     state: JournalState,
     shared: &Shared,
-    doorbell: Arc<Doorbell>,
+    disk: impl FnOnce(File) -> io::Result<Box<dyn Disk>>,
     now: Now,
 ) -> io::Result<Journal> {
     let (Some(lock), Some(path)) = (arrival.files.pop(), &shared.config.journal) else {
@@ -284,7 +285,18 @@ fn journal_of(
         policy: shared.config.journal_sync,
     };
     let folder = Folder::go_on(path, lock);
-    Journal::go_on(folder, state, beginning, terms, doorbell, now)
+    let disk = disk(folder.open()?)?;
+    Ok(Journal::go_on(folder, state, beginning, terms, disk, now))
+}
+
+fn sequencer(shared: &Shared, now: Now) -> Sequencer {
+    let max_message = shared.config.max_message;
+    let rules = Rules {
+        order_statuses: shared.config.order_statuses.clone(),
+        max_message,
+    };
+    let builder = BlockBuilder::new(shared.runs.now().epoch, shared.hasher.clone(), max_message);
+    Sequencer::new(Parser::new(rules), builder, now.instant)
 }
 
 /// Drains the server that runs in this place, and waits until its place is free.
