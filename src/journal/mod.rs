@@ -99,6 +99,11 @@ pub struct Journal {
     written_to: u64,
     /// The number up to which they are safe.
     safe_to: u64,
+    /// Files of earlier runs that no sync of this one has covered: whether what was found in them is
+    /// safe, nobody knows yet ...
+    inherited: Vec<Arc<File>>,
+    /// ... and the number up to which their events go.
+    inherited_to: u64,
     /// Files with something in them that was written since the last sync began.
     unsynced: Vec<Arc<File>>,
     /// One of them is new.
@@ -170,6 +175,7 @@ impl Journal {
         disk: Box<dyn Disk>,
         now: Now,
     ) -> Journal {
+        let inherited = std::mem::take(&mut past.files);
         let state = JournalState {
             next_file: past.newest_file + 1,
             shelf: std::mem::take(&mut past.shelf),
@@ -183,6 +189,10 @@ impl Journal {
             policy,
         };
         let mut journal = Journal::go_on(folder, state, beginning, terms, disk, now);
+        if !inherited.is_empty() {
+            journal.inherited = inherited;
+            journal.safe_to = 0;
+        }
         // This run's ids must be known to the next one, whether there will be events or not.
         if let Err(error) = journal.begin_segment(now.instant) {
             journal.on_trouble(&error, now.instant);
@@ -215,8 +225,11 @@ impl Journal {
             written: 0,
             written_to: newest,
             safe_to: newest,
+            inherited: Vec::new(),
+            inherited_to: newest,
             unsynced: Vec::new(),
-            has_new_file: false,
+            // The name of an inherited file may be as unsafe as what is in it.
+            has_new_file: true,
             syncing: None,
             last_sync: now.instant,
             disk,
@@ -383,6 +396,7 @@ impl Journal {
         }
         if self.policy == SyncPolicy::Never {
             self.unsynced.clear();
+            self.inherited.clear();
             self.safe_up_to(self.written_to);
         }
     }
@@ -484,13 +498,23 @@ impl Journal {
             SyncPolicy::Interval(every) => now >= self.last_sync + every,
             SyncPolicy::Never => false,
         };
-        if !is_due || self.syncing.is_some() || self.unsynced.is_empty() {
+        if !is_due || self.syncing.is_some() || !self.has_unsynced() {
             return;
         }
         self.syncing = Some(self.written_to);
         self.last_sync = now;
+        self.ask_for_sync();
+    }
+
+    fn has_unsynced(&self) -> bool {
+        !self.unsynced.is_empty() || !self.inherited.is_empty()
+    }
+
+    fn ask_for_sync(&mut self) {
+        let mut files = self.inherited.clone();
+        files.append(&mut self.unsynced);
         self.disk.ask(Job::Sync {
-            files: std::mem::take(&mut self.unsynced),
+            files,
             is_new: std::mem::take(&mut self.has_new_file),
         });
     }
@@ -501,17 +525,20 @@ impl Journal {
         };
         match synced.result {
             Ok(()) => {
+                self.inherited.clear();
                 self.syncs += 1;
                 self.sync_time = synced.took;
                 self.safe_up_to(number);
             }
             Err(error) => {
                 // What the kernel has of these files may be gone, and a second sync would not say so
-                // (fsync(2)): all that is not safe is written anew, to another file.
+                // (fsync(2)): all that is not safe is written anew, to another file. What earlier runs
+                // have left is tried once more; there is nothing better to do for it.
                 self.finish_segment(now);
                 self.unsynced.clear();
                 self.written = 0;
-                self.written_to = self.safe_to;
+                self.written_to = self.safe_to.max(self.inherited_to);
+                self.has_new_file = true;
                 self.on_trouble(&error, now);
             }
         }
@@ -598,11 +625,8 @@ impl Drop for Journal {
         let now = Instant::now();
         self.trouble = None;
         self.write(now);
-        if self.policy != SyncPolicy::Never && !self.unsynced.is_empty() {
-            self.disk.ask(Job::Sync {
-                files: std::mem::take(&mut self.unsynced),
-                is_new: std::mem::take(&mut self.has_new_file),
-            });
+        if self.policy != SyncPolicy::Never && self.has_unsynced() {
+            self.ask_for_sync();
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,6 +35,8 @@ pub struct Past {
     pub newest: u64,
     /// The files.
     pub(super) shelf: Shelf,
+    /// The files of events, open: a kill leaves what nobody has made safe.
+    pub(super) files: Vec<Arc<File>>,
     /// The number of the newest file; 0 before the first.
     pub(super) newest_file: u64,
     weight: usize,
@@ -52,6 +54,7 @@ impl Past {
             runs: Vec::new(),
             newest: 0,
             shelf: Shelf::default(),
+            files: Vec::new(),
             newest_file: 0,
             weight: 0,
             retention,
@@ -126,7 +129,13 @@ impl Past {
         is_last: bool,
         hasher: &NameHasher,
     ) -> Result<(), String> {
-        let bytes = fs::read(path).map_err(|error| cannot_read(path, &error))?;
+        let open = || -> io::Result<(File, Vec<u8>)> {
+            let (mut file, mut bytes) = (File::open(path)?, Vec::new());
+            file.read_to_end(&mut bytes)?;
+            Ok((file, bytes))
+        };
+        let (file, bytes) = open().map_err(|error| cannot_read(path, &error))?;
+        self.files.push(Arc::new(file));
         let mut file = shelf::Events {
             path: path.to_owned(),
             len: bytes.len() as u64,

@@ -1,7 +1,9 @@
 //! The journal on a real folder: written, killed, torn, damaged, full, and read back.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
+use std::sync::Mutex;
 
 use mio::{Events, Poll, Token};
 
@@ -66,6 +68,20 @@ impl Writer {
         retention: Retention,
         now: Now,
     ) -> Writer {
+        let disk = |folder: File, bell| -> Box<dyn Disk> {
+            Box::new(Syncer::start(folder, bell).unwrap())
+        };
+        Writer::start_on(folder, epoch, policy, retention, now, disk)
+    }
+
+    fn start_on(
+        folder: &Path,
+        epoch: u64,
+        policy: SyncPolicy,
+        retention: Retention,
+        now: Now,
+        disk: impl FnOnce(File, Arc<Doorbell>) -> Box<dyn Disk>,
+    ) -> Writer {
         let mut past = read(folder, retention, now);
         let epoch = Epoch(epoch);
         let first = past.newest + 1;
@@ -74,7 +90,7 @@ impl Writer {
         let doorbell = Doorbell::new(poll.registry(), Token(0)).unwrap();
         let bell = Arc::clone(&doorbell);
         let folder = Folder::take(folder).unwrap();
-        let disk = Box::new(Syncer::start(folder.open().unwrap(), bell).unwrap());
+        let disk = disk(folder.open().unwrap(), bell);
         let journal = Journal::start(folder, &mut past, &runs, SECRET, policy, disk, now);
         let rules = Rules {
             order_statuses: Vec::new(),
@@ -129,6 +145,41 @@ impl Writer {
     fn make_safe(&mut self) {
         let newest = self.newest();
         self.turn_until(|journal| journal.safe_to() == newest);
+    }
+}
+
+/// A disk that is written to at once, and does jobs when it is told to.
+#[derive(Clone, Default)]
+struct Held(Arc<Mutex<(VecDeque<Job>, VecDeque<Synced>)>>);
+
+impl Held {
+    /// Ends the oldest sync with this result. How many files it was of.
+    fn sync(&self, result: io::Result<()>) -> usize {
+        let (jobs, done) = &mut *self.0.lock().unwrap();
+        let Some(Job::Sync { files, .. }) = jobs.pop_front() else {
+            panic!("a sync was asked for");
+        };
+        let took = Duration::ZERO;
+        done.push_back(Synced { result, took });
+        files.len()
+    }
+}
+
+impl Disk for Held {
+    fn write(&self, mut file: &File, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        file.write_vectored(parts)
+    }
+
+    fn ask(&self, job: Job) {
+        self.0.lock().unwrap().0.push_back(job);
+    }
+
+    fn try_take(&self) -> Option<Synced> {
+        self.0.lock().unwrap().1.pop_front()
+    }
+
+    fn has_answer(&self) -> bool {
+        !self.0.lock().unwrap().1.is_empty()
     }
 }
 
@@ -199,6 +250,34 @@ fn acks_wait_for_the_sync_and_the_next_run_goes_on() {
         .map(|run| (run.epoch.0, run.first))
         .collect();
     assert_eq!(epochs, [(0xa, 1), (0xb, 4)]);
+}
+
+/// A kill leaves what nobody has made safe, and a power failure may still take it.
+#[test]
+fn what_was_found_is_safe_when_a_sync_has_covered_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let held = |disk: &Held| {
+        let disk: Box<dyn Disk> = Box::new(disk.clone());
+        |_, _| disk
+    };
+    let disk = Held::default();
+    let batch = SyncPolicy::Batch;
+    let mut writer = Writer::start_on(folder.path(), 0xa, batch, RETENTION, now(), held(&disk));
+    writer.append(3);
+    let killed = snapshot(folder.path());
+
+    let disk = Held::default();
+    let mut writer = Writer::start_on(killed.path(), 0xb, batch, RETENTION, now(), held(&disk));
+    assert_eq!(writer.journal.written_to(), 3);
+    assert_eq!(writer.journal.safe_to(), 0);
+    assert_eq!(disk.sync(Err(io::Error::other("broken"))), 2);
+    writer.journal.turn(writer.now);
+    assert_eq!(writer.journal.safe_to(), 0);
+    writer.now = later(writer.now, limits::JOURNAL_RETRY);
+    writer.journal.turn(writer.now);
+    assert_eq!(disk.sync(Ok(())), 2, "the first run's file again");
+    writer.journal.turn(writer.now);
+    assert_eq!(writer.journal.safe_to(), 3);
 }
 
 #[test]
