@@ -303,8 +303,12 @@ impl Journal {
         }
         self.write(now.instant);
         self.begin_sync(now.instant);
-        // What waits for a journal in trouble is in memory anyway, as long as the history keeps it.
-        while self.trouble.is_some() && self.waiting_weight > self.retention.weight {
+        // What waits for a journal in trouble is in memory anyway, as long as the history keeps it: by
+        // the same rule.
+        while self.trouble.is_some()
+            && let Some(front) = self.waiting.front()
+            && self.waiting_weight - front.block.weight() >= self.retention.weight
+        {
             self.forget_front();
         }
     }
