@@ -120,6 +120,8 @@ pub struct Journal {
     sync_time: Duration,
     /// When to look for files that are not needed any more.
     next_tidy: Instant,
+    /// There may be some, and they are to be removed when it is safe to.
+    is_retiring: bool,
     /// Given back last of all: nobody else writes while the last sync is on its way.
     folder: Folder,
 }
@@ -239,6 +241,7 @@ impl Journal {
             syncs: 0,
             sync_time: Duration::ZERO,
             next_tidy: now.instant,
+            is_retiring: false,
             folder,
         }
     }
@@ -316,7 +319,7 @@ impl Journal {
     /// Takes note of what the disk has done, and does what is due.
     pub fn turn(&mut self, now: Now) {
         while let Some(synced) = self.disk.try_take() {
-            self.on_synced(synced, now.instant);
+            self.on_synced(synced, now);
         }
         self.write(now.instant);
         self.begin_sync(now.instant);
@@ -468,7 +471,12 @@ impl Journal {
 
     fn begin_segment(&mut self, now: Instant) -> io::Result<()> {
         let path = path_of(self.folder.path(), self.next_file, EVENTS);
-        let segment = Segment::create(path.clone(), &self.preface.record(), &*self.disk)?;
+        let next = match self.waiting.get(self.written) {
+            Some(entry) => entry.block.first_id(),
+            None => self.written_to + 1,
+        };
+        let preface = self.preface.before(next).record();
+        let segment = Segment::create(path.clone(), &preface, &*self.disk)?;
         self.next_file += 1;
         self.unsynced.push(Arc::clone(&segment.file));
         self.has_new_file = true;
@@ -523,7 +531,7 @@ impl Journal {
         });
     }
 
-    fn on_synced(&mut self, synced: Synced, now: Instant) {
+    fn on_synced(&mut self, synced: Synced, now: Now) {
         let Some(number) = self.syncing.take() else {
             return;
         };
@@ -533,17 +541,20 @@ impl Journal {
                 self.syncs += 1;
                 self.sync_time = synced.took;
                 self.safe_up_to(number);
+                if self.is_retiring {
+                    self.retire(now);
+                }
             }
             Err(error) => {
                 // What the kernel has of these files may be gone, and a second sync would not say so
                 // (fsync(2)): all that is not safe is written anew, to another file. What earlier runs
                 // have left is tried once more; there is nothing better to do for it.
-                self.finish_segment(now);
+                self.finish_segment(now.instant);
                 self.unsynced.clear();
                 self.written = 0;
                 self.written_to = self.safe_to.max(self.inherited_to);
                 self.has_new_file = true;
-                self.on_trouble(&error, now);
+                self.on_trouble(&error, now.instant);
             }
         }
     }
@@ -588,8 +599,23 @@ impl Journal {
         };
         if self.segment.as_ref().is_some_and(is_aged) {
             self.finish_segment(now.instant);
+            // There is always one, to tell where numbers are.
+            if let Err(error) = self.begin_segment(now.instant) {
+                self.on_trouble(&error, now.instant);
+            }
+            self.begin_sync(now.instant);
         }
         self.next_tidy = now.instant + self.segment_age();
+        self.retire(now);
+    }
+
+    /// Removes files that are not needed: when the one that tells where numbers are is safe.
+    fn retire(&mut self, now: Now) {
+        let is_safe = self.segment.is_some() && !self.has_new_file && self.syncing.is_none();
+        self.is_retiring = !is_safe && self.policy != SyncPolicy::Never;
+        if self.is_retiring {
+            return;
+        }
         let in_use = self.segment.as_ref().map_or(0, |open| open.file.weight);
         let folder = self.folder.path();
         let keys_path = |path: &PathBuf| {

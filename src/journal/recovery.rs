@@ -146,16 +146,18 @@ impl Past {
                 // The process ended while it was being made.
                 return fs::remove_file(path).map_err(|error| cannot_write(path, &error));
             }
-            self.forget_events();
+            let is_record = |found| matches!(found, Found::Record(..));
+            if record::scan(&bytes).any(is_record) {
+                self.forget_events();
+            }
+            // Else the power ended while it was being made, and nothing that followed was safe.
             file.newest_ms = self.now.wall_ms;
             self.shelf.add(file);
             return Ok(());
         };
         self.secret = preface.secret();
         self.runs = preface.runs().collect();
-        if let Some(run) = self.runs.last() {
-            self.expect(run.first);
-        }
+        self.expect(preface.next());
         let lexicon = preface.lexicon();
         for found in record::scan(&bytes) {
             match found {

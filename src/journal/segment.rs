@@ -21,7 +21,7 @@ use crate::event::{Epoch, EventType, Run, Runs};
 pub const FORMAT: u32 = 1;
 
 /// What a file of the journal is, and what its numbers stand for.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Preface {
     /// [`FORMAT`] of the writer.
     format: u32,
@@ -31,6 +31,8 @@ pub struct Preface {
     secret: [String; 2],
     /// The known runs, oldest first, the writer's last: epoch in hex, number of the first event.
     runs: Vec<(String, u64)>,
+    /// The number of the first event that comes in this file or a later one; 0 in a file of keys.
+    next: u64,
     /// Event types, in the order of their numbers.
     types: Vec<String>,
     /// Roles, in the order of their bits.
@@ -46,6 +48,7 @@ impl Preface {
             program: concat!("shopwire ", env!("CARGO_PKG_VERSION")).to_owned(),
             secret: [format!("{:x}", secret.0), format!("{:x}", secret.1)],
             runs: runs.all().map(run).collect(),
+            next: 0,
             types: EventType::ALL.map(|kind| kind.name().to_owned()).to_vec(),
             roles: Role::ALL.map(|role| role.name().to_owned()).to_vec(),
         }
@@ -58,6 +61,19 @@ impl Preface {
             .each_ref()
             .map(|text| u64::from_str_radix(text, 16));
         Some((first.ok()?, second.ok()?))
+    }
+
+    /// The preface of a file in which the event with this number may be the first.
+    pub fn before(&self, next: u64) -> Preface {
+        Preface {
+            next,
+            ..self.clone()
+        }
+    }
+
+    /// The number of the first event that comes in this file or a later one.
+    pub fn next(&self) -> u64 {
+        self.next
     }
 
     /// The runs that it knows.

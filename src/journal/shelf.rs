@@ -91,6 +91,12 @@ impl Shelf {
         self.keys.push_back(file);
     }
 
+    /// Whether there is no file.
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.keys.is_empty()
+    }
+
     /// Bytes on disk, keys aside.
     pub fn len(&self) -> u64 {
         self.len

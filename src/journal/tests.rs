@@ -382,6 +382,22 @@ fn history_begins_behind_what_is_damaged() {
     assert_eq!(numbers(&past), [7]);
 }
 
+/// As a power failure leaves it: the name was there before what is in it.
+#[test]
+fn a_file_with_nothing_in_it_is_no_hole() {
+    let folder = tempfile::tempdir().unwrap();
+    for run in [0xa, 0xb] {
+        let mut writer = Writer::start(folder.path(), run, SyncPolicy::Batch, RETENTION);
+        writer.append(2);
+        writer.make_safe();
+    }
+    let path = |number| path_of(folder.path(), number, EVENTS);
+    fs::rename(path(2), path(3)).unwrap();
+    fs::write(path(2), "").unwrap();
+    let past = read(folder.path(), RETENTION, now());
+    assert_eq!(numbers(&past), [1, 2, 3, 4]);
+}
+
 #[test]
 fn what_a_newer_version_wrote_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
@@ -425,7 +441,8 @@ fn files_go_by_size_and_by_age_and_keys_stay_for_their_time() {
 
     // Ten minutes later nothing of it is needed, but that its numbers are used.
     let at = later(begun, Duration::from_secs(601));
-    let writer = Writer::start_at(folder.path(), 0xb, SyncPolicy::Batch, retention, at);
+    let mut writer = Writer::start_at(folder.path(), 0xb, SyncPolicy::Batch, retention, at);
+    writer.turn_until(|journal| journal.report().syncs == 1);
     drop(writer);
     assert_eq!(files(folder.path(), KEYS).len(), 0);
     let past = read(folder.path(), retention, at);
@@ -447,9 +464,14 @@ fn an_idle_journal_lets_go_of_what_is_too_old() {
         writer.now = later(writer.now, due - writer.now.instant);
         writer.journal.turn(writer.now);
     }
+    writer.turn_until(|journal| journal.shelf.is_empty());
+    let end = writer.now;
     drop(writer);
-    assert_eq!(files(folder.path(), EVENTS).len(), 0);
+    assert_eq!(files(folder.path(), EVENTS).len(), 1);
     assert_eq!(files(folder.path(), KEYS).len(), 0);
+    let past = read(folder.path(), RETENTION, end);
+    assert_eq!(past.newest, 1, "numbers go on");
+    assert!(past.blocks.is_empty() && past.keys.is_empty());
 }
 
 #[test]
