@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! events: time of the wall clock in ms  u64   all numbers little-endian
+//!         the number up to which no event was waited for any more: they were safe, or not kept  u64
 //!         keys  u32
 //!         for each key: the number of its event  u64, its hash  u128
 //!         the block, as crate::event::stored has it
@@ -38,8 +39,9 @@ pub struct AgedKey {
 
 /// Appends the body of a record of events, but for the frames themselves: [`Block::bytes`] must
 /// follow.
-pub fn put_events(wall_ms: u64, keys: &[Key], block: &Block, out: &mut Vec<u8>) {
+pub fn put_events(wall_ms: u64, settled_to: u64, keys: &[Key], block: &Block, out: &mut Vec<u8>) {
     out.put_u64_le(wall_ms);
+    out.put_u64_le(settled_to);
     // There are at most as many as frames, which are counted with 32 bits.
     out.put_u32_le(keys.len() as u32);
     for key in keys {
@@ -53,6 +55,8 @@ pub fn put_events(wall_ms: u64, keys: &[Key], block: &Block, out: &mut Vec<u8>) 
 pub struct Events<'a> {
     /// When they were written, in ms since 1970.
     pub wall_ms: u64,
+    /// The number up to which no event was waited for any more: they were safe, or not kept.
+    pub settled_to: u64,
     keys: &'a [u8],
     /// What [`stored::read`] reads.
     pub block: &'a [u8],
@@ -65,11 +69,13 @@ impl<'a> Events<'a> {
     /// If it is none.
     pub fn read(mut body: &'a [u8]) -> Result<Events<'a>, NoBlock> {
         let wall_ms = body.try_get_u64_le()?;
+        let settled_to = body.try_get_u64_le()?;
         let len = (body.try_get_u32_le()? as usize).checked_mul(KEY);
         let parts = len.and_then(|len| body.split_at_checked(len));
         let (keys, block) = parts.ok_or(NoBlock("it has fewer keys than it says"))?;
         Ok(Events {
             wall_ms,
+            settled_to,
             keys,
             block,
         })

@@ -26,8 +26,13 @@ pub trait Disk: Send {
     /// The answer to the oldest [`Job::Sync`] that has not been taken, if it is there.
     fn try_take(&self) -> Option<Synced>;
 
-    /// Waits for it.
-    fn wait(&self) -> Synced;
+    /// Waits for it. A disk without a thread has it, or never will.
+    fn wait(&self) -> Synced {
+        self.try_take().unwrap_or_else(|| Synced {
+            result: Err(io::Error::other("the disk does not answer")),
+            took: Duration::ZERO,
+        })
+    }
 
     /// Whether it may be there: to be asked before the router sleeps.
     fn has_answer(&self) -> bool;

@@ -95,6 +95,8 @@ pub struct Journal {
     waiting_weight: usize,
     /// Entries of it, the first ones, that are written.
     written: usize,
+    /// The number up to which events were let go of unwritten: nobody waits for them.
+    forgotten_to: u64,
     /// The number up to which events are written.
     written_to: u64,
     /// The number up to which they are safe.
@@ -225,6 +227,7 @@ impl Journal {
             waiting: VecDeque::new(),
             waiting_weight: 0,
             written: 0,
+            forgotten_to: 0,
             written_to: newest,
             safe_to: newest,
             inherited: Vec::new(),
@@ -312,6 +315,7 @@ impl Journal {
             && let Some(front) = self.waiting.front()
             && self.waiting_weight - front.block.weight() >= self.retention.weight
         {
+            self.forgotten_to = front.block.last_id();
             self.forget_front();
         }
     }
@@ -433,7 +437,8 @@ impl Journal {
             .len()
             .min(self.written + limits::SLICES_PER_WRITE / 2);
         let batch = self.waiting.range(self.written..end);
-        let heads = lay_out_heads(batch.clone(), &mut self.heads)?;
+        let settled_to = self.safe_to.max(self.forgotten_to);
+        let heads = lay_out_heads(batch.clone(), settled_to, &mut self.heads)?;
         let mut slices: Vec<IoSlice<'_>> = heads
             .into_iter()
             .zip(batch.clone())
@@ -664,6 +669,7 @@ impl Drop for Journal {
 /// Lays out what comes before the frames of each entry, and returns where each of them lies.
 fn lay_out_heads<'a>(
     entries: impl Iterator<Item = &'a Entry>,
+    settled_to: u64,
     out: &mut Vec<u8>,
 ) -> io::Result<Vec<Range<usize>>> {
     out.clear();
@@ -671,7 +677,7 @@ fn lay_out_heads<'a>(
     for entry in entries {
         let start = out.len();
         out.extend_from_slice(&[0; record::HEAD]);
-        body::put_events(entry.wall_ms, &entry.keys, &entry.block, out);
+        body::put_events(entry.wall_ms, settled_to, &entry.keys, &entry.block, out);
         let body = &out[start + record::HEAD..];
         let parts = [IoSlice::new(body), IoSlice::new(&entry.block.bytes)];
         let head = record::head(Kind::Block, &parts)

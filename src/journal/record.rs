@@ -70,6 +70,16 @@ pub enum Found<'a> {
     Tail { at: usize, len: usize },
 }
 
+impl Found<'_> {
+    /// How long it is in the file, in bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            Found::Record(_, body) => HEAD + body.len(),
+            Found::Damage { len, .. } | Found::Tail { len, .. } => *len,
+        }
+    }
+}
+
 /// What is in a file with these bytes, from front to back.
 pub fn scan(bytes: &[u8]) -> impl Iterator<Item = Found<'_>> {
     let mut at = 0;
@@ -195,11 +205,8 @@ mod tests {
         ) {
             let at = at.index(bytes.len() + 1);
             bytes.splice(at..at, file());
-            let len = |found| match found {
-                Found::Record(_, body) => HEAD + body.len(),
-                Found::Damage { len, .. } | Found::Tail { len, .. } => len,
-            };
-            prop_assert_eq!(scan(&bytes).map(len).sum::<usize>(), bytes.len());
+            let len: usize = scan(&bytes).map(|found| found.len()).sum();
+            prop_assert_eq!(len, bytes.len());
             prop_assert!(bodies(&bytes).contains(&&b"two"[..]));
         }
     }

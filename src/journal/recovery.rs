@@ -40,8 +40,19 @@ pub struct Past {
     /// The number of the newest file; 0 before the first.
     pub(super) newest_file: u64,
     weight: usize,
+    /// All files of events.
+    paths: Vec<PathBuf>,
     retention: Retention,
     now: Now,
+}
+
+/// How far a file could be read.
+#[derive(PartialEq, Eq)]
+enum Reached {
+    /// To its end.
+    End,
+    /// To where events are missing that had not been made safe: nothing behind them had, either.
+    Tear,
 }
 
 impl Past {
@@ -57,6 +68,7 @@ impl Past {
             files: Vec::new(),
             newest_file: 0,
             weight: 0,
+            paths: Vec::new(),
             retention,
             now,
         }
@@ -74,12 +86,22 @@ impl Past {
     ) -> Result<Past, String> {
         let mut past = Past::none(retention, now);
         let files = list(folder).map_err(|error| cannot_read(folder, &error))?;
-        let last = files.events.last().cloned();
         for path in &files.keys {
             past.read_keys(path)?;
         }
-        for path in &files.events {
-            past.read_events(path, Some(path) == last.as_ref(), hasher)?;
+        past.paths.clone_from(&files.events);
+        let mut paths = files.events.iter();
+        while let Some(path) = paths.next() {
+            if past.read_events(path, paths.len() == 0, hasher)? == Reached::Tear {
+                break;
+            }
+        }
+        for path in paths {
+            log::warn!(
+                "{} continued what was lost, and was removed",
+                path.display()
+            );
+            fs::remove_file(path).map_err(|error| cannot_write(path, &error))?;
         }
         past.newest_file = files.newest;
         past.sweep();
@@ -128,7 +150,7 @@ impl Past {
         path: &Path,
         is_last: bool,
         hasher: &NameHasher,
-    ) -> Result<(), String> {
+    ) -> Result<Reached, String> {
         let open = || -> io::Result<(File, Vec<u8>)> {
             let (mut file, mut bytes) = (File::open(path)?, Vec::new());
             file.read_to_end(&mut bytes)?;
@@ -144,7 +166,8 @@ impl Past {
         let Some(preface) = preface(path, &bytes)? else {
             if is_last {
                 // The process ended while it was being made.
-                return fs::remove_file(path).map_err(|error| cannot_write(path, &error));
+                fs::remove_file(path).map_err(|error| cannot_write(path, &error))?;
+                return Ok(Reached::End);
             }
             let is_record = |found| matches!(found, Found::Record(..));
             if record::scan(&bytes).any(is_record) {
@@ -153,18 +176,40 @@ impl Past {
             // Else the power ended while it was being made, and nothing that followed was safe.
             file.newest_ms = self.now.wall_ms;
             self.shelf.add(file);
-            return Ok(());
+            return Ok(Reached::End);
         };
+        let next = preface.next();
+        if self.is_tear(next) {
+            self.tell_tear(next);
+            fs::remove_file(path).map_err(|error| cannot_write(path, &error))?;
+            return Ok(Reached::Tear);
+        }
         self.secret = preface.secret();
         self.runs = preface.runs().collect();
-        self.expect(preface.next());
+        self.expect(next);
         let lexicon = preface.lexicon();
+        // Where the last record that counts ends.
+        let (mut at, mut end) = (0, 0);
         for found in record::scan(&bytes) {
+            at += found.len();
             match found {
                 Found::Record(Kind::Block, body) => {
-                    self.read_block(path, body, &lexicon, hasher, &mut file);
+                    let block = self.read_block(path, body, &lexicon, hasher);
+                    if let Some((_, block)) = &block
+                        && self.is_tear(block.first_id())
+                    {
+                        self.tell_tear(block.first_id());
+                        cut(path, end).map_err(|error| cannot_write(path, &error))?;
+                        file.len = end as u64;
+                        self.shelf.add(file);
+                        return Ok(Reached::Tear);
+                    }
+                    if let Some((events, block)) = block {
+                        self.take(&events, block, &mut file);
+                    }
+                    end = at;
                 }
-                Found::Record(..) => {}
+                Found::Record(..) => end = at,
                 Found::Tail { at, len } if is_last => {
                     log::warn!(
                         "{} ended in {len} bytes of an unfinished write, which were cut off",
@@ -177,34 +222,35 @@ impl Past {
             }
         }
         self.shelf.add(file);
-        Ok(())
+        Ok(Reached::End)
     }
 
-    fn read_block(
-        &mut self,
+    /// The block in a record, if it is one that is new.
+    fn read_block<'a>(
+        &self,
         path: &Path,
-        body: &[u8],
+        body: &'a [u8],
         lexicon: &Lexicon,
         hasher: &NameHasher,
-        file: &mut shelf::Events,
-    ) {
-        let now_ms = self.now.wall_ms;
+    ) -> Option<(body::Events<'a>, Block)> {
         let read = body::Events::read(body).and_then(|events| {
-            let age = now_ms.saturating_sub(events.wall_ms);
+            let age = self.now.wall_ms.saturating_sub(events.wall_ms);
             let received = self.received(Duration::from_millis(age));
             let block = stored::read(events.block, lexicon, hasher, received)?;
             Ok((events, block))
         });
-        let (events, block) = match read {
-            Ok(read) => read,
-            Err(fault) => {
-                return log::warn!("{}: a record is no block: {}", path.display(), fault.0);
-            }
-        };
-        if block.last_id() <= self.newest && !self.blocks.is_empty() {
+        match read {
             // Written again, when nobody could know whether it was safe the first time.
-            return;
+            Ok((_, block)) if block.last_id() <= self.newest && !self.blocks.is_empty() => None,
+            Ok(read) => Some(read),
+            Err(fault) => {
+                log::warn!("{}: a record is no block: {}", path.display(), fault.0);
+                None
+            }
         }
+    }
+
+    fn take(&mut self, events: &body::Events<'_>, block: Block, file: &mut shelf::Events) {
         self.expect(block.first_id());
         file.weight += block.weight();
         file.newest_ms = file.newest_ms.max(events.wall_ms);
@@ -220,6 +266,21 @@ impl Past {
         {
             self.let_go_of_front();
         }
+    }
+
+    /// Whether this number cannot follow because events before it were never made safe: a power failure
+    /// took them, and left what was written later. Nothing of that was acknowledged.
+    fn is_tear(&self, number: u64) -> bool {
+        number > self.newest + 1 && !self.blocks.is_empty() && number - 1 > settled_to(&self.paths)
+    }
+
+    fn tell_tear(&self, number: u64) {
+        log::warn!(
+            "the events {} to {} were written and not made safe, and are lost; so is what follows \
+             them",
+            self.newest + 1,
+            number - 1
+        );
     }
 
     /// When a block of this age was received; of one that is too old, that it is.
@@ -285,6 +346,19 @@ impl Past {
         let first = (0..self.runs.len()).find(|&index| is_needed(index));
         self.runs.drain(..first.unwrap_or(0));
     }
+}
+
+/// Up to which number these files say that events were safe.
+fn settled_to(paths: &[PathBuf]) -> u64 {
+    let in_file = |path: &PathBuf| {
+        let bytes = fs::read(path).unwrap_or_default();
+        let records = record::scan(&bytes).filter_map(|found| match found {
+            Found::Record(Kind::Block, body) => body::Events::read(body).ok(),
+            _ => None,
+        });
+        records.map(|events| events.settled_to).max()
+    };
+    paths.iter().filter_map(in_file).max().unwrap_or(0)
 }
 
 /// The files of a journal by kind, oldest first.

@@ -211,10 +211,6 @@ mod tests {
             None
         }
 
-        fn wait(&self) -> Synced {
-            unreachable!("nothing was asked for")
-        }
-
         fn has_answer(&self) -> bool {
             false
         }

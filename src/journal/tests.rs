@@ -352,10 +352,13 @@ fn history_begins_behind_what_is_damaged() {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = Writer::start(folder.path(), 0xa, SyncPolicy::Batch, RETENTION);
     writer.append(2);
+    writer.make_safe();
     let path = files(folder.path(), EVENTS).remove(0);
     let at = fs::metadata(&path).unwrap().len() as usize + record::HEAD + 40;
-    writer.append(2);
-    writer.append(2);
+    for _ in 0..2 {
+        writer.append(2);
+        writer.make_safe();
+    }
     drop(writer);
     let mut bytes = fs::read(&path).unwrap();
     bytes[at] ^= 1;
@@ -367,6 +370,7 @@ fn history_begins_behind_what_is_damaged() {
 
     // The end of an earlier run's file.
     let mut writer = Writer::start(folder.path(), 0xb, SyncPolicy::Batch, RETENTION);
+    writer.make_safe();
     writer.append(1);
     drop(writer);
     let last = bytes.len() - 1;
@@ -380,6 +384,46 @@ fn history_begins_behind_what_is_damaged() {
     fs::write(&path, "nothing of a journal").unwrap();
     let past = read(folder.path(), RETENTION, now());
     assert_eq!(numbers(&past), [7]);
+}
+
+/// A power failure may take what was written first and leave what was written last.
+#[test]
+fn what_follows_a_hole_of_unsafe_events_is_not_kept() {
+    for next_file in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Held::default();
+        let held = |_, _| -> Box<dyn Disk> { Box::new(disk.clone()) };
+        let batch = SyncPolicy::Batch;
+        let mut writer = Writer::start_on(folder.path(), 0xa, batch, RETENTION, now(), held);
+        let path = files(folder.path(), EVENTS).remove(0);
+        let len = || fs::metadata(&path).unwrap().len();
+        disk.sync(Ok(()));
+        writer.journal.turn(writer.now);
+        writer.append(3);
+        disk.sync(Ok(()));
+        writer.journal.turn(writer.now);
+        assert_eq!(writer.journal.safe_to(), 3);
+        let start = len();
+        writer.append(2);
+        let end = len();
+        if next_file {
+            writer.journal.finish_segment(writer.now.instant);
+        }
+        writer.append(2);
+        let lost = snapshot(folder.path());
+        let path = files(lost.path(), EVENTS).remove(0);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[start as usize..end as usize].fill(0);
+        fs::write(&path, bytes).unwrap();
+        let past = read(lost.path(), RETENTION, now());
+        assert_eq!((numbers(&past), past.newest), (vec![1, 2, 3], 3));
+        // And so it stays.
+        let mut writer = Writer::start(lost.path(), 0xb, batch, RETENTION);
+        writer.append(1);
+        drop(writer);
+        let past = read(lost.path(), RETENTION, now());
+        assert_eq!(numbers(&past), [1, 2, 3, 4]);
+    }
 }
 
 /// As a power failure leaves it: the name was there before what is in it.
