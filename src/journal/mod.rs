@@ -515,7 +515,9 @@ impl Journal {
             SyncPolicy::Interval(every) => now >= self.last_sync + every,
             SyncPolicy::Never => false,
         };
-        if !is_due || self.syncing.is_some() || !self.has_unsynced() {
+        // What has just failed is not tried again before the time.
+        let is_wanted = !self.unsynced.is_empty() || self.trouble.is_none() && self.has_unsynced();
+        if !is_due || self.syncing.is_some() || !is_wanted {
             return;
         }
         self.syncing = Some(self.written_to);
@@ -555,6 +557,9 @@ impl Journal {
                 // (fsync(2)): all that is not safe is written anew, to another file. What earlier runs
                 // have left is tried once more; there is nothing better to do for it.
                 self.finish_segment(now.instant);
+                let again = self.waiting.range(..self.written);
+                let weight = again.map(|entry| entry.block.weight()).sum();
+                self.shelf.discount(weight);
                 self.unsynced.clear();
                 self.written = 0;
                 self.written_to = self.safe_to.max(self.inherited_to);

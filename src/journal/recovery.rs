@@ -104,6 +104,7 @@ impl Past {
             fs::remove_file(path).map_err(|error| cannot_write(path, &error))?;
         }
         past.newest_file = files.newest;
+        past.forget_lost_keys();
         past.sweep();
         Ok(past)
     }
@@ -312,6 +313,12 @@ impl Past {
             self.forget_events();
         }
         self.newest = number - 1;
+    }
+
+    /// A key of an event that was lost before it was safe is as good as new: its number is given anew.
+    fn forget_lost_keys(&mut self) {
+        let newest = self.newest;
+        self.keys.retain(|aged| aged.key.number <= newest);
     }
 
     fn forget_events(&mut self) {

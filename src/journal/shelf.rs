@@ -86,6 +86,17 @@ impl Shelf {
         self.events.push_back(file);
     }
 
+    /// Events of this weight, the last ones, are written once more: they are counted where that is.
+    pub fn discount(&mut self, weight: usize) {
+        let mut left = weight;
+        for file in self.events.iter_mut().rev() {
+            let part = left.min(file.weight);
+            file.weight -= part;
+            self.weight -= part;
+            left -= part;
+        }
+    }
+
     /// Puts a file of keys behind the others.
     pub fn add_keys(&mut self, file: Keys) {
         self.keys.push_back(file);

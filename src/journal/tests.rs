@@ -426,6 +426,61 @@ fn what_follows_a_hole_of_unsafe_events_is_not_kept() {
     }
 }
 
+/// What a file of keys tells of events that were lost with their own file.
+#[test]
+fn keys_of_lost_events_are_as_good_as_new() {
+    let folder = tempfile::tempdir().unwrap();
+    let preface = Preface::new(SECRET, &Runs::only(Epoch(0xa)));
+    let mut keys = Vec::new();
+    for number in [1, 2, 3] {
+        let (key, wall_ms) = (key(number), now().wall_ms);
+        body::put_key(AgedKey { key, wall_ms }, &mut keys);
+    }
+    let head = record::head(Kind::Keys, &[IoSlice::new(&keys)]).unwrap();
+    let file = [&preface.record()[..], &head, &keys].concat();
+    fs::write(path_of(folder.path(), 1, KEYS), file).unwrap();
+    let file = preface.before(3).record();
+    fs::write(path_of(folder.path(), 2, EVENTS), file).unwrap();
+    let past = read(folder.path(), RETENTION, now());
+    assert_eq!(past.newest, 2);
+    let known: Vec<Key> = past.keys.iter().map(|aged| aged.key).collect();
+    assert_eq!(known, [key(1), key(2)]);
+}
+
+#[test]
+fn what_is_written_twice_counts_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let retention = Retention {
+        // Less than two blocks of a hundred events, and more than one.
+        weight: 16_000,
+        ..RETENTION
+    };
+    let disk = Held::default();
+    let held = |_, _| -> Box<dyn Disk> { Box::new(disk.clone()) };
+    let batch = SyncPolicy::Batch;
+    let mut writer = Writer::start_on(folder.path(), 0xa, batch, retention, now(), held);
+    writer.append(100);
+    let weight = writer.journal.waiting_weight;
+    assert!((8_001..16_000).contains(&weight), "{weight}");
+    disk.sync(Ok(()));
+    writer.journal.turn(writer.now);
+    disk.sync(Ok(()));
+    writer.journal.turn(writer.now);
+    writer.append(100);
+    disk.sync(Err(io::Error::other("broken")));
+    writer.journal.turn(writer.now);
+    writer.now = later(writer.now, limits::JOURNAL_RETRY);
+    writer.journal.turn(writer.now);
+    disk.sync(Ok(()));
+    writer.journal.turn(writer.now);
+    assert_eq!(writer.journal.safe_to(), 200);
+    drop(writer);
+    let past = read(folder.path(), retention, now());
+    assert_eq!(past.let_go(), 0);
+    let asked = &disk.0.lock().unwrap().0;
+    assert!(asked.is_empty(), "no file was to be removed");
+}
+
 /// As a power failure leaves it: the name was there before what is in it.
 #[test]
 fn a_file_with_nothing_in_it_is_no_hole() {
