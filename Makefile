@@ -53,6 +53,11 @@ faults: ## Break clients, emitters, server and disk for 10 minutes and 1,000,000
 
 FAULT_TEST := every_client_gets_exactly_its_events_once_in_one_order_whatever_happens
 
+.PHONY: simulate
+simulate: ## Simulate the server with faults: SEEDS=50000 or SEEDS=7000..9000 many runs, SEED=7 one, told step by step
+	SHOPWIRE_SEEDS=$(or $(SEEDS),20000) SHOPWIRE_SEED=$(SEED) \
+	  $(CARGO) test --package shopwire --test simulation --locked -- whatever_happens --nocapture $(ARGS)
+
 .PHONY: bench
 bench: bench-tools ## Measure the hot path, case by case: wall time, then instructions
 	$(CARGO) bench --package shopwire --bench time --locked $(if $(ARGS),-- $(ARGS))
