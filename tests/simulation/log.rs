@@ -60,8 +60,10 @@ pub struct Log {
     numbers: HashMap<u64, u64>,
     /// The newest mark of each emitter since the server began.
     latest: HashMap<usize, u64>,
-    /// Marks that were acknowledged.
+    /// Marks that were acknowledged ...
     acked: HashSet<u64>,
+    /// ... and those of them that were before the server began.
+    safe: HashSet<u64>,
     /// Acks whose event has not come by yet: the id in the ack, and the mark it must be of.
     unproven: Vec<(String, u64)>,
     /// What was on its way since the server began, and what it found of the past.
@@ -85,6 +87,7 @@ impl Log {
             numbers: HashMap::new(),
             latest: HashMap::new(),
             acked: HashSet::new(),
+            safe: HashSet::new(),
             unproven: Vec::new(),
             kept: Vec::new(),
             floor: 0,
@@ -165,7 +168,7 @@ impl Log {
                 let event = said.event.clone();
                 if let Some(first) = self.numbers.insert(mark, number) {
                     // Only what nobody was told is safe may have been forgotten.
-                    let is_forgotten = first <= self.floor && !self.acked.contains(&mark);
+                    let is_forgotten = first <= self.floor && !self.safe.contains(&mark);
                     assert!(is_forgotten, "{mark} is the event {first} and {number}");
                 }
                 event
@@ -256,7 +259,6 @@ impl Log {
         self.runs.clone_from(&found.runs);
         if !last.has_journal {
             assert!(found.blocks.is_empty() && found.newest == 0);
-            self.acked.clear();
             return self.forget_all();
         }
         let lost_power = last.end == Some(End::PowerLost);
@@ -273,11 +275,17 @@ impl Log {
             newest >= owed,
             "{owed} is owed, and the next server goes on behind {newest}"
         );
+        // What was written, and lay before a full ring, has a part in what is not kept any more.
+        for block in &found.blocks {
+            if block.last_id() > self.newest {
+                self.keep(block);
+            }
+        }
         let first = found.blocks.first().map(|block| block.first_id());
         let floor = first.map_or(newest, |first| first - 1);
         if is_owed {
             // A time of the wall clock is a little less exact.
-            let bound = self.may_let_go(self.newest, now + Duration::from_millis(20));
+            let bound = self.may_let_go(u64::MAX, now + Duration::from_millis(20));
             let lost: Vec<u64> = (bound + 1..=floor.min(owed)).collect();
             assert!(
                 lost.is_empty(),
@@ -312,8 +320,11 @@ impl Log {
             let lost: Vec<&u64> = self.acked.iter().filter(lost).collect();
             assert!(lost.is_empty(), "{lost:?} were acknowledged and are lost");
         } else {
-            self.acked.retain(|mark| self.numbers.contains_key(mark));
+            let numbers = &self.numbers;
+            self.acked
+                .retain(|mark| numbers.get(mark).is_some_and(|number| *number > floor));
         }
+        self.safe.clone_from(&self.acked);
     }
 
     fn newest_acked(&self) -> u64 {
@@ -322,6 +333,8 @@ impl Log {
     }
 
     fn forget_all(&mut self) {
+        self.acked.clear();
+        self.safe.clear();
         self.entries.clear();
         self.numbers.clear();
         self.kept.clear();

@@ -228,6 +228,12 @@ impl Server {
         self.shared.admission.is_draining()
     }
 
+    /// Connections that were closed because they read too slowly.
+    pub fn slow_consumers(&self) -> u64 {
+        let stats = &self.shared.stats.reactors;
+        stats.iter().map(|each| each.slow_consumers.get()).sum()
+    }
+
     /// When something happens by time alone.
     pub fn deadline(&self) -> Option<Instant> {
         let reactors = self

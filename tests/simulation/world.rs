@@ -92,8 +92,8 @@ impl World {
         }
     }
 
-    fn count(&mut self, what: &'static str, times: usize) {
-        *self.tally.entry(what).or_default() += times as u64;
+    fn count(&mut self, what: &'static str, times: u64) {
+        *self.tally.entry(what).or_default() += times;
     }
 
     /// Whether something happens that is meant to so many times in a thousand.
@@ -241,6 +241,7 @@ impl World {
             disk.cut_off();
         }
         let was_draining = server.is_draining();
+        self.count("slow consumers", server.slow_consumers());
         server.end(&mut self.log);
         if end == End::Drained {
             while disk.work(false).is_some() {}
