@@ -262,7 +262,7 @@ impl Journal {
     ///
     /// # Errors
     /// If something is not written, or cannot be made safe.
-    pub fn hand_over(&mut self, now: Instant) -> io::Result<JournalState> {
+    pub fn hand_over(&mut self, now: Now) -> io::Result<JournalState> {
         while self.syncing.is_some() {
             let synced = self.disk.wait();
             self.on_synced(synced, now);
@@ -274,7 +274,7 @@ impl Journal {
             file.sync_data()?;
         }
         self.safe_up_to(self.written_to);
-        self.finish_segment(now);
+        self.finish_segment(now.instant);
         Ok(JournalState {
             next_file: self.next_file,
             shelf: self.shelf.clone(),

@@ -218,7 +218,7 @@ impl Router {
                 .collect(),
             ingest: (ingest.path.clone(), device, inode),
             journal: match &mut self.journal {
-                Some(journal) => Some(journal.hand_over(now.instant)?),
+                Some(journal) => Some(journal.hand_over(now)?),
                 None => None,
             },
         };

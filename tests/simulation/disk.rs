@@ -138,6 +138,10 @@ impl journal::Disk for Disk {
     fn try_take(&self) -> Option<Synced> {
         self.state().done.pop_front()
     }
+
+    fn has_answer(&self) -> bool {
+        !self.state().done.is_empty()
+    }
 }
 
 impl State {

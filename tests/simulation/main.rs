@@ -19,7 +19,7 @@ mod emitter;
 mod frames;
 mod log;
 mod owed;
-#[path = "../server/harness/model.rs"]
+#[path = "../harness/model.rs"]
 mod reference;
 mod server;
 mod wire;

@@ -20,7 +20,7 @@ use shopwire::engine::DOORBELL;
 use shopwire::event::NameHasher;
 use shopwire::limits;
 use shopwire::reactor::Reactor;
-use shopwire::ring::{self, Doorbell, Receiver, Sender, ToReactor, ToRouter};
+use shopwire::ring::{self, Doorbell, Receiver, Sender, Serial, ToReactor, ToRouter};
 use shopwire::router::{self, Ingest, Router};
 use shopwire::server::past::Past;
 use shopwire::shared::Shared;
@@ -50,6 +50,8 @@ pub struct Server {
     reactors: Vec<Seat>,
     events: Events,
     send_buffer: usize,
+    /// Connections so far.
+    serial: Serial,
 }
 
 /// A reactor, and the simulation's ends of the rings between the router and it.
@@ -79,11 +81,12 @@ impl Server {
         let (workers, hasher) = (config.workers, NameHasher::fixed());
         ground.disk.begin();
         let at: Now = ground.wall.at(now);
-        let mut past = Past::of(&config, &hasher, at).unwrap();
+        let mut past = Past::Nothing;
+        past.add_journal(&config, &hasher, at).unwrap();
         let runs = past.runs(at.wall_ms);
         let found = Found {
             newest: past.newest(),
-            blocks: past.blocks().collect(),
+            blocks: past.blocks(),
             runs: runs.all().collect(),
         };
         log.restart(&found, last, now);
@@ -142,6 +145,7 @@ impl Server {
             reactors,
             events: Events::with_capacity(256),
             send_buffer: ground.send_buffer,
+            serial: 0,
         }
     }
 
@@ -163,7 +167,12 @@ impl Server {
         let ours = std::net::TcpStream::from(OwnedFd::from(ours));
         let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let seat = &mut self.reactors[reactor];
-        seat.send(ToReactor::Socket(TcpStream::from_std(ours), ip));
+        self.serial += 1;
+        seat.send(ToReactor::Socket(
+            TcpStream::from_std(ours),
+            ip,
+            self.serial,
+        ));
         theirs
     }
 
