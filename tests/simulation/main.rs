@@ -98,7 +98,7 @@ fn whatever_happens_all_get_what_they_are_owed() {
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let mut all = Tally::new();
     thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(&work)).collect();
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         for worker in workers {
             add(&worker.join().unwrap(), &mut all);
         }
