@@ -49,7 +49,7 @@ impl Plan {
             events_each: number("FAULTS_EVENTS", EVENTS, 1_000..=100_000_000)?
                 .div_ceil(EMITTERS as u64),
             clients: number("FAULTS_CLIENTS", CLIENTS, 25..=2_000)? as usize,
-            takeover: number("FAULTS_TAKEOVER", 0, 0..=1)? == 1,
+            takeover: number("FAULTS_TAKEOVER", 1, 0..=1)? == 1,
         })
     }
 
