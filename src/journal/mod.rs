@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `record`, `body` | how bytes lie in a file |
 //! | `segment`, `keys_file` | the files of events, and of keys alone |
-//! | `shelf` | which files are not needed any more |
+//! | `files`, `shelf` | which file is written to, and which are not needed any more |
 //! | `recovery` | what earlier runs have left |
 //! | `disk`, `syncer` | what can fail or take long, and the thread that waits for it |
 //!
@@ -19,6 +19,7 @@
 
 mod body;
 mod disk;
+mod files;
 mod folder;
 mod keys_file;
 mod record;
@@ -32,7 +33,6 @@ use std::fs::File;
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -43,13 +43,13 @@ use crate::event::{Block, Runs};
 use crate::limits;
 pub use body::{AgedKey, Key};
 pub use disk::{Disk, Job, Synced};
+use files::OpenSegment;
 pub use folder::Folder;
 use record::Kind;
 pub use recovery::Past;
 pub use segment::Preface;
-use segment::{EVENTS, KEYS, Segment, path_of};
 pub use shelf::Retention;
-use shelf::{Retired, Shelf};
+use shelf::Shelf;
 pub use syncer::Syncer;
 
 /// When what has been written is made safe.
@@ -133,13 +133,6 @@ struct Entry {
     block: Arc<Block>,
     keys: Vec<Key>,
     wall_ms: u64,
-}
-
-/// The segment in use, with what the shelf will want to know of it.
-struct OpenSegment {
-    segment: Segment,
-    file: shelf::Events,
-    opened: Instant,
 }
 
 /// Why the journal does not work, and when it tries again.
@@ -263,17 +256,16 @@ impl Journal {
     /// # Errors
     /// If something is not written, or cannot be made safe.
     pub fn hand_over(&mut self, now: Now) -> io::Result<JournalState> {
-        while self.syncing.is_some() {
+        while self.syncing.is_some() || (self.trouble.is_none() && self.has_unsynced()) {
+            if self.syncing.is_none() {
+                self.ask_for_sync();
+            }
             let synced = self.disk.wait();
             self.on_synced(synced, now);
         }
         if let Some(trouble) = self.trouble() {
             return Err(io::Error::other(trouble.to_owned()));
         }
-        for file in self.unsynced.drain(..) {
-            file.sync_data()?;
-        }
-        self.safe_up_to(self.written_to);
         self.finish_segment(now.instant);
         Ok(JournalState {
             next_file: self.next_file,
@@ -474,40 +466,6 @@ impl Journal {
         Ok(())
     }
 
-    fn begin_segment(&mut self, now: Instant) -> io::Result<()> {
-        let path = path_of(self.folder.path(), self.next_file, EVENTS);
-        let next = match self.waiting.get(self.written) {
-            Some(entry) => entry.block.first_id(),
-            None => self.written_to + 1,
-        };
-        let preface = self.preface.before(next).record();
-        let segment = Segment::create(path.clone(), &preface, &*self.disk)?;
-        self.next_file += 1;
-        self.unsynced.push(Arc::clone(&segment.file));
-        self.has_new_file = true;
-        self.segment = Some(OpenSegment {
-            segment,
-            file: shelf::Events {
-                path,
-                ..shelf::Events::default()
-            },
-            opened: now,
-        });
-        Ok(())
-    }
-
-    fn finish_segment(&mut self, now: Instant) {
-        if let Some(OpenSegment {
-            segment, mut file, ..
-        }) = self.segment.take()
-        {
-            file.len = segment.len;
-            self.shelf.add(file);
-            // There may be too much on it now.
-            self.next_tidy = now;
-        }
-    }
-
     /// Has the disk make safe what is written, if it is time to.
     fn begin_sync(&mut self, now: Instant) {
         let is_due = match self.policy {
@@ -520,7 +478,6 @@ impl Journal {
         if !is_due || self.syncing.is_some() || !is_wanted {
             return;
         }
-        self.syncing = Some(self.written_to);
         self.last_sync = now;
         self.ask_for_sync();
     }
@@ -530,6 +487,7 @@ impl Journal {
     }
 
     fn ask_for_sync(&mut self) {
+        self.syncing = Some(self.written_to);
         let mut files = self.inherited.clone();
         files.append(&mut self.unsynced);
         self.disk.ask(Job::Sync {
@@ -600,62 +558,6 @@ impl Journal {
             reason: error.to_string(),
             again: now + limits::JOURNAL_RETRY,
         });
-    }
-
-    /// Begins a new file in time for the old one to be let go of, and removes what is not needed.
-    fn tidy(&mut self, now: Now) {
-        let is_aged = |open: &OpenSegment| {
-            open.file.weight > 0 && now.instant >= open.opened + self.segment_age()
-        };
-        if self.segment.as_ref().is_some_and(is_aged) {
-            self.finish_segment(now.instant);
-            // There is always one, to tell where numbers are.
-            if let Err(error) = self.begin_segment(now.instant) {
-                self.on_trouble(&error, now.instant);
-            }
-            self.begin_sync(now.instant);
-        }
-        self.next_tidy = now.instant + self.segment_age();
-        self.retire(now);
-    }
-
-    /// Removes files that are not needed: when the one that tells where numbers are is safe.
-    fn retire(&mut self, now: Now) {
-        let is_safe = self.segment.is_some() && !self.has_new_file && self.syncing.is_none();
-        self.is_retiring = !is_safe && self.policy != SyncPolicy::Never;
-        if self.is_retiring {
-            return;
-        }
-        let in_use = self.segment.as_ref().map_or(0, |open| open.file.weight);
-        let folder = self.folder.path();
-        let keys_path = |path: &PathBuf| {
-            let number = segment::number_of(path, EVENTS).unwrap_or(0);
-            path_of(folder, number, KEYS)
-        };
-        while let Some(retired) = self
-            .shelf
-            .retire(self.retention, in_use, now.wall_ms, keys_path)
-        {
-            self.disk.ask(match retired {
-                Retired::Whole(path) => Job::Remove(path),
-                Retired::ButKeys(path) => Job::Condense {
-                    path,
-                    preface: Arc::clone(&self.preface),
-                    oldest_ms: self.retention.oldest_key_ms(now.wall_ms),
-                },
-            });
-        }
-    }
-
-    /// A file is full with so many bytes: a part of what is kept, so that little more is.
-    fn segment_bytes(&self) -> u64 {
-        let part = self.retention.weight / limits::JOURNAL_PARTS;
-        part.clamp(limits::JOURNAL_SEGMENT_MIN, limits::JOURNAL_SEGMENT_MAX) as u64
-    }
-
-    /// And after so long.
-    fn segment_age(&self) -> Duration {
-        (self.retention.age / limits::JOURNAL_PARTS as u32).max(Duration::from_secs(1))
     }
 }
 

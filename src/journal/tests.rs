@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use mio::{Events, Poll, Token};
 
+use super::segment::{EVENTS, KEYS, path_of};
 use super::*;
 use crate::event::{BlockBuilder, Epoch, Line, NameHasher, Parser, Rules, Run};
 use crate::ring::Doorbell;

@@ -238,7 +238,7 @@ fn a_torn_end_is_cut_and_told() {
         "{} ended in 13 bytes of an unfinished write",
         path.display()
     );
-    assert!(server.stderr().contains(&told), "{}", server.stderr());
+    wait_until(&told, || server.stderr().contains(&told));
     let mut client = server.public();
     assert_eq!(
         subscribe(&mut client, json!({"since": position}))["recovered"],
@@ -265,7 +265,7 @@ fn nobody_is_led_over_a_damaged_place() {
 
     let server = journal.server();
     let told = format!("{} is damaged", path.display());
-    assert!(server.stderr().contains(&told), "{}", server.stderr());
+    wait_until(&told, || server.stderr().contains(&told));
     let mut client = server.public();
     for since in [&position, &json!(ids[3])] {
         let answer = subscribe(&mut client, json!({"since": since}));
@@ -326,9 +326,12 @@ fn a_full_disk_stops_acks_and_nothing_else_and_passes() {
         id.as_str(),
         "the repeated key stands for the event that was delivered"
     );
-    let log = server.stderr();
-    assert!(log.contains("cannot be written: File too large"), "{log}");
-    assert!(log.contains("the journal can be written again"), "{log}");
+    for line in [
+        "cannot be written: File too large",
+        "the journal can be written again",
+    ] {
+        wait_until(line, || server.stderr().contains(line));
+    }
     server.kill();
     let server = journal.server();
     let mut client = server.public();

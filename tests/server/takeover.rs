@@ -86,7 +86,8 @@ fn connections_live_on_with_all_that_they_are() {
 #[test]
 fn events_pour_in_while_one_process_after_the_other_takes_over() {
     const EVENTS: usize = 30_000;
-    let mut server = Server::with(&["--message-rate", "0"]);
+    // Readers that wait for a core are not what this is about.
+    let mut server = Server::with(&["--outbox-limit", "64MiB"]);
     let mut clients: Vec<Client> = (0..10).map(|_| watching(&server, &["products"])).collect();
     let mut emitters = Vec::new();
     for emitter in 0..2 {
@@ -354,19 +355,18 @@ fn a_process_that_dies_in_the_middle_is_no_loss() {
 fn where_nobody_runs_it_starts_and_where_it_cannot_take_over_it_drains() {
     let setup = Setup::new(&["--takeover"]);
     let server = setup.start();
-    assert!(
-        server.stderr().contains("no server to take over from"),
-        "{}",
-        server.stderr()
-    );
+    wait_until("it says so", || {
+        server.stderr().contains("no server to take over from")
+    });
     let mut client = watching(&server, &["products"]);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal").display().to_string();
     let server = server.succeed(&["--journal", &path]);
     let told = client.expect_close(1001);
     assert_eq!(told.last().unwrap()["type"], "reconnect", "{told:?}");
-    let log = server.stderr();
-    assert!(log.contains("drained: it has another journal"), "{log}");
+    wait_until("it says why", || {
+        server.stderr().contains("drained: it has another journal")
+    });
     let mut client = watching(&server, &["products"]);
     let fence = Fence::raise(&mut server.emitter());
     assert!(fence.before(&mut client).is_empty());
