@@ -24,14 +24,16 @@ pub(super) struct OpenSegment {
 
 impl Journal {
     pub(super) fn begin_segment(&mut self, now: Instant) -> io::Result<()> {
-        let path = path_of(self.folder.path(), self.next_file, EVENTS);
+        // Each number is tried once: where one is taken already, the next will do.
+        let number = self.next_file;
+        self.next_file += 1;
+        let path = path_of(self.folder.path(), number, EVENTS);
         let next = match self.waiting.get(self.written) {
             Some(entry) => entry.block.first_id(),
             None => self.written_to + 1,
         };
         let preface = self.preface.before(next).record();
         let segment = Segment::create(path.clone(), &preface, &*self.disk)?;
-        self.next_file += 1;
         self.unsynced.push(Arc::clone(&segment.file));
         self.has_new_file = true;
         self.segment = Some(OpenSegment {

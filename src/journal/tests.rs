@@ -601,6 +601,26 @@ fn a_full_disk_is_told_and_gone_round_when_there_is_room_again() {
 }
 
 #[test]
+fn a_file_that_stands_in_the_way_is_gone_round() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = Writer::start(folder.path(), 0xa, SyncPolicy::Batch, RETENTION);
+    writer.append(1);
+    writer.make_safe();
+    let next = path_of(folder.path(), writer.journal.next_file, EVENTS);
+    fs::write(&next, "somebody else's").unwrap();
+    writer.journal.finish_segment(writer.now.instant);
+    writer.append(1);
+    assert!(writer.journal.trouble().is_some());
+    writer.now = later(writer.now, limits::JOURNAL_RETRY);
+    writer.journal.turn(writer.now);
+    writer.make_safe();
+    drop(writer);
+    assert_eq!(fs::read(&next).unwrap(), b"somebody else's");
+    fs::remove_file(&next).unwrap();
+    assert_eq!(numbers(&read(folder.path(), RETENTION, now())), [1, 2]);
+}
+
+#[test]
 fn what_a_failed_sync_leaves_in_doubt_is_written_anew() {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = Writer::start(folder.path(), 0xa, SyncPolicy::Batch, RETENTION);
