@@ -199,11 +199,9 @@ fn namespaces(kind: &str, data: &SubscribeData<'_>) -> Result<NamespaceMask, Fau
         })?;
         mask.insert(namespace);
     }
-    if mask.is_empty() {
-        return Err(invalid(
-            kind,
-            "at least one namespace must be named".to_owned(),
-        ));
+    if mask.is_empty() || data.namespaces.as_ref().is_some_and(Vec::is_empty) {
+        let message = "at least one namespace must be named, and a list must not be empty";
+        return Err(invalid(kind, message.to_owned()));
     }
     Ok(mask)
 }
@@ -322,6 +320,7 @@ mod tests {
             r#"[]"#,
             r#"{}"#,
             r#"{"namespaces":[]}"#,
+            r#"{"namespaces":[],"namespace":"orders"}"#,
             r#"{"namespaces":"orders"}"#,
             r#"{"namespaces":null,"namespace":"orders"}"#,
             r#"{"namespaces":["Orders"]}"#,

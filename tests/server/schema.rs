@@ -340,6 +340,7 @@ fn what_clients_say_is_judged_as_the_server_judges_it() {
                 ("{}", false),
                 ("[]", false),
                 (r#"{"namespaces":[]}"#, false),
+                (r#"{"namespaces":[],"namespace":"products"}"#, false),
                 (r#"{"namespaces":"products"}"#, false),
                 (r#"{"namespaces":null,"namespace":"products"}"#, false),
                 (r#"{"namespaces":["Products"]}"#, false),
