@@ -345,8 +345,12 @@ fn put_memory(measured: &Measured, put: &mut Put<'_>) {
     let most = (measured.rss_max > 0).then(|| mebibytes(measured.rss_max));
     put("rss-max-mib", most);
     let each = |of: fn(Memory) -> u64| {
-        let more = of(full?).saturating_sub(of(empty?)) as f64;
-        Some(more / f64::from(measured.connections))
+        let (before, connections) = match measured.memory_first {
+            Some(first) if measured.connections > 1 => (first, measured.connections - 1),
+            _ => (empty?, measured.connections),
+        };
+        let more = of(full?).saturating_sub(of(before)) as f64;
+        Some(more / f64::from(connections))
     };
     put("rss-per-connection", each(|memory| memory.rss));
     put("pss-per-connection", each(|memory| memory.pss));

@@ -68,6 +68,9 @@ pub struct Measured {
     pub baseline: Histogram<u64>,
     /// The server before the first connection.
     pub memory_empty: Option<Memory>,
+    /// The server with the first connection subscribed, where connections are what is measured: code
+    /// and tables that the first one needs are not what each one costs.
+    pub memory_first: Option<Memory>,
     /// The server with all connections subscribed.
     pub memory_full: Option<Memory>,
     /// The server when a quarter of the measured time was over.
@@ -127,9 +130,18 @@ pub fn run(
     let mut client = Client::new(target, &world, &name, &progress)?;
     client.spins = plan.spins;
     let before = Snapshot::take(target.pid, &client, 0);
-    let opened = client.open(plan.connections, plan.arrivals, interrupt, |live| {
-        console.say(|| format!("{live} of {} connections subscribed", plan.connections));
-    });
+    let open = |client: &mut Client, count: u32| {
+        client.open(count, plan.arrivals, interrupt, |live| {
+            console.say(|| format!("{live} of {} connections subscribed", plan.connections));
+        })
+    };
+    let mut memory_first = None;
+    let mut opened = Ok(());
+    if plan.measures_connections() {
+        opened = open(&mut client, 1);
+        memory_first = memory();
+    }
+    opened = opened.and_then(|()| open(&mut client, plan.connections));
     let mut after = Snapshot::take(target.pid, &client, 0);
     if opened.is_err() {
         client.listen_for(LINGER)?;
@@ -194,10 +206,12 @@ pub fn run(
         rejoined: client.rejoined,
         stalled,
         memory_empty,
+        memory_first,
         // Idle connections are measured when they have been idle.
-        memory_full: match plan.drive {
-            Drive::Hold if plan.seconds > 0.0 => session.memory_end,
-            _ => memory_full,
+        memory_full: if plan.measures_connections() {
+            session.memory_end
+        } else {
+            memory_full
         },
         memory_early: session.memory_early,
         memory_end: session.memory_end,

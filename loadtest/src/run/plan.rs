@@ -77,6 +77,11 @@ impl Plan {
         self.seconds >= GROWTH_SECONDS_MIN
     }
 
+    /// Whether what it measures are connections that nothing comes to.
+    pub fn measures_connections(&self) -> bool {
+        self.drive == Drive::Hold && self.seconds > 0.0
+    }
+
     /// The world of this plan in a run of this name.
     pub fn world(&self, run: &str) -> World {
         match self.load {
