@@ -42,4 +42,5 @@ pub mod server;
 pub mod shared;
 pub mod stats;
 pub mod takeover;
+pub mod tls;
 pub mod wire;

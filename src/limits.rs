@@ -22,6 +22,18 @@ use std::time::Duration;
 pub const HEAD_BYTES_MAX: usize = 8 * 1024;
 /// How long a client may take to send its whole request head (408 after it).
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of a TLS handshake that are kept until the rest of the message has come: as many as of a
+/// request's head. Real ones have two to three thousand.
+pub const TLS_HANDSHAKE_MAX: usize = HEAD_BYTES_MAX;
+/// Bytes that are kept of a TLS record until the rest of it has come: the longest one there is
+/// (RFC 5246 section 6.2.3). Only what has come is held, and nothing by those who send whole ones.
+pub const TLS_RECORD_MAX: usize = 5 + 16 * 1024 + 2048;
+/// What is sealed at a time: so much ciphertext at most, and a little more, waits for a socket. What
+/// waits behind it is plain, and shared with others.
+pub const TLS_SEAL: usize = 32 * 1024;
+/// Flights of TLS handshakes that a reactor answers in one turn: each costs from 0.1 to 1 ms of
+/// cryptography, for which events would have to wait. The rest come in the next turns.
+pub const TLS_FLIGHTS_PER_TURN: usize = 4;
 /// How long an answered keep-alive connection may stay silent before it is closed.
 pub const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(15);
 /// Plain HTTP connections a reactor keeps open between requests; over it answers say

@@ -31,6 +31,7 @@ use crate::shared::Shared;
 use crate::takeover::Hello;
 use crate::takeover::guest::Commit;
 use crate::takeover::host::{Guard, Host, Request};
+use crate::tls::{self, Acceptor};
 use past::Past;
 
 /// A server whose sockets are open, and that has not begun to serve.
@@ -96,7 +97,13 @@ impl Server {
         let shared = Arc::new(Shared::new(config, hasher, runs, started)?);
         let host = listen::reachable_host(address);
         let (workers, path) = (shared.config.workers, shared.config.socket.display());
-        let ready = format!("shopwire ready ws=ws://{host}/api/ws ingest={path} workers={workers}");
+        let acceptor = match &shared.config.tls {
+            Some(tls) => Some(tls::acceptor(&tls.identity)?),
+            None => None,
+        };
+        let scheme = if acceptor.is_some() { "wss" } else { "ws" };
+        let ready =
+            format!("shopwire ready ws={scheme}://{host}/api/ws ingest={path} workers={workers}");
         let port = address.port();
 
         let assemble = || -> io::Result<Assembled> {
@@ -124,6 +131,9 @@ impl Server {
                 let mut reactor =
                     Reactor::new(Arc::clone(&shared), index, registry, ring, uplink, started);
                 reactor.go_on(past.newest(), past.blocks());
+                if let Some(acceptor) = &acceptor {
+                    reactor.accept_by(Acceptor::clone(acceptor));
+                }
                 engines.push(Engine {
                     poll: each.poll,
                     doorbell: each.doorbell,

@@ -50,7 +50,7 @@ impl Shared {
         Ok(Self {
             verifier,
             admission: Admission::new(config.max_connections, config.connect_rate),
-            stats: Stats::new(config.workers, now),
+            stats: Stats::new(config.workers, config.tls.is_some(), now),
             hasher,
             wall: WallClock::System,
             newest: AtomicU64::new(runs.now().first - 1),

@@ -112,6 +112,12 @@ pub struct ReactorStats {
     pub history_bytes: Counter,
     /// ... and in events.
     pub history_events: Counter,
+    /// TLS handshakes brought to their end, ...
+    pub tls_handshakes: Counter,
+    /// ... those of them that went on with an earlier session, ...
+    pub tls_resumed: Counter,
+    /// ... and those that failed or were not complete in time.
+    pub tls_failed: Counter,
     /// From the read on the ingest socket to the end of the sends, in microseconds.
     pub latency: Latency,
 }
@@ -197,6 +203,8 @@ pub struct Stats {
     pub router: RouterStats,
     /// The journal's, which the router tells.
     pub journal: JournalStats,
+    /// Whether connections come over TLS.
+    speaks_tls: bool,
     /// One set a reactor.
     pub reactors: Vec<ReactorStats>,
 }
@@ -221,6 +229,8 @@ pub struct Snapshot {
     history_events: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     journal: Option<JournalSnapshot>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<TlsSnapshot>,
     latency_ms: LatencyMs,
     uptime_seconds: u64,
     workers: Vec<WorkerSnapshot>,
@@ -233,6 +243,13 @@ struct JournalSnapshot {
     bytes: u64,
     syncs: u64,
     last_sync_ms: f64,
+}
+
+#[derive(Serialize)]
+struct TlsSnapshot {
+    handshakes: u64,
+    resumed: u64,
+    failed: u64,
 }
 
 #[derive(Serialize)]
@@ -253,11 +270,12 @@ struct WorkerSnapshot {
 
 impl Stats {
     /// Counters at zero for so many reactors.
-    pub fn new(reactors: usize, started: Instant) -> Self {
+    pub fn new(reactors: usize, speaks_tls: bool, started: Instant) -> Self {
         Self {
             started,
             router: RouterStats::default(),
             journal: JournalStats::default(),
+            speaks_tls,
             reactors: (0..reactors).map(|_| ReactorStats::default()).collect(),
         }
     }
@@ -313,6 +331,11 @@ impl Stats {
             history_bytes: most(|reactor| &reactor.history_bytes),
             history_events: most(|reactor| &reactor.history_events),
             journal: self.journal.snapshot(),
+            tls: self.speaks_tls.then(|| TlsSnapshot {
+                handshakes: sum(|reactor| &reactor.tls_handshakes),
+                resumed: sum(|reactor| &reactor.tls_resumed),
+                failed: sum(|reactor| &reactor.tls_failed),
+            }),
             latency_ms: self.latency(),
             uptime_seconds: now.saturating_duration_since(self.started).as_secs(),
             workers: self.reactors.iter().map(WorkerSnapshot::of).collect(),
@@ -365,7 +388,7 @@ mod tests {
 
     #[test]
     fn quantiles_are_those_of_all_reactors_together() {
-        let stats = Stats::new(2, Instant::now());
+        let stats = Stats::new(2, false, Instant::now());
         stats.reactors[0].latency.record(1_000, 99);
         stats.reactors[1].latency.record(50_000, 1);
         let latency = stats.snapshot(Instant::now()).latency_ms;

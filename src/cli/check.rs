@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use super::server_flags::ServerFlags;
-use super::{WRONG_USAGE, fail, print};
+use super::{WRONG_USAGE, fail, print, warn};
+use crate::clock::wall_ms;
 use crate::config::Config;
 
 /// Check a configuration: prints ok, or what serve would say
@@ -19,7 +20,12 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     match Config::load(&arguments.flags.0) {
-        Ok(_) => print("ok\n"),
+        Ok(config) => {
+            for warning in config.warnings(wall_ms()) {
+                warn(warning);
+            }
+            print("ok\n")
+        }
         Err(error) => fail(WRONG_USAGE, error),
     }
 }

@@ -15,6 +15,13 @@ const TTL: Duration = Duration::from_secs(12 * 3600);
 /// A sentence, if no token can be made.
 pub fn dev_hints(config: &Config, port: u16, program: &str, now_ms: u64) -> Result<String, String> {
     let address = std::net::SocketAddr::new(config.host, port);
+    let (http, ws, trust) = match &config.tls {
+        None => ("http", "ws", String::new()),
+        Some(tls) => {
+            let file = quoted(&tls.files.cert.display().to_string());
+            ("https", "wss", format!(" --ca {file}"))
+        }
+    };
     let program = quoted(program);
     let socket = quoted(&config.socket.display().to_string());
     let token = |user, role| {
@@ -29,7 +36,7 @@ pub fn dev_hints(config: &Config, port: u16, program: &str, now_ms: u64) -> Resu
     let customer = token("dev-customer", Role::Customer)?;
     Ok(format!(
         "shopwire is ready for trying out.\n\
-         \x20 page:   http://{address}/\n\
+         \x20 page:   {http}://{address}/\n\
          \x20 socket: {socket}\n\
          \n\
          Tokens (good for 12 hours, and for this run only unless you gave a secret):\n\
@@ -37,13 +44,13 @@ pub fn dev_hints(config: &Config, port: u16, program: &str, now_ms: u64) -> Resu
          \x20 customer dev-customer: {customer}\n\
          \n\
          Watch, in a second terminal:\n\
-         \x20 {program} tail --url ws://{address}/api/ws --namespaces orders --token {admin}\n\
+         \x20 {program} tail --url {ws}://{address}/api/ws{trust} --namespaces orders --token {admin}\n\
          \n\
          Send, in a third:\n\
          \x20 echo '{EVENT}' | {program} emit - --socket {socket}\n\
          \n\
          In a browser's console:\n\
-         \x20 ws = new WebSocket(\"ws://{address}/api/ws\", [\"shopwire.v1\", \"token.{admin}\"]); \
+         \x20 ws = new WebSocket(\"{ws}://{address}/api/ws\", [\"shopwire.v1\", \"token.{admin}\"]); \
          ws.onmessage = m => console.log(m.data); \
          ws.onopen = () => ws.send('{SUBSCRIBE}')\n"
     ))

@@ -78,6 +78,11 @@ fn fail(code: u8, reason: impl Display) -> ExitCode {
     ExitCode::from(code)
 }
 
+/// Says on stderr what is probably not wanted.
+fn warn(what: impl Display) {
+    eprintln!("shopwire: warning: {what}");
+}
+
 /// Why the ingest socket cannot be talked to, and how to start a server there.
 fn unreachable_socket(path: &Path, error: &std::io::Error) -> String {
     use std::io::ErrorKind;

@@ -37,11 +37,8 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Err(error) => return fail(WRONG_USAGE, error),
     };
     start_logging(config.log_format);
-    if !config.host.is_loopback() {
-        log::warn!(
-            "listening on {} without TLS: put a proxy that ends TLS in front, or listen on 127.0.0.1",
-            config.host
-        );
+    for warning in config.warnings(wall_ms()) {
+        log::warn!("{warning}");
     }
     serve(config, arguments.takeover).unwrap_or_else(|message| fail(FAILED, message))
 }

@@ -40,6 +40,13 @@ pub enum ConfigError {
     },
     /// Both `WS_JWT_SECRET` and `WS_JWT_SECRET_FILE` are set.
     SecretTwice,
+    /// Only one of `tls-cert` and `tls-key` is given.
+    HalfTls {
+        /// The one that is given.
+        given: &'static str,
+        /// The one that is not.
+        missing: &'static str,
+    },
     /// No key is configured, and `--dev` is not given.
     NoKey,
 }
@@ -107,6 +114,10 @@ impl fmt::Display for ConfigError {
             ConfigError::File { file, reason } => write!(f, "{}: {reason}", file.display()),
             ConfigError::SecretTwice => f.write_str(
                 "WS_JWT_SECRET and WS_JWT_SECRET_FILE are both set: only one of them is allowed",
+            ),
+            ConfigError::HalfTls { given, missing } => write!(
+                f,
+                "{given} is given and {missing} is not: TLS needs both, the certificate and its key"
             ),
             ConfigError::NoKey => f.write_str(
                 "jwt-secret-file is missing: there is no key to check tokens with. Give \

@@ -10,6 +10,7 @@ pub mod settings;
 mod socket_path;
 mod sources;
 mod tables;
+mod tls;
 mod values;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -29,6 +30,7 @@ use sources::Sources;
 pub use error::ConfigError;
 pub use file::File;
 pub use socket_path::{SocketFolder, default_socket, prepare_folder};
+pub use tls::TlsSettings;
 pub use values::{LogFormat, duration};
 
 /// The default of `outbox-budget`, in bytes; a larger `outbox-limit` raises it.
@@ -83,6 +85,8 @@ pub struct Config {
     pub gather: Duration,
     /// The proxies whose word about a client's address is taken.
     pub trusted_proxies: Vec<IpNet>,
+    /// The certificate that the port shows, where it speaks TLS.
+    pub tls: Option<TlsSettings>,
     /// How long stopping may take.
     pub drain_timeout: Duration,
     /// How log lines look.
@@ -114,7 +118,7 @@ impl Config {
         Config::resolve(flags, &process_environment, file.as_ref())
     }
 
-    /// Puts the sources together. Reads key files, and asks the file system which default socket path
+    /// Puts the sources together. Reads key files and certificates, and asks the file system which default socket path
     /// is there; nothing else.
     ///
     /// # Errors
@@ -186,11 +190,32 @@ impl Config {
             trusted_proxies: sources
                 .read_list(&settings::TRUSTED_PROXIES, values::network)?
                 .unwrap_or_default(),
+            tls: tls::resolve(&sources)?,
             drain_timeout: sources.read_or_default(&settings::DRAIN_TIMEOUT, values::timeout)?,
             log_format: sources.read_or_default(&settings::LOG_FORMAT, values::log_format)?,
             access,
             order_statuses,
         })
+    }
+}
+
+impl Config {
+    /// What is allowed and probably not wanted: sentences.
+    pub fn warnings(&self, now_ms: u64) -> Vec<String> {
+        let untimely = self
+            .tls
+            .as_ref()
+            .and_then(|tls| Some((tls, tls.identity.untimely(now_ms)?)))
+            .map(|(tls, what)| format!("{}: {what}", tls.files.cert.display()));
+        let is_open = self.tls.is_none() && !self.host.is_loopback();
+        let open = is_open.then(|| {
+            format!(
+                "listening on {} without TLS: give --tls-cert and --tls-key, put a proxy that ends TLS in \
+                 front, or listen on 127.0.0.1",
+                self.host
+            )
+        });
+        untimely.into_iter().chain(open).collect()
     }
 }
 

@@ -117,6 +117,10 @@ settings! {
         "How long an event that follows another closely may wait for more, to share their sends; 0 is not at all";
     TRUSTED_PROXIES = List "trusted-proxies" "WS_TRUSTED_PROXIES" <"CIDRS"> ["none"]
         "Networks of proxies whose word about a client's address is taken, comma-separated";
+    TLS_CERT = One "tls-cert" "WS_TLS_CERT" <"FILE"> ["none"]
+        "PEM file with the server's certificate and those that lead to its authority: the port then speaks TLS alone (wss, https); read again on reload";
+    TLS_KEY = One "tls-key" "WS_TLS_KEY" <"FILE"> ["none"]
+        "PEM file with the certificate's key (PKCS#8, PKCS#1 or SEC1), not encrypted; read again on reload";
     DRAIN_TIMEOUT = One "drain-timeout" "WS_DRAIN_TIMEOUT" <"DURATION"> ["10000"]
         "How long stopping may take";
     LOG_FORMAT = One "log-format" "WS_LOG_FORMAT" <"FORMAT"> ["text"]

@@ -112,8 +112,18 @@ pub(super) fn history_size(text: &str) -> Result<usize, String> {
 }
 
 pub(super) fn folder(text: &str) -> Result<PathBuf, String> {
+    path_of("a folder", text)
+}
+
+pub(super) fn file(text: &str) -> Result<PathBuf, String> {
+    path_of("a file", text)
+}
+
+fn path_of(what: &str, text: &str) -> Result<PathBuf, String> {
     if text.is_empty() || text.chars().any(char::is_control) {
-        Err("must be the path of a folder, without control characters".into())
+        Err(format!(
+            "must be the path of {what}, without control characters"
+        ))
     } else {
         Ok(text.into())
     }

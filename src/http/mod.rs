@@ -27,6 +27,8 @@ pub struct Caller {
     pub now: Instant,
     /// Milliseconds since the Unix epoch.
     pub now_ms: u64,
+    /// Whether his browser is to remember that this host speaks TLS.
+    pub hsts: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -40,6 +42,9 @@ enum Endpoint {
 type Headers<'a> = Vec<(&'a str, &'a str)>;
 
 const JSON: &str = "application/json";
+/// Tells browsers to come over TLS only, for a year (RFC 6797); it counts for this host alone, not for
+/// the names below it, and browsers take it from names only, not from addresses.
+const HSTS: (&str, &str) = ("Strict-Transport-Security", "max-age=31536000");
 const ALLOW: (&str, &str) = ("Allow", "GET, HEAD, OPTIONS");
 /// How long a browser may remember the answer to a preflight, in seconds.
 const PREFLIGHT_MAX_AGE: &str = "600";
@@ -54,6 +59,7 @@ pub fn respond(
 ) {
     let head_only = request.method() == "HEAD";
     let mut headers = cors_headers(shared, request);
+    headers.extend(caller.hsts.then_some(HSTS));
     let answer = endpoint(request).and_then(|endpoint| match request.method() {
         "GET" | "HEAD" => body(shared, request, caller, endpoint),
         "OPTIONS" => Ok((204, Cow::Borrowed(""))),
@@ -81,8 +87,10 @@ pub fn respond(
 }
 
 /// Appends a refusal after which the connection ends.
-pub fn put_refusal(refusal: &Refusal, head_only: bool, out: &mut Vec<u8>) {
-    response::put_refusal(out, refusal, &[("Vary", "Origin")], false, head_only);
+pub fn put_refusal(refusal: &Refusal, head_only: bool, hsts: bool, out: &mut Vec<u8>) {
+    const HEADERS: [(&str, &str); 2] = [("Vary", "Origin"), HSTS];
+    let headers = if hsts { &HEADERS } else { &HEADERS[..1] };
+    response::put_refusal(out, refusal, headers, false, head_only);
 }
 
 fn endpoint(request: &Request<'_>) -> Result<Endpoint, Refusal> {

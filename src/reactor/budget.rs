@@ -9,6 +9,7 @@
 
 use super::Reactor;
 use super::connection::Stage;
+use super::outbox::Outbox;
 use crate::log_throttle::held_back;
 use crate::wire::CloseReason;
 
@@ -17,7 +18,7 @@ impl Reactor {
     /// budget.
     pub(super) fn keep_budget(&mut self) {
         let stats = &self.shared.stats.reactors[self.index];
-        stats.conflated.set(self.backlog.conflated());
+        stats.conflated.set(self.writing.backlog.conflated());
         if !self.tell_backlog() {
             return;
         }
@@ -39,20 +40,21 @@ impl Reactor {
     /// Tells what the outboxes hold; answers whether that is too much.
     fn tell_backlog(&self) -> bool {
         let (stats, budget) = (&self.shared.stats, self.shared.config.outbox_budget);
-        let held = self.backlog.held();
+        let held = self.writing.backlog.held();
         stats.reactors[self.index].outbox_bytes.set(held as u64);
         held > budget / stats.reactors.len() && stats.outbox_bytes() > budget as u64
     }
 
-    /// The open connections that have an outbox, from the most that waits to the least.
+    /// The open connections for which anything waits, from the most that waits to the least.
     fn fattest_first(&self) -> Vec<u32> {
         let mut waiting: Vec<(usize, u32)> = self
             .connections
             .iter()
             .filter(|(_, connection)| connection.stage == Stage::Open)
-            .filter_map(|(key, connection)| {
-                let outbox = connection.outbox.as_ref()?;
-                Some((outbox.length(), key as u32))
+            .filter(|(_, connection)| connection.is_waiting())
+            .map(|(key, connection)| {
+                let plain = connection.outbox().map_or(0, Outbox::length);
+                (plain + connection.sealed_waiting(), key as u32)
             })
             .collect();
         waiting.sort_unstable_by(|one, other| other.cmp(one));

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use mio::net::TcpStream;
 
-use super::outbox::Outbox;
+use super::layer::Layer;
 use super::ticks::Tick;
 use crate::rate::Bucket;
 use crate::wire::Assembler;
@@ -42,7 +42,8 @@ pub struct Connection {
     pub(super) stage_due: Option<Tick>,
     pub(super) head: Option<Box<PartialHead>>,
     pub(super) assembler: Assembler,
-    pub(super) outbox: Option<Box<Outbox>>,
+    /// What stands between it and its bare socket, if anything does.
+    pub(super) layer: Option<Box<Layer>>,
     pub(super) messages: Bucket,
     pub(super) controls: Bucket,
     /// When the token in force ends, in milliseconds of the wall clock; 0 without a token.
@@ -59,8 +60,10 @@ pub struct PartialHead(pub(super) Vec<u8>);
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Nothing of the request was seen; a trusted proxy's PROXY header may come first.
+    /// Nothing was seen; a trusted proxy's PROXY header may come first.
     Fresh,
+    /// The TLS handshake is awaited, or under way.
+    Securing,
     /// The request head is awaited.
     Head,
     /// As `Head`, after at least one answer on this connection.
@@ -96,7 +99,7 @@ impl Connection {
             stage_due: Some(head_due),
             head: None,
             assembler: Assembler::default(),
-            outbox: None,
+            layer: None,
             messages: Bucket::default(),
             controls: Bucket::default(),
             expires_at: 0,

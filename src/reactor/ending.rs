@@ -8,7 +8,6 @@ use std::net::Shutdown;
 
 use super::Reactor;
 use super::connection::Stage;
-use super::fanout::write;
 use super::outbox::{Outbox, left_of_frame};
 use super::timers::steps;
 use crate::access::NamespaceMask;
@@ -26,10 +25,10 @@ impl Reactor {
         let Some(connection) = self.connections.get_mut(key as usize) else {
             return self.out.clear();
         };
-        if let Some(outbox) = &mut connection.outbox {
-            outbox.push_answer(&self.out, &mut self.backlog);
+        if let Some(outbox) = connection.outbox_mut() {
+            outbox.push_answer(&self.out, &mut self.writing.backlog);
         } else {
-            match write(&mut connection.stream, &self.out) {
+            match connection.write(&self.out, &mut self.writing) {
                 Ok(taken) if taken == self.out.len() => {}
                 Ok(taken) => {
                     let mut outbox = Outbox::default();
@@ -40,8 +39,8 @@ impl Reactor {
                     } else {
                         left_of_frame(&self.out, taken, 0)
                     });
-                    outbox.push_answer(rest, &mut self.backlog);
-                    connection.outbox = Some(Box::new(outbox));
+                    outbox.push_answer(rest, &mut self.writing.backlog);
+                    connection.put_outbox(outbox);
                 }
                 Err(_) => {
                     self.out.clear();
@@ -58,17 +57,14 @@ impl Reactor {
             let Some(connection) = self.connections.get_mut(key as usize) else {
                 continue;
             };
-            let Some(outbox) = &mut connection.outbox else {
+            if !connection.is_waiting() {
                 continue;
-            };
+            }
             // One whose past is replayed comes to a ping late, but it takes what it is sent.
             connection.heard |= connection.stage == Stage::Open && self.directory.is_held(key);
-            match outbox.flush(&mut connection.stream, &mut self.backlog) {
+            match connection.flush(&mut self.writing) {
                 Ok(false) => {}
                 Ok(true) => {
-                    if let Some(outbox) = connection.outbox.take() {
-                        outbox.let_go(&mut self.backlog);
-                    }
                     if connection.stage == Stage::Leaving {
                         self.linger(key);
                     }
@@ -104,7 +100,7 @@ impl Reactor {
         let Some(connection) = self.connections.get_mut(key as usize) else {
             return;
         };
-        if connection.outbox.is_some() {
+        if connection.is_waiting() {
             self.remove(key, reason);
         } else {
             self.linger(key);
@@ -119,7 +115,7 @@ impl Reactor {
         let Some(connection) = self.connections.get_mut(key as usize) else {
             return;
         };
-        if connection.outbox.is_none() {
+        if !connection.is_waiting() {
             self.linger(key);
         }
     }
@@ -140,6 +136,8 @@ impl Reactor {
             left: limits::LINGER_BYTES as u32,
         };
         connection.stage_due = Some(due);
+        // One whose TLS failed has heard it by an alert; the socket's end is for everybody.
+        connection.say_goodbye(&mut self.writing).ok();
         if connection.stream.shutdown(Shutdown::Write).is_err() {
             return self.remove(key, CloseReason::Gone);
         }
@@ -155,12 +153,10 @@ impl Reactor {
             }
             Stage::KeepAlive => self.keep_alive -= 1,
             Stage::Leaving | Stage::Lingering { .. } => self.parting -= 1,
-            Stage::Fresh | Stage::Head => {}
+            Stage::Fresh | Stage::Securing | Stage::Head => {}
         }
         let mut connection = self.connections.remove(key as usize);
-        if let Some(outbox) = connection.outbox.take() {
-            outbox.let_go(&mut self.backlog);
-        }
+        connection.let_go(&mut self.writing.backlog);
         self.wheel.remove(key);
         if let Err(error) = self.registry.deregister(&mut connection.stream) {
             log::debug!("deregistering a connection failed: {error}");

@@ -13,10 +13,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use mio::net::TcpStream;
 
 use super::Reactor;
 use super::connection::Connection;
 use super::directory::Slice;
+use super::layer::{Layer, Secure, Writing};
 use super::outbox::{Backlog, Outbox, left_of_frame};
 use crate::event::Block;
 use crate::limits;
@@ -100,7 +102,8 @@ impl Reactor {
                 }
                 let connection = &mut self.connections[key as usize];
                 deliveries += frames.len() as u64;
-                let outcome = deliver(connection, &bytes, range.clone(), stream, &mut self.backlog);
+                let frames = Frames::Together(&bytes, range.start, range.end);
+                let outcome = deliver(connection, frames, stream, &mut self.writing);
                 if let Err(reason) = outcome {
                     scratch.doomed.push((key, reason));
                 }
@@ -111,13 +114,8 @@ impl Reactor {
             plan.slices(&scratch.blocks, &scratch.frames, &mut scratch.slices);
             deliveries += scratch.frames.len() as u64;
             let connection = &mut self.connections[key as usize];
-            let outcome = deliver_slices(
-                connection,
-                &scratch.blocks,
-                &scratch.slices,
-                stream,
-                &mut self.backlog,
-            );
+            let frames = Frames::Apart(&scratch.blocks, &scratch.slices);
+            let outcome = deliver(connection, frames, stream, &mut self.writing);
             if let Err(reason) = outcome {
                 scratch.doomed.push((key, reason));
             }
@@ -174,47 +172,131 @@ fn range(slice: &Slice) -> Range<usize> {
     slice.start as usize..slice.end as usize
 }
 
-/// Writes whole frames to one connection, or queues what its socket does not take.
-fn deliver(
-    connection: &mut Connection,
-    bytes: &Bytes,
-    range: Range<usize>,
-    stream: Stream,
-    backlog: &mut Backlog,
-) -> Result<(), CloseReason> {
-    let conflates = connection.conflates;
-    if let Some(outbox) = &mut connection.outbox {
-        stream.queue(outbox, conflates, bytes, range, backlog);
-        return stream.allows(outbox);
-    }
-    let taken = match write(&mut connection.stream, &bytes[range.clone()]) {
-        Ok(taken) if taken == range.len() => return Ok(()),
-        Ok(taken) => taken,
-        Err(_) => return Err(CloseReason::Gone),
-    };
-    let mut outbox = Outbox::default();
-    outbox.begin_inside_frame(left_of_frame(&bytes[range.clone()], taken, 0));
-    let rest = range.start + taken..range.end;
-    stream.queue(&mut outbox, conflates, bytes, rest, backlog);
-    let fits = stream.allows(&outbox);
-    connection.outbox = Some(Box::new(outbox));
-    fits
+/// Whole frames on their way to one connection.
+#[derive(Clone, Copy)]
+pub(super) enum Frames<'a> {
+    /// Side by side: from the first of these places to the second.
+    Together(&'a Bytes, usize, usize),
+    /// In several places.
+    Apart(&'a [Arc<Block>], &'a [Slice]),
 }
 
-/// As [`deliver`], for frames that lie in several places.
-pub(super) fn deliver_slices(
+/// Writes frames to one connection, or queues what its socket does not take.
+pub(super) fn deliver(
     connection: &mut Connection,
+    frames: Frames<'_>,
+    stream: Stream,
+    writing: &mut Writing,
+) -> Result<(), CloseReason> {
+    let conflates = connection.conflates;
+    if let Some(layer) = connection.layer.as_deref_mut() {
+        return match layer {
+            Layer::Waiting(outbox) => {
+                frames.queue(outbox, stream, conflates, &mut writing.backlog);
+                stream.allows(outbox)
+            }
+            Layer::Secure(secure) => {
+                let socket = &mut connection.stream;
+                deliver_sealed(secure, socket, frames, stream, conflates, writing)
+            }
+        };
+    }
+    let sent = frames.send(
+        &mut connection.stream,
+        stream,
+        conflates,
+        &mut writing.backlog,
+    );
+    match sent {
+        Ok(None) => Ok(()),
+        Ok(Some(outbox)) => {
+            let fits = stream.allows(&outbox);
+            connection.put_outbox(outbox);
+            fits
+        }
+        Err(_) => Err(CloseReason::Gone),
+    }
+}
+
+/// As [`deliver`], over TLS: the frames are sealed for this connection alone.
+fn deliver_sealed(
+    secure: &mut Secure,
+    socket: &mut TcpStream,
+    frames: Frames<'_>,
+    stream: Stream,
+    conflates: bool,
+    writing: &mut Writing,
+) -> Result<(), CloseReason> {
+    if let Some(outbox) = secure.outbox() {
+        frames.queue(outbox, stream, conflates, &mut writing.backlog);
+        return stream.allows(outbox);
+    }
+    let sent = secure.with_socket(socket, writing, |socket, backlog| {
+        frames.send(socket, stream, conflates, backlog)
+    });
+    match sent {
+        Ok(None) => Ok(()),
+        Ok(Some(outbox)) => stream.allows(secure.outbox().insert(Box::new(outbox))),
+        Err(_) => Err(CloseReason::Gone),
+    }
+}
+
+impl Frames<'_> {
+    /// Writes them where nothing waits; what the socket does not take is an outbox.
+    fn send(
+        self,
+        socket: &mut impl Write,
+        stream: Stream,
+        conflates: bool,
+        backlog: &mut Backlog,
+    ) -> io::Result<Option<Outbox>> {
+        match self {
+            Self::Together(bytes, start, end) => {
+                let taken = write(socket, &bytes[start..end])?;
+                if taken == end - start {
+                    return Ok(None);
+                }
+                let mut outbox = Outbox::default();
+                outbox.begin_inside_frame(left_of_frame(&bytes[start..end], taken, 0));
+                stream.queue(&mut outbox, conflates, bytes, start + taken..end, backlog);
+                Ok(Some(outbox))
+            }
+            Self::Apart(blocks, slices) => {
+                send_slices(socket, blocks, slices, stream, conflates, backlog)
+            }
+        }
+    }
+
+    /// Lets them wait behind what does.
+    fn queue(self, outbox: &mut Outbox, stream: Stream, conflates: bool, backlog: &mut Backlog) {
+        match self {
+            Self::Together(bytes, start, end) => {
+                stream.queue(outbox, conflates, bytes, start..end, backlog);
+            }
+            Self::Apart(blocks, slices) => {
+                for slice in slices {
+                    let bytes = &blocks[slice.block as usize].bytes;
+                    stream.queue(outbox, conflates, bytes, range(slice), backlog);
+                }
+            }
+        }
+    }
+}
+
+fn send_slices(
+    socket: &mut impl Write,
     blocks: &[Arc<Block>],
     slices: &[Slice],
     stream: Stream,
+    conflates: bool,
     backlog: &mut Backlog,
-) -> Result<(), CloseReason> {
-    let conflates = connection.conflates;
+) -> io::Result<Option<Outbox>> {
     let mut rest = slices;
-    while connection.outbox.is_none() && !rest.is_empty() {
+    while !rest.is_empty() {
         if let [slice] = rest {
-            let bytes = &blocks[slice.block as usize].bytes;
-            return deliver(connection, bytes, range(slice), stream, backlog);
+            let (bytes, range) = (&blocks[slice.block as usize].bytes, range(slice));
+            let last = Frames::Together(bytes, range.start, range.end);
+            return last.send(socket, stream, conflates, backlog);
         }
         let mut gather = [IoSlice::new(&[]); limits::SLICES_PER_WRITE];
         let mut length = 0;
@@ -224,10 +306,7 @@ pub(super) fn deliver_slices(
             length += bytes.len();
             *part = IoSlice::new(bytes);
         }
-        let mut taken = match write_vectored(&mut connection.stream, &gather[..count]) {
-            Ok(taken) => taken,
-            Err(_) => return Err(CloseReason::Gone),
-        };
+        let mut taken = write_vectored(socket, &gather[..count])?;
         if taken == length {
             rest = &rest[count..];
             continue;
@@ -246,18 +325,11 @@ pub(super) fn deliver_slices(
             outbox.begin_inside_frame(left_of_frame(&bytes[range.clone()], taken, 0));
             let unwritten = range.start + taken..range.end;
             stream.queue(&mut outbox, conflates, bytes, unwritten, backlog);
-            rest = after;
+            Frames::Apart(blocks, after).queue(&mut outbox, stream, conflates, backlog);
         }
-        connection.outbox = Some(Box::new(outbox));
+        return Ok(Some(outbox));
     }
-    let Some(outbox) = &mut connection.outbox else {
-        return Ok(());
-    };
-    for slice in rest {
-        let bytes = &blocks[slice.block as usize].bytes;
-        stream.queue(outbox, conflates, bytes, range(slice), backlog);
-    }
-    stream.allows(outbox)
+    Ok(None)
 }
 
 /// Writes once; a full socket takes 0 bytes.

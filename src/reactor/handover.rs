@@ -79,7 +79,7 @@ impl Reactor {
             ip: connection.ip,
             head: connection.head.as_ref().map(|head| head.0.clone()),
             partial: connection.assembler.partial(),
-            outbox: connection.outbox.as_ref().map(|outbox| outbox.state()),
+            outbox: connection.outbox().map(Outbox::state),
             socket: connection.is_websocket().then(|| self.pack_socket(key)),
         }
     }
@@ -125,9 +125,7 @@ impl Reactor {
             .collect();
         for key in gone {
             let mut connection = self.connections.remove(key);
-            if let Some(outbox) = connection.outbox.take() {
-                outbox.let_go(&mut self.backlog);
-            }
+            connection.let_go(&mut self.writing.backlog);
             self.wheel.remove(key as u32);
             // The poll would go on watching a socket that is open elsewhere (epoll(7)).
             if let Err(error) = self.registry.deregister(&mut connection.stream) {
@@ -154,9 +152,9 @@ impl Reactor {
         connection.stage_due = stage_due;
         connection.head = state.head.map(|head| Box::new(PartialHead(head)));
         connection.assembler = state.partial.map(Assembler::go_on).unwrap_or_default();
-        connection.outbox = state
-            .outbox
-            .map(|outbox| Box::new(Outbox::go_on(outbox, &mut self.backlog)));
+        if let Some(outbox) = state.outbox {
+            connection.put_outbox(Outbox::go_on(outbox, &mut self.writing.backlog));
+        }
         let is_keep_alive = connection.stage == Stage::KeepAlive;
         let key = self.register(connection)?;
         self.shared.admission.take_over(state.socket.is_some());
@@ -224,7 +222,7 @@ fn state_of(stage: Stage) -> Option<StageState> {
         Stage::Head => Some(StageState::Head),
         Stage::KeepAlive => Some(StageState::KeepAlive),
         Stage::Open => Some(StageState::Open),
-        Stage::Leaving | Stage::Lingering { .. } => None,
+        Stage::Securing | Stage::Leaving | Stage::Lingering { .. } => None,
     }
 }
 

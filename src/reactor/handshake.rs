@@ -51,7 +51,7 @@ impl Reactor {
     }
 
     /// Where the request begins: behind the PROXY header that a trusted proxy may have sent.
-    fn skip_proxy_header(&mut self, key: u32, input: &[u8]) -> Option<usize> {
+    pub(super) fn skip_proxy_header(&mut self, key: u32, input: &[u8]) -> Option<usize> {
         let connection = &mut self.connections[key as usize];
         if connection.stage != Stage::Fresh {
             return Some(0);
@@ -120,6 +120,7 @@ impl Reactor {
             ip: peer,
             now: self.now,
             now_ms: self.shared.wall.ms(),
+            hsts: self.shows_hsts(key),
         };
         http::respond(&self.shared, request, &caller, keep_alive, &mut self.out);
         self.out_is_http = true;
@@ -127,7 +128,7 @@ impl Reactor {
         let Some(connection) = self.connections.get_mut(key as usize) else {
             return Outcome::Ended;
         };
-        if !keep_alive || connection.outbox.is_some() {
+        if !keep_alive || connection.is_waiting() {
             self.part(key);
             return Outcome::Ended;
         }
@@ -228,18 +229,18 @@ impl Reactor {
             let (status, code) = (refusal.status, refusal.code);
             log::info!("refused a request with {status} {code}{}", held_back(held));
         }
-        http::put_refusal(refusal, head_only, &mut self.out);
+        http::put_refusal(refusal, head_only, self.shows_hsts(key), &mut self.out);
         self.out_is_http = true;
         self.part(key);
     }
 
     /// Sends what is in `out` and ends a connection that is no WebSocket.
-    fn part(&mut self, key: u32) {
+    pub(super) fn part(&mut self, key: u32) {
         self.send_out(key);
         let Some(connection) = self.connections.get(key as usize) else {
             return;
         };
-        if connection.outbox.is_some() {
+        if connection.is_waiting() {
             self.remove(key, CloseReason::Gone);
         } else {
             self.linger(key);

@@ -9,8 +9,8 @@
 //! |---|---|
 //! | `connection` | what is remembered of one connection |
 //! | `directory` | who gets which frame |
-//! | `fanout`, `outbox` | how frames reach sockets |
-//! | `read`, `handshake` | from bytes to requests and messages |
+//! | `fanout`, `outbox`, `layer` | how frames reach sockets, also over TLS |
+//! | `read`, `secure`, `handshake` | from bytes to requests and messages |
 //! | `message`, `client`, `answers` | what a client may say, what happens then, what it hears |
 //! | `timers`, `ticks` | heartbeat, token end, time limits |
 //! | `budget` | how much all outboxes may hold |
@@ -27,11 +27,13 @@ mod ending;
 mod fanout;
 mod handover;
 mod handshake;
+mod layer;
 mod message;
 mod outbox;
 mod past;
 mod read;
 mod resume;
+mod secure;
 mod ticks;
 mod timers;
 
@@ -49,12 +51,13 @@ use crate::log_throttle::LogThrottle;
 use crate::rate::Rate;
 use crate::ring::{Receiver, Selector, Sender, Serial, ToReactor, ToRouter};
 use crate::shared::Shared;
+use crate::tls::Acceptor;
 use crate::wire::CloseReason;
 use answers::Answers;
 use connection::{Connection, Stage};
 use directory::{Directory, Plan, PresenceChange};
 pub use fanout::lay_out;
-use outbox::Backlog;
+use layer::Writing;
 pub use past::Replay as ReplayState;
 use past::{Batch, History, Replays};
 use ticks::{Tick, Wheel};
@@ -80,7 +83,13 @@ pub struct Reactor {
     answers: Answers,
     /// Checks client-published events.
     parser: Parser,
+    /// How TLS connections are accepted, where there is a certificate.
+    acceptor: Option<Acceptor>,
+    /// Flights of TLS handshakes answered in this turn.
+    flights: usize,
     read_buffer: Vec<u8>,
+    /// What a TLS connection's bytes hold.
+    plain: Vec<u8>,
     /// What the connection now being served will be sent, all in one write.
     out: Vec<u8>,
     /// `out` begins with an HTTP answer, not with a frame.
@@ -98,8 +107,8 @@ pub struct Reactor {
     sent_at: Instant,
     tick: Tick,
     outbox_limit: usize,
-    /// What the outboxes hold.
-    backlog: Backlog,
+    /// What all writes share, and what the outboxes hold.
+    writing: Writing,
     message_rate: Rate,
     control_rate: Rate,
     refusals_max: u32,
@@ -160,7 +169,10 @@ impl Reactor {
             online: 0,
             answers: Answers::default(),
             parser: Parser::new(rules),
+            acceptor: None,
+            flights: 0,
             read_buffer: vec![0; limits::READ_BUFFER],
+            plain: Vec::new(),
             out: Vec::new(),
             out_is_http: false,
             readable: Vec::new(),
@@ -172,7 +184,7 @@ impl Reactor {
             sent_at: now,
             tick: Tick(0),
             outbox_limit: config.outbox_limit,
-            backlog: Backlog::default(),
+            writing: Writing::default(),
             message_rate: Rate::per_minute(config.message_rate),
             control_rate: Rate::per_minute(control_rate),
             refusals_max: config.message_rate.max(limits::REFUSALS_MIN),
@@ -203,7 +215,7 @@ impl Reactor {
         if connection.generation as usize != generation {
             return;
         }
-        if event.is_writable() && connection.outbox.is_some() {
+        if event.is_writable() && connection.is_waiting() {
             self.writable.push(key);
         }
         if event.is_readable() || event.is_read_closed() || event.is_error() {

@@ -8,6 +8,7 @@ use std::io::{self, Read};
 
 use super::Reactor;
 use super::connection::Stage;
+use super::outbox::Outbox;
 use crate::access::Role;
 use crate::limits;
 use crate::wire::frame::put_frame;
@@ -21,12 +22,17 @@ impl Reactor {
         }
         // Those that are not read to the end are put behind these.
         let count = self.readable.len();
+        self.flights = 0;
         let mut buffer = std::mem::take(&mut self.read_buffer);
         for index in 0..count {
             let key = self.readable[index];
             if self.connections.contains(key as usize) {
                 self.connections[key as usize].queued = false;
-                self.read_socket(key, &mut buffer);
+                if self.awaits_flight(key) {
+                    self.queue(key);
+                } else {
+                    self.read_socket(key, &mut buffer);
+                }
             }
         }
         self.read_buffer = buffer;
@@ -53,7 +59,11 @@ impl Reactor {
                     // A read that does not fill the buffer has emptied the socket (epoll(7)), and
                     // what comes later makes a new event; only an end of stream must be looked for.
                     let emptied = count < buffer.len() && !connection.may_have_ended;
-                    self.take_input(key, &mut buffer[..count]);
+                    if self.expects_tls(key) {
+                        self.take_sealed(key, &mut buffer[..count]);
+                    } else {
+                        self.take_input(key, &mut buffer[..count]);
+                    }
                     self.send_out(key);
                     if emptied {
                         return;
@@ -66,7 +76,8 @@ impl Reactor {
         }
     }
 
-    fn take_input(&mut self, key: u32, bytes: &mut [u8]) {
+    /// Takes plain bytes, all that there are.
+    pub(super) fn take_input(&mut self, key: u32, bytes: &mut [u8]) {
         let connection = &mut self.connections[key as usize];
         match connection.stage {
             Stage::Fresh | Stage::Head | Stage::KeepAlive => match connection.head.take() {
@@ -77,7 +88,8 @@ impl Reactor {
                 }
             },
             Stage::Open => self.take_frames(key, bytes),
-            Stage::Leaving => {}
+            // A TLS client's come here when the handshake is over.
+            Stage::Securing | Stage::Leaving => {}
             Stage::Lingering { left } => {
                 let left = left.saturating_sub(bytes.len() as u32);
                 connection.stage = Stage::Lingering { left };
@@ -144,16 +156,20 @@ impl Reactor {
     /// A client that does not read its answers may not make the server keep many of them: a public
     /// one least.
     fn check_answers(&mut self, key: u32) -> Result<(), CloseReason> {
-        let Some(outbox) = &self.connections[key as usize].outbox else {
+        let connection = &self.connections[key as usize];
+        if !connection.is_waiting() {
             return Ok(());
-        };
+        }
+        let waiting_for = |count: fn(&Outbox) -> usize| connection.outbox().map_or(0, count);
         let (waiting, most) = if self.directory.role(key) == Role::Public {
-            (outbox.answers(), limits::PUBLIC_ANSWERS_MAX)
+            // Of what is sealed already nobody knows what it is.
+            let answers = waiting_for(Outbox::answers) + connection.sealed_waiting();
+            (answers, limits::PUBLIC_ANSWERS_MAX)
         } else if self.directory.is_held(key) {
             // A part of its past waits there, too, and that is not slowness.
-            (outbox.answers(), self.outbox_limit)
+            (waiting_for(Outbox::answers), self.outbox_limit)
         } else {
-            (outbox.waiting(), self.outbox_limit)
+            (waiting_for(Outbox::waiting), self.outbox_limit)
         };
         if waiting + self.out.len() > most {
             Err(CloseReason::SlowConsumer)

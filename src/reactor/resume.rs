@@ -4,7 +4,7 @@
 //! A replay is paced by its socket: the next part follows when the last one is gone, so that what
 //! waits in an outbox is one part and never counts as slowness.
 
-use super::fanout::{Stream, deliver_slices};
+use super::fanout::{Frames, Stream, deliver};
 use super::past::{Issued, Reached};
 use super::{Drain, Reactor};
 use crate::limits;
@@ -38,7 +38,7 @@ impl Reactor {
         let Some(connection) = self.connections.get_mut(key as usize) else {
             return;
         };
-        if connection.outbox.is_some() {
+        if connection.is_waiting() {
             // Its turn comes when that is flushed.
             return;
         }
@@ -49,20 +49,15 @@ impl Reactor {
             .replays
             .advance(key, &self.directory, &self.history, &mut left, batch);
         *budget -= share - left;
-        let sent = deliver_slices(
-            connection,
-            &batch.blocks,
-            &batch.slices,
-            Stream::Past,
-            &mut self.backlog,
-        );
+        let frames = Frames::Apart(&batch.blocks, &batch.slices);
+        let sent = deliver(connection, frames, Stream::Past, &mut self.writing);
         let stats = &self.shared.stats.reactors[self.index];
         stats.deliveries.add(batch.frames);
         batch.clear();
         if let Err(reason) = sent {
             return self.close(key, reason);
         }
-        let has_room = connection.outbox.is_none();
+        let has_room = !connection.is_waiting();
         match reached {
             Reached::Gap => self.close(key, CloseReason::SlowConsumer),
             Reached::Newest if has_room => self.go_live(key),

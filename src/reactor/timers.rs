@@ -42,6 +42,8 @@ impl Reactor {
             .stage_due
             .is_some_and(|due| !due.is_after(self.tick));
         match connection.stage {
+            Stage::Fresh if stage_over && self.acceptor.is_some() => self.give_up_securing(key),
+            Stage::Securing if stage_over => self.give_up_securing(key),
             Stage::Fresh | Stage::Head if stage_over => {
                 let message = "the request's head was not complete in 5 s";
                 self.refuse(key, &Refusal::new(408, "request_timeout", message), false);

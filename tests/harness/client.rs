@@ -1,7 +1,7 @@
 //! A browser: tungstenite's blocking client, with a deadline on every read.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use serde_json::{Value, json};
@@ -40,6 +40,16 @@ impl Opening {
         self.header("Origin", origin)
     }
 
+    pub fn receives(&self) -> Option<usize> {
+        self.receive_buffer
+    }
+
+    fn shows_token(&self) -> bool {
+        self.headers.iter().any(|(name, value)| {
+            name.eq_ignore_ascii_case("authorization") || value.contains("token.")
+        })
+    }
+
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
@@ -71,8 +81,8 @@ pub enum Incoming {
 }
 
 /// An open connection.
-pub struct Client {
-    pub socket: WebSocket<TcpStream>,
+pub struct Client<S = TcpStream> {
+    pub socket: WebSocket<S>,
     /// The server's answer to the handshake.
     pub response: Response,
     /// The `welcome` message.
@@ -94,29 +104,50 @@ impl Client {
 
     /// Connects, or gives the HTTP status of the refusal.
     pub fn try_connect(address: SocketAddr, opening: Opening) -> Result<Self, u16> {
-        let shows_token = opening.headers.iter().any(|(name, value)| {
-            name.eq_ignore_ascii_case("authorization") || value.contains("token.")
-        });
+        let shows_token = opening.shows_token();
         let mut client = Self::handshake(address, opening)?;
-        client.welcome = client.expect("welcome");
-        if shows_token {
-            client.authenticated = Some(client.expect("authenticated"));
-        }
+        client.take_welcome(shows_token);
         Ok(client)
     }
 
     /// The handshake alone: nothing has been read from the connection yet.
     pub fn handshake(address: SocketAddr, opening: Opening) -> Result<Self, u16> {
         match dial(address, &opening) {
-            Ok((socket, response)) => Ok(Self {
-                socket,
-                response,
-                welcome: Value::Null,
-                authenticated: None,
-                early: VecDeque::new(),
-            }),
+            Ok(connected) => Ok(Self::new(connected)),
             Err(Error::Http(response)) => Err(response.status().as_u16()),
             Err(error) => panic!("the handshake failed: {error}"),
+        }
+    }
+}
+
+impl<S: Read + Write> Client<S> {
+    fn new((socket, response): (WebSocket<S>, Response)) -> Self {
+        Self {
+            socket,
+            response,
+            welcome: Value::Null,
+            authenticated: None,
+            early: VecDeque::new(),
+        }
+    }
+
+    /// As [`Client::try_connect`], over a stream that is there already.
+    pub fn over(stream: S, address: SocketAddr, opening: Opening) -> Result<Self, u16> {
+        match open(stream, address, &opening) {
+            Ok(connected) => {
+                let mut client = Self::new(connected);
+                client.take_welcome(opening.shows_token());
+                Ok(client)
+            }
+            Err(Error::Http(response)) => Err(response.status().as_u16()),
+            Err(error) => panic!("the handshake failed: {error}"),
+        }
+    }
+
+    fn take_welcome(&mut self, shows_token: bool) {
+        self.welcome = self.expect("welcome");
+        if shows_token {
+            self.authenticated = Some(self.expect("authenticated"));
         }
     }
 
@@ -286,6 +317,15 @@ pub fn dial(
     address: SocketAddr,
     opening: &Opening,
 ) -> Result<(WebSocket<TcpStream>, Response), Error> {
+    let stream = try_tcp(address, opening.receive_buffer)?;
+    open(stream, address, opening)
+}
+
+fn open<S: Read + Write>(
+    stream: S,
+    address: SocketAddr,
+    opening: &Opening,
+) -> Result<(WebSocket<S>, Response), Error> {
     let mut request = format!("ws://{address}/api/ws").into_client_request()?;
     for (name, value) in &opening.headers {
         let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
@@ -297,7 +337,6 @@ pub fn dial(
         .read_buffer_size(4096)
         .max_frame_size(None)
         .max_message_size(None);
-    let stream = try_tcp(address, opening.receive_buffer)?;
     match tungstenite::client::client_with_config(request, stream, Some(config)) {
         Ok(connected) => Ok(connected),
         Err(HandshakeError::Failure(error)) => Err(error),

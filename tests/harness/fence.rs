@@ -1,6 +1,7 @@
 //! Proof that nothing (more) arrives: an event that everyone may see, emitted last. What has not come before it never will,
 //! since every connection gets its events in the order of their acceptance.
 
+use std::io::{Read, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
@@ -24,7 +25,7 @@ impl Fence {
 
     /// All that comes to the client before the fence, but for the server's own news of who is online: those come from
     /// connections, which a test opens at any time. The tests of presence read them one by one.
-    pub fn before(&self, client: &mut Client) -> Vec<Value> {
+    pub fn before<S: Read + Write>(&self, client: &mut Client<S>) -> Vec<Value> {
         let mut messages = Vec::new();
         loop {
             let message = client.next();
@@ -40,7 +41,7 @@ impl Fence {
     }
 
     /// Nothing may come to the client before the fence.
-    pub fn nothing_before(&self, client: &mut Client) {
+    pub fn nothing_before<S: Read + Write>(&self, client: &mut Client<S>) {
         let messages = self.before(client);
         assert!(
             messages.is_empty(),

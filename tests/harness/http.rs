@@ -57,15 +57,21 @@ impl Response {
 }
 
 /// A connection that requests can be sent over one after another.
-pub struct Connection {
-    stream: TcpStream,
+pub struct Connection<S = TcpStream> {
+    stream: S,
     received: Vec<u8>,
 }
 
 impl Connection {
     pub fn open(address: SocketAddr) -> Self {
+        Self::over(tcp(address, None))
+    }
+}
+
+impl<S: Read + Write> Connection<S> {
+    pub fn over(stream: S) -> Self {
         Self {
-            stream: tcp(address, None),
+            stream,
             received: Vec::new(),
         }
     }

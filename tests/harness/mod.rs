@@ -13,6 +13,7 @@ pub mod http;
 pub mod model;
 pub mod relay;
 pub mod server;
+pub mod tls;
 pub mod tokens;
 
 use std::time::{Duration, Instant};

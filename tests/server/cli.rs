@@ -431,6 +431,8 @@ fn every_help_is_complete_with_an_example() {
         ("--history-age", "WS_HISTORY_AGE"),
         ("--gather", "WS_GATHER"),
         ("--trusted-proxies", "WS_TRUSTED_PROXIES"),
+        ("--tls-cert", "WS_TLS_CERT"),
+        ("--tls-key", "WS_TLS_KEY"),
         ("--drain-timeout", "WS_DRAIN_TIMEOUT"),
         ("--log-format", "WS_LOG_FORMAT"),
         ("--config", ""),

@@ -67,8 +67,8 @@ impl Backlog {
         }
     }
 
-    /// An outbox holds `now` bytes alone, no longer `before`.
-    pub(super) fn recount(&mut self, before: usize, now: usize) {
+    /// A connection's part holds `now` bytes alone, no longer `before`.
+    pub fn recount(&mut self, before: usize, now: usize) {
         self.own = self.own - before + now;
     }
 }
