@@ -79,6 +79,14 @@ impl Admission {
         self.websockets.load(Ordering::Relaxed)
     }
 
+    /// Over how many milliseconds those who are sent away come back.
+    pub fn reconnect_spread_ms(&self) -> u64 {
+        (self.websockets() as u64 * limits::RECONNECT_MS_PER_CLIENT).clamp(
+            limits::RECONNECT_SPREAD_MIN_MS,
+            limits::RECONNECT_SPREAD_MAX_MS,
+        )
+    }
+
     /// Counts a handshake from `ip`; if it is one too many, says after how many nanoseconds the
     /// next one may come.
     pub fn take_handshake(&self, ip: IpAddr, now_ns: u64) -> Result<(), u64> {

@@ -2,7 +2,8 @@
 //!
 //! Part of the reactor; [`crate::takeover`] tells the whole story. A reactor that hands over stands
 //! still: it reads, writes and times nothing until it is told to go on, or that it is relieved.
-//! Connections that are parting stay, and part.
+//! Connections that are parting stay, and part; those over TLS stay, too, because keys do not cross,
+//! and are told to come back.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -23,7 +24,7 @@ use crate::rate::Bucket;
 use crate::ring::ToRouter;
 use crate::takeover::link::{FILES_MAX, Link};
 use crate::takeover::state::{ConnectionState, FromOld, SocketState, StageState, put_block};
-use crate::wire::Assembler;
+use crate::wire::{Assembler, CloseReason};
 
 /// About so many bytes of history go in one message.
 const HISTORY_CHUNK: usize = 1 << 20;
@@ -44,7 +45,7 @@ impl Reactor {
         let staying: Vec<(u32, StageState)> = self
             .connections
             .iter()
-            .filter_map(|(key, connection)| Some((key as u32, state_of(connection.stage)?)))
+            .filter_map(|(key, connection)| Some((key as u32, state_of(connection)?)))
             .collect();
         for some in staying.chunks(FILES_MAX) {
             let states = some.iter().map(|&(key, stage)| self.pack(key, stage));
@@ -114,13 +115,13 @@ impl Reactor {
         }
     }
 
-    /// Another process has the connections: forgets them without a word to anybody, and lets those
-    /// that are parting part.
+    /// Another process has the connections: forgets them without a word to anybody, sends those over
+    /// TLS there, and lets those that are parting part.
     pub(super) fn depart(&mut self) {
         let gone: Vec<usize> = self
             .connections
             .iter()
-            .filter(|(_, connection)| state_of(connection.stage).is_some())
+            .filter(|(_, connection)| state_of(connection).is_some())
             .map(|(key, _)| key)
             .collect();
         for key in gone {
@@ -133,9 +134,29 @@ impl Reactor {
             }
             self.shared.admission.leave_socket();
         }
-        self.replays = super::Replays::default();
         self.stands_still = false;
         self.drain = Drain::Parting;
+        self.send_secure_ones_after();
+        self.replays = super::Replays::default();
+    }
+
+    /// The other process goes on where these stop: they come back to it and resume.
+    fn send_secure_ones_after(&mut self) {
+        self.reconnect_spread_ms = self.shared.admission.reconnect_spread_ms();
+        let staying: Vec<(usize, Stage)> = self
+            .connections
+            .iter()
+            .map(|(key, connection)| (key, connection.stage))
+            .collect();
+        for (key, stage) in staying {
+            match stage {
+                Stage::Open => self.say_reconnect(key as u32),
+                Stage::Leaving | Stage::Lingering { .. } => {}
+                Stage::Fresh | Stage::Securing | Stage::Head | Stage::KeepAlive => {
+                    self.remove(key as u32, CloseReason::Gone);
+                }
+            }
+        }
     }
 
     /// Takes a connection over from another process. Returns the customer whose first one here it is.
@@ -215,9 +236,12 @@ impl Reactor {
     }
 }
 
-/// A connection's stage, unless it is parting.
-fn state_of(stage: Stage) -> Option<StageState> {
-    match stage {
+/// A connection's stage, unless it stays behind.
+fn state_of(connection: &Connection) -> Option<StageState> {
+    if connection.is_secure() {
+        return None;
+    }
+    match connection.stage {
         Stage::Fresh => Some(StageState::Fresh),
         Stage::Head => Some(StageState::Head),
         Stage::KeepAlive => Some(StageState::KeepAlive),

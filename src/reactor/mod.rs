@@ -385,11 +385,7 @@ impl Reactor {
             return;
         }
         self.drain = Drain::Parting;
-        let clients = self.shared.admission.websockets() as u64;
-        self.reconnect_spread_ms = (clients * limits::RECONNECT_MS_PER_CLIENT).clamp(
-            limits::RECONNECT_SPREAD_MIN_MS,
-            limits::RECONNECT_SPREAD_MAX_MS,
-        );
+        self.reconnect_spread_ms = self.shared.admission.reconnect_spread_ms();
         // Those whose past is being replayed are sent the rest of it before.
         let live: Vec<u32> = self
             .connections

@@ -205,15 +205,21 @@ impl Router {
             return Err(io::Error::other("the ingest socket is closed"));
         };
         let (device, inode) = ingest.file;
+        let leaving: Vec<(&str, Duration)> = if self.shared.config.tls.is_some() {
+            // Their connections do not cross: they come back when they are told to.
+            let spread = Duration::from_millis(self.shared.admission.reconnect_spread_ms());
+            self.presence.all_leaving(now.instant, spread).collect()
+        } else {
+            self.presence.leaving(now.instant).collect()
+        };
         let state = RouterState {
             runs: self.shared.runs.all().collect(),
             newest: self.sequencer.newest(),
             online: self.presence.online(),
             serial: self.accepting.serial,
             secret: self.sequencer.secret(),
-            leaving: self
-                .presence
-                .leaving(now.instant)
+            leaving: leaving
+                .into_iter()
                 .map(|(user, left)| (user.to_owned(), ms(left)))
                 .collect(),
             ingest: (ingest.path.clone(), device, inode),
@@ -269,8 +275,14 @@ impl Router {
         for lane in &mut self.lanes {
             lane.down.send(ToReactor::Depart);
         }
+        // Those over TLS are sent what waits for them before they are sent away.
+        let patience = match &self.shared.config.tls {
+            Some(_) => self.shared.config.drain_timeout,
+            None => Duration::ZERO,
+        };
+        let patience = patience.max(limits::LINGER_TIME * 2);
         self.drain = Drain::Reactors {
-            until: now.instant + limits::LINGER_TIME * 2,
+            until: now.instant + patience,
             left: self.lanes.len(),
         };
         self.make_room();

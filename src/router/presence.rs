@@ -53,19 +53,36 @@ impl Presence {
         })
     }
 
+    /// As [`Presence::leaving`], if everybody's connections ended now and they took up to `spread` to
+    /// come back.
+    pub fn all_leaving(
+        &self,
+        now: Instant,
+        spread: Duration,
+    ) -> impl Iterator<Item = (&str, Duration)> {
+        self.customers.iter().map(move |(user, customer)| {
+            let left = match customer.gone_at {
+                Some(at) => at.saturating_duration_since(now),
+                None => spread + PRESENCE_GRACE,
+            };
+            (&**user, left)
+        })
+    }
+
     /// Takes over who was leaving in another process; those who are there have [arrived](Self::arrived)
-    /// before.
+    /// before, and are not.
     pub fn go_on(&mut self, leaving: impl IntoIterator<Item = (Box<str>, Duration)>, now: Instant) {
         for (user, left) in leaving {
+            if self.customers.contains_key(&user) {
+                continue;
+            }
             let gone_at = now + left;
-            self.customers.insert(
-                user.clone(),
-                Customer {
-                    reactors: 0,
-                    gone_at: Some(gone_at),
-                },
-            );
-            self.leaving.push_back((gone_at, user));
+            let customer = Customer {
+                reactors: 0,
+                gone_at: Some(gone_at),
+            };
+            self.customers.insert(user.clone(), customer);
+            self.await_return(user, gone_at);
         }
     }
 
@@ -78,8 +95,14 @@ impl Presence {
         if customer.reactors == 0 {
             let gone_at = now + PRESENCE_GRACE;
             customer.gone_at = Some(gone_at);
-            self.leaving.push_back((gone_at, user));
+            self.await_return(user, gone_at);
         }
+    }
+
+    fn await_return(&mut self, user: Box<str>, gone_at: Instant) {
+        // Nearly always the last one: only those from another process have other times.
+        let place = self.leaving.partition_point(|(at, _)| *at <= gone_at);
+        self.leaving.insert(place, (gone_at, user));
     }
 
     /// The next customer to announce as `customer:offline`, if one's grace has ended.
@@ -153,5 +176,35 @@ mod tests {
         assert_eq!(presence.deadline(), Some(end));
         assert_eq!(presence.next_gone(end), Some("c1".into()));
         assert_eq!(presence.deadline(), None);
+    }
+    #[test]
+    fn who_has_to_come_back_to_another_process_is_not_away_and_holds_up_nobody() {
+        let (mut old, mut new) = (Presence::default(), Presence::default());
+        let now = Instant::now();
+        for user in ["here", "coming", "gone"] {
+            old.arrived(user);
+        }
+        old.left("gone".into(), now);
+        let spread = Duration::from_secs(10);
+        let mut leaving: Vec<_> = old.all_leaving(now, spread).collect();
+        leaving.sort_unstable();
+        let all = spread + PRESENCE_GRACE;
+        assert_eq!(
+            leaving,
+            [("coming", all), ("gone", PRESENCE_GRACE), ("here", all)]
+        );
+
+        // One whose connection has crossed is there.
+        new.arrived("here");
+        let leaving = leaving.into_iter().map(|(user, left)| (user.into(), left));
+        new.go_on(leaving.collect::<Vec<_>>(), now);
+        assert_eq!(new.online(), 3);
+        assert!(!new.arrived("coming"), "was never away");
+        new.left("coming".into(), now);
+        new.left("here".into(), now);
+        let mut gone: Vec<_> = std::iter::from_fn(|| new.next_gone(now + PRESENCE_GRACE)).collect();
+        gone.sort_unstable();
+        assert_eq!(gone, ["coming".into(), "gone".into(), "here".into()]);
+        assert_eq!(new.online(), 0);
     }
 }

@@ -288,6 +288,59 @@ fn a_slow_reader_is_closed_and_one_that_pauses_gets_all() {
 }
 
 #[test]
+fn at_a_takeover_they_are_sent_to_the_new_process_and_miss_nothing() {
+    let certificates = Certificates::new();
+    let server = certificates.serve(&[]);
+    let browser = certificates.browser();
+    let mut ann = browser.connect(&server, bearer("ann", "customer"));
+    let mut watcher = browser.connect(&server, bearer("root", "admin"));
+    let subscription = json!({"namespaces": ["customers", "products"]});
+    watcher.subscribe_with(subscription.clone());
+    ann.subscribe(&["products"]);
+    let mut given_up = tcp(server.address, None);
+    given_up.write_all(&[22, 3, 1]).unwrap();
+    let mut emitter = server.emitter();
+    let last = emitter.emit(&product(1));
+
+    let server = server.succeed(&[]);
+    assert!(server.field("ws").starts_with("wss://"));
+    let mut since = Value::Null;
+    for client in [&mut ann, &mut watcher] {
+        let messages = client.expect_close(1001);
+        let (goodbye, events) = messages.split_last().unwrap();
+        assert_eq!(goodbye["type"], "reconnect", "{goodbye}");
+        since = events.last().unwrap()["id"].clone();
+        assert_eq!(since, last.as_str());
+        let mut rest = Vec::new();
+        client.socket.get_mut().read_to_end(&mut rest).unwrap();
+    }
+    // The emitter's connection has crossed, and events have come before anybody is back.
+    let second = emitter.emit(&product(2));
+    let mut ann = browser.connect(&server, bearer("ann", "customer"));
+    let mut watcher = browser.connect(&server, bearer("root", "admin"));
+    let mut again = subscription;
+    again["since"] = since;
+    let answer = watcher.subscribe_with(again);
+    assert_eq!(
+        (&answer["recovered"], &answer["online"]),
+        (&json!(true), &json!(1)),
+        "{answer}"
+    );
+    assert_eq!(
+        watcher.expect_event("product:deleted")["id"],
+        second.as_str()
+    );
+    ann.ping();
+    // Who only changed processes was not away: nobody hears that ann has come.
+    let third = emitter.emit(&product(3));
+    assert_eq!(
+        watcher.expect_event("product:deleted")["id"],
+        third.as_str()
+    );
+    server.stop();
+}
+
+#[test]
 fn a_proxy_s_header_comes_before_the_handshake() {
     let certificates = Certificates::new();
     let server = certificates.serve(&["--trusted-proxies", "127.0.0.1/32", "--connect-rate", "1"]);
