@@ -23,6 +23,21 @@ pub const DOORBELL: Token = Token(usize::MAX);
 /// Events taken from the kernel at once.
 const EVENTS: usize = 1024;
 
+/// What signals ask of the router: set from outside, with a ring of the doorbell.
+#[derive(Default)]
+pub struct Orders {
+    /// Drain.
+    pub drain: AtomicBool,
+    /// Read keys and certificates again.
+    pub reload: AtomicBool,
+}
+
+impl Orders {
+    fn are_given(&self) -> bool {
+        self.drain.load(Ordering::Relaxed) || self.reload.load(Ordering::Relaxed)
+    }
+}
+
 /// One thread's loop.
 pub struct Engine {
     /// The poll that both parts are registered with.
@@ -33,8 +48,8 @@ pub struct Engine {
     pub router: Option<Router>,
     /// A reactor, if one runs on this thread.
     pub reactor: Option<Reactor>,
-    /// Set from outside, with a ring of the doorbell, when the router shall drain.
-    pub drain: Arc<AtomicBool>,
+    /// What the router shall do, where it runs on this thread.
+    pub orders: Arc<Orders>,
 }
 
 impl Engine {
@@ -83,7 +98,7 @@ impl Engine {
     }
 
     fn has_work(&self) -> bool {
-        self.drain.load(Ordering::Relaxed)
+        self.orders.are_given()
             || self.router.as_ref().is_some_and(Router::has_work)
             || self.reactor.as_ref().is_some_and(Reactor::has_work)
     }
@@ -119,8 +134,11 @@ impl Engine {
     fn turn(&mut self) -> Instant {
         let mut latest = Instant::now();
         if let Some(router) = &mut self.router {
-            if self.drain.swap(false, Ordering::Relaxed) {
+            if self.orders.drain.swap(false, Ordering::Relaxed) {
                 router.begin_drain(latest);
+            }
+            if self.orders.reload.swap(false, Ordering::Relaxed) {
+                router.reload();
             }
             router.turn(latest);
         }

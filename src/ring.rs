@@ -16,6 +16,7 @@ use mio::{Registry, Token, Waker};
 
 use crate::event::Block;
 use crate::takeover::link::Link;
+use crate::tls::Acceptor;
 
 /// From the router to one reactor.
 pub enum ToReactor {
@@ -23,6 +24,8 @@ pub enum ToReactor {
     Block(Arc<Block>),
     /// A connection just accepted, with the address it came from and its number.
     Socket(TcpStream, IpAddr, Serial),
+    /// New connections are accepted by this from now on.
+    Renew(Acceptor),
     /// `ctl disconnect`; answered by [`ToRouter::Disconnected`].
     Disconnect(Arc<Selector>),
     /// Say goodbye to every connection; answered by [`ToRouter::Drained`].
@@ -244,6 +247,16 @@ pub fn mailbox<T>(reader: Arc<Doorbell>) -> (Post<T>, Mailbox<T>) {
         has_mail,
     };
     (post, mailbox)
+}
+
+impl<T> Clone for Post<T> {
+    fn clone(&self) -> Self {
+        Self {
+            letters: self.letters.clone(),
+            has_mail: Arc::clone(&self.has_mail),
+            reader: Arc::clone(&self.reader),
+        }
+    }
 }
 
 impl<T> Post<T> {

@@ -11,7 +11,6 @@ mod signals;
 use std::io;
 use std::io::Write;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -20,7 +19,7 @@ use sd_notify::NotifyState;
 
 use crate::clock::Now;
 use crate::config::Config;
-use crate::engine::{DOORBELL, Engine};
+use crate::engine::{DOORBELL, Engine, Orders};
 use crate::event::NameHasher;
 use crate::journal::{Disk, Syncer};
 use crate::limits;
@@ -38,7 +37,7 @@ use past::Past;
 pub struct Server {
     engines: Vec<Engine>,
     router_doorbell: Arc<Doorbell>,
-    drain: Arc<AtomicBool>,
+    orders: Arc<Orders>,
     ready: String,
     port: u16,
     /// What ends the takeover from another process.
@@ -48,8 +47,8 @@ pub struct Server {
     ask: Post<Request>,
 }
 
-/// All loops, the router's doorbell, what makes it drain, and a successor's way to it.
-type Assembled = (Vec<Engine>, Arc<Doorbell>, Arc<AtomicBool>, Post<Request>);
+/// All loops, the router's doorbell, what signals ask of it, and a successor's way to it.
+type Assembled = (Vec<Engine>, Arc<Doorbell>, Arc<Orders>, Post<Request>);
 
 /// A loop that is being built.
 struct Loop {
@@ -107,7 +106,7 @@ impl Server {
         let port = address.port();
 
         let assemble = || -> io::Result<Assembled> {
-            let drain = Arc::new(AtomicBool::new(false));
+            let orders = Arc::new(Orders::default());
             let mut loops = (0..workers)
                 .map(|_| Loop::new())
                 .collect::<io::Result<Vec<_>>>()?;
@@ -139,7 +138,7 @@ impl Server {
                     doorbell: each.doorbell,
                     router: None,
                     reactor: Some(reactor),
-                    drain: Arc::new(AtomicBool::new(false)),
+                    orders: Arc::default(),
                 });
             }
             if let Some(own) = router_loop {
@@ -148,7 +147,7 @@ impl Server {
                     doorbell: own.doorbell,
                     router: None,
                     reactor: None,
-                    drain: Arc::new(AtomicBool::new(false)),
+                    orders: Arc::default(),
                 });
             }
             let customers = past.board(&mut engines);
@@ -156,7 +155,7 @@ impl Server {
                 .last_mut()
                 .expect("there is at least one worker, config checks");
             let registry = engine.poll.registry().try_clone()?;
-            engine.drain = Arc::clone(&drain);
+            engine.orders = Arc::clone(&orders);
             let bell = Arc::clone(&router_doorbell);
             let disk = |folder| -> io::Result<Box<dyn Disk>> {
                 Ok(Box::new(Syncer::start(folder, bell)?))
@@ -173,10 +172,12 @@ impl Server {
             )?;
             past.board_router(&mut router, customers, now)?;
             router.expect_successors(successors);
+            let (read, reloads) = ring::mailbox(Arc::clone(&router_doorbell));
+            router.expect_reloads(read, reloads);
             engine.router = Some(router);
-            Ok((engines, router_doorbell, drain, ask))
+            Ok((engines, router_doorbell, orders, ask))
         };
-        let (engines, router_doorbell, drain, ask) =
+        let (engines, router_doorbell, orders, ask) =
             assemble().map_err(|error| format!("could not set the event loops up: {error}"))?;
         let commit = past
             .commit()
@@ -184,7 +185,7 @@ impl Server {
         Ok(Self {
             engines,
             router_doorbell,
-            drain,
+            orders,
             ready,
             port,
             commit,
@@ -207,7 +208,7 @@ impl Server {
             commit.finish()?;
         }
         let _guard = await_successors(self.hello, self.ask, Arc::clone(&self.router_doorbell));
-        signals::watch(Arc::clone(&self.router_doorbell), Arc::clone(&self.drain))?;
+        signals::watch(Arc::clone(&self.router_doorbell), Arc::clone(&self.orders))?;
         let mut router: Option<JoinHandle<()>> = None;
         for (index, engine) in self.engines.into_iter().enumerate() {
             let has_router = engine.router.is_some();

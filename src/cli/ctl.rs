@@ -20,7 +20,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Ask a running server, as its own user or as root
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  shopwire ctl stats\n  shopwire ctl disconnect --user c-42\n  shopwire ctl drain"
+    after_help = "Examples:\n  shopwire ctl stats\n  shopwire ctl disconnect --user c-42\n  shopwire ctl reload\n  shopwire ctl drain"
 )]
 pub(super) struct Arguments {
     /// The server's ingest socket [env: WS_SOCKET] [default: as for serve]
@@ -44,7 +44,7 @@ enum Command {
     /// Stop taking connections, bring out what is in hand, and end
     #[command(after_help = "Example:\n  shopwire ctl drain")]
     Drain,
-    /// Read keys and certificates again
+    /// Read the certificate and its key again; open connections stay
     #[command(after_help = "Example:\n  shopwire ctl reload")]
     Reload,
 }
@@ -76,6 +76,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let text = match &arguments.command {
         _ if arguments.json => format!("{result}\n"),
         Command::Stats => stats(&result),
+        Command::Reload => reloaded(&result),
         _ => plain(&result),
     };
     print(&text)
@@ -124,6 +125,26 @@ fn ask(mut socket: UnixStream, request: &Value, within: Duration) -> Result<Valu
     Err(format!("the server did not answer within {within:?}"))
 }
 
+/// What was read again, and what is not as it should be.
+fn reloaded(result: &Value) -> String {
+    let words = |name: &str| -> Vec<String> {
+        let all = result[name].as_array().into_iter().flatten();
+        all.map(word).collect()
+    };
+    let settings = match &words("reloaded")[..] {
+        [] => "nothing to read again: no setting names a certificate".to_owned(),
+        some => format!("reloaded {}", some.join(", ")),
+    };
+    let warnings = words("warnings")
+        .into_iter()
+        .map(|warning| format!("warning: {warning}"));
+    [settings]
+        .into_iter()
+        .chain(warnings)
+        .map(|line| line + "\n")
+        .collect()
+}
+
 /// An answer with no form of its own: a field a line, or that it is done.
 fn plain(result: &Value) -> String {
     match result {
@@ -162,6 +183,7 @@ fn stats(result: &Value) -> String {
     row("history bytes", field("historyBytes"));
     row("history events", field("historyEvents"));
     row("journal", result.get("journal").and_then(counts));
+    row("tls", result.get("tls").and_then(counts));
     row("latency (ms)", counts(&result["latencyMs"]));
     for (index, worker) in result["workers"]
         .as_array()

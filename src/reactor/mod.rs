@@ -289,6 +289,7 @@ impl Reactor {
                 None => return,
                 Some(ToReactor::Block(block)) => self.collect(block),
                 Some(ToReactor::Socket(stream, ip, serial)) => self.adopt(stream, ip, serial),
+                Some(ToReactor::Renew(acceptor)) => self.accept_by(acceptor),
                 Some(ToReactor::Disconnect(selector)) => {
                     self.fan_out();
                     self.disconnect(&selector);

@@ -13,6 +13,8 @@ pub enum Command {
     Stats,
     /// Say goodbye to everybody and end.
     Drain,
+    /// Read keys and certificates again.
+    Reload,
     /// Close the connections that the selector names.
     Disconnect(Selector),
 }
@@ -41,10 +43,7 @@ pub fn parse(line: &[u8]) -> Result<Command, Fault> {
         "stats" => Ok(Command::Stats),
         "drain" => Ok(Command::Drain),
         "disconnect" => selector(&object).map(Command::Disconnect),
-        "reload" => Err((
-            "command",
-            "this server cannot reload its configuration while it runs; restart it".to_owned(),
-        )),
+        "reload" => Ok(Command::Reload),
         _ => Err((
             "command",
             "the command is unknown; there are stats, drain, reload and disconnect".to_owned(),
@@ -80,6 +79,7 @@ mod tests {
     fn known_commands_are_read() {
         assert_eq!(parse(br#"{"command":"stats"}"#), Ok(Command::Stats));
         assert_eq!(parse(br#"{"command":"drain"}"#), Ok(Command::Drain));
+        assert_eq!(parse(br#"{"command":"reload"}"#), Ok(Command::Reload));
         assert_eq!(
             parse(br#"{"command":"disconnect","user":"u1"}"#),
             Ok(Command::Disconnect(Selector::User("u1".into())))

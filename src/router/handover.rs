@@ -73,6 +73,7 @@ impl Router {
         !self.is_clogged()
             && self.sequencer.waiting() == 0
             && self.disconnect.is_none()
+            && !self.reload.is_under_way()
             && self.unacked.is_empty()
             && self.unsettled.is_empty()
             && self.journal.as_ref().is_none_or(Journal::is_settled)

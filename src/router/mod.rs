@@ -14,6 +14,7 @@ mod ingest;
 mod keys;
 mod operator;
 mod presence;
+mod reload;
 mod sequencer;
 mod settling;
 
@@ -41,6 +42,7 @@ use gathering::Gathering;
 use handover::Handover;
 use operator::PendingDisconnect;
 use presence::Presence;
+use reload::Reload;
 pub use sequencer::{Sequencer, random_secret};
 
 /// One reactor as the router sees it.
@@ -81,6 +83,7 @@ pub struct Router {
     lanes: Vec<Lane>,
     /// A `disconnect` that the reactors have not all answered.
     disconnect: Option<PendingDisconnect>,
+    reload: Reload,
     drain: Drain,
     refusals: LogThrottle,
 }
@@ -124,6 +127,7 @@ impl Router {
             presence: Presence::default(),
             lanes,
             disconnect: None,
+            reload: Reload::default(),
             drain: Drain::No,
             refusals: LogThrottle::default(),
         })
@@ -170,6 +174,7 @@ impl Router {
         if self.stands_still() {
             return;
         }
+        self.advance_reload();
         self.announce_gone(now);
         self.accept_emitters(now.instant);
         self.read_emitters(now);
@@ -187,7 +192,8 @@ impl Router {
         if self.stands_still() {
             return false;
         }
-        self.accepting.waiting.is_ready()
+        self.reload.has_news()
+            || self.accepting.waiting.is_ready()
             || self.emitters_waiting.is_ready()
             || (!self.is_held_up() && !self.ready.is_empty())
             || self.journal.as_ref().is_some_and(Journal::has_news)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::Router;
 use super::command::{Command, Fault};
+use super::reload::Asker;
 use crate::clock::Now;
 use crate::ring::ToReactor;
 
@@ -33,6 +34,19 @@ impl Router {
             Ok(Command::Drain) => {
                 emitter.answer(&serde_json::json!({ "result": { "draining": true } }));
                 self.begin_drain(now.instant);
+            }
+            Ok(Command::Reload) if self.reload.is_under_way() => {
+                let message = "another reload is under way; try again";
+                emitter.refuse_as("unavailable", None, message);
+            }
+            Ok(Command::Reload) => {
+                emitter.awaits_answer = true;
+                let asker = Asker::Operator(key, emitter.generation);
+                if let Err(error) = self.begin_reload(asker) {
+                    let emitter = &mut self.emitters[key];
+                    emitter.awaits_answer = false;
+                    emitter.refuse_as("unavailable", None, &format!("reloading failed: {error}"));
+                }
             }
             Ok(Command::Disconnect(_)) if self.disconnect.is_some() => {
                 let message = "another disconnect is under way; try again";

@@ -353,7 +353,7 @@ pub(super) fn commands() -> Vec<Message> {
         ),
         Message::new(
             "reload",
-            "Has keys and settings read again; refused by this version.",
+            "Has the certificate and its key read again; open connections stay.",
             command("reload", &[]),
         ),
         Message::new("disconnect", "Closes connections with 4403.", disconnect),
@@ -361,7 +361,7 @@ pub(super) fn commands() -> Vec<Message> {
 }
 
 /// The codes of refused commands, beside those of refused lines.
-const COMMAND_CODES: [&str; 2] = ["forbidden", "invalid_command"];
+const COMMAND_CODES: [&str; 3] = ["forbidden", "invalid_command", "reload_failed"];
 
 /// The server's lines on the ingest socket.
 pub(super) fn line_answers() -> Vec<Message> {

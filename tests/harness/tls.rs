@@ -2,7 +2,7 @@
 //! clients that trust it alone.
 
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -25,7 +25,7 @@ pub type Stream = StreamOwned<ClientConnection, TcpStream>;
 pub struct Certificates {
     issuer: Issuer<'static, KeyPair>,
     root: CertificateDer<'static>,
-    _dir: TempDir,
+    dir: TempDir,
     pub cert: PathBuf,
     pub key: PathBuf,
 }
@@ -42,10 +42,14 @@ impl Certificates {
             issuer: Issuer::new(params, key),
             cert: dir.path().join("cert.pem"),
             key: dir.path().join("key.pem"),
-            _dir: dir,
+            dir,
         };
         made.renew();
         made
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Puts a new certificate, with a new key, in the files' place.
@@ -151,4 +155,11 @@ impl Browser {
     pub fn stats(&self, server: &Server) -> serde_json::Value {
         self.get(server, "/api/ws/stats", &[]).json()
     }
+}
+
+/// The certificate that the server has shown.
+pub fn shown(stream: &Stream) -> CertificateDer<'static> {
+    stream.conn.peer_certificates().unwrap()[0]
+        .clone()
+        .into_owned()
 }

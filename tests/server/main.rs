@@ -14,6 +14,7 @@ mod auth;
 mod backpressure;
 mod bad_input;
 mod catalogue;
+mod certificates;
 mod cli;
 mod conflate;
 mod ctl;
