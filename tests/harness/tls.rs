@@ -28,6 +28,8 @@ pub struct Certificates {
     dir: TempDir,
     pub cert: PathBuf,
     pub key: PathBuf,
+    /// The authority's own certificate.
+    pub authority: PathBuf,
 }
 
 impl Certificates {
@@ -37,11 +39,14 @@ impl Certificates {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let root = params.self_signed(&key).unwrap();
         let dir = tempfile::tempdir().unwrap();
+        let authority = dir.path().join("authority.pem");
+        std::fs::write(&authority, root.pem()).unwrap();
         let made = Self {
             root: root.der().clone(),
             issuer: Issuer::new(params, key),
             cert: dir.path().join("cert.pem"),
             key: dir.path().join("key.pem"),
+            authority,
             dir,
         };
         made.renew();

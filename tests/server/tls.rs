@@ -1,6 +1,7 @@
 //! TLS: what is spoken, who is let in, what reaches whom, and how it ends.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Output, Stdio};
 
 use rustls::HandshakeKind;
 use rustls::version::{TLS12, TLS13};
@@ -8,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::harness::client::{Incoming, tcp};
 use crate::harness::http::Connection;
+use crate::harness::server::plain_command;
 use crate::harness::tls::Certificates;
 use crate::harness::{Client, Ending, Fence, Opening, Server, tokens, wait_until};
 
@@ -21,6 +23,11 @@ fn padded(n: usize, size: usize) -> Value {
 
 fn bearer(user: &str, role: &str) -> Opening {
     Opening::new().bearer(&tokens::of(user, role))
+}
+
+fn text(output: &Output) -> String {
+    let bytes = [&output.stdout[..], &output.stderr[..]].concat();
+    String::from_utf8(bytes).unwrap()
 }
 
 #[test]
@@ -393,4 +400,43 @@ fn pings_are_answered_and_tokens_end_over_tls_too() {
     };
     assert_eq!((ending, told), (Ending::Closed(4401), true));
     assert!(pings >= 1, "{pings}");
+}
+
+#[test]
+fn tail_follows_over_tls_whom_it_trusts() {
+    let certificates = Certificates::new();
+    let server = certificates.serve(&[]);
+    let url = format!("wss://localhost:{}/api/ws", server.address.port());
+    let tail = |more: &[&str]| {
+        let mut command = plain_command();
+        command.args(["tail", "--json", "--namespaces", "products", "--url", &url]);
+        command
+            .args(more)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    };
+    let authority = certificates.authority.display().to_string();
+    let mut child = tail(&["--ca", &authority]).spawn().unwrap();
+    let browser = certificates.browser();
+    wait_until("it has subscribed", || {
+        browser.stats(&server)["connectionsByNamespace"]["products"] == 1
+    });
+    server.emitter().emit(&product(1));
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let event: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(event["data"]["productId"], "1");
+
+    let other = Certificates::new();
+    let stranger = other.authority.display().to_string();
+    let elsewhere = tail(&["--ca", &stranger]).output().unwrap();
+    assert_eq!(elsewhere.status.code(), Some(1), "{}", text(&elsewhere));
+    assert!(
+        text(&elsewhere).contains("not trusted"),
+        "{}",
+        text(&elsewhere)
+    );
 }

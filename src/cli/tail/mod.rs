@@ -3,10 +3,12 @@
 //! Owns the connection and the waiting between two of them; what a message means is in [`session`].
 
 mod session;
+mod stream;
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -19,6 +21,7 @@ use tungstenite::{ClientRequestBuilder, Error, HandshakeError, Message, WebSocke
 use super::{FAILED, WRONG_USAGE, fail};
 use crate::access::Namespace;
 use session::{Progress, Session, Step, Wanted};
+use stream::{Stream, Trust, certificate_fault};
 
 /// For connecting, for the handshake, and for the first word of the server.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,12 +41,16 @@ const ASKED_MAX: Duration = Duration::from_secs(60);
     Examples:\n  \
     shopwire tail\n  \
     shopwire tail --namespaces orders,inventory --token $TOKEN\n  \
+    shopwire tail --url wss://shop.example/api/ws --token $TOKEN\n  \
     shopwire tail --events order:created --token $TOKEN --json"
 )]
 pub(super) struct Arguments {
     /// The server's WebSocket address
     #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:3001/api/ws")]
     url: String,
+    /// For wss:// addresses: a PEM file with the authorities to trust instead of the system's
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// The token to show
     #[arg(
         long,
@@ -69,7 +76,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: Arguments) -> ExitCode {
     // An empty SHOPWIRE_TOKEN is no token.
     let token = arguments.token.filter(|token| !token.is_empty());
-    let server = match Server::new(&arguments.url, token.as_deref()) {
+    let server = match Server::new(&arguments.url, token.as_deref(), arguments.ca.as_deref()) {
         Ok(server) => server,
         Err(sentence) => return fail(WRONG_USAGE, sentence),
     };
@@ -132,23 +139,31 @@ struct Server {
     host: String,
     port: u16,
     token: Option<String>,
+    /// How TLS is spoken to it, where it is.
+    trust: Option<Trust>,
 }
 
 impl Server {
-    fn new(url: &str, token: Option<&str>) -> Result<Server, String> {
+    fn new(url: &str, token: Option<&str>, ca: Option<&Path>) -> Result<Server, String> {
         let wrong = |what: &str| format!("--url {url:?}: {what}, like ws://127.0.0.1:3001/api/ws");
         let uri: Uri = url
             .parse()
             .map_err(|_| wrong("must be a WebSocket address"))?;
-        if uri.scheme_str() != Some("ws") {
-            return Err(wrong("must begin with ws://"));
+        let is_secure = match uri.scheme_str() {
+            Some("ws") => false,
+            Some("wss") => true,
+            _ => return Err(wrong("must begin with ws:// or wss://")),
+        };
+        if ca.is_some() && !is_secure {
+            return Err("--ca is for addresses that begin with wss://".into());
         }
         let host = uri
             .host()
             .filter(|host| !host.is_empty())
             .ok_or_else(|| wrong("must name a host"))?;
         let host = host.trim_matches(['[', ']']).to_owned();
-        let port = uri.port_u16().unwrap_or(80);
+        let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
+        let trust = is_secure.then(|| Trust::new(&host, ca)).transpose()?;
         // Anything else could not stand in the header that brings the token.
         let in_token = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         if token.is_some_and(|token| !token.bytes().all(in_token)) {
@@ -162,13 +177,27 @@ impl Server {
             host,
             port,
             token: token.map(str::to_owned),
+            trust,
         })
     }
 
-    fn connect(&self) -> Result<WebSocket<TcpStream>, Ended> {
+    fn connect(&self) -> Result<WebSocket<Stream>, Ended> {
         let stream = self
             .dial()
             .map_err(|error| Ended::cut(format_args!("{}:{}: {error}", self.host, self.port)))?;
+        let stream = match &self.trust {
+            None => Stream::Plain(stream),
+            Some(trust) => {
+                trust
+                    .secure(stream)
+                    .map_err(|error| match certificate_fault(&error) {
+                        Some(fault) => {
+                            Ended::Refused(format!("{} is not trusted: {fault}", self.host))
+                        }
+                        None => Ended::cut(error),
+                    })?
+            }
+        };
         let mut request =
             ClientRequestBuilder::new(self.uri.clone()).with_sub_protocol("shopwire.v1");
         if let Some(token) = &self.token {
@@ -234,6 +263,7 @@ fn watch(server: &Server, mut session: Session<'_>, out: &mut impl Write) -> End
                 }
                 Step::Quiet(silence) => socket
                     .get_ref()
+                    .socket()
                     .set_read_timeout(Some(silence))
                     .map_err(Ended::cut),
                 Step::ComeBack(wait) => {

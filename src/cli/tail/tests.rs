@@ -257,25 +257,36 @@ fn types_name_their_namespaces() {
 
 #[test]
 fn addresses_and_tokens_are_checked_before_connecting() {
-    let server = Server::new("ws://[::1]:9/api/ws", Some("a.b-c.d_e")).unwrap();
+    let server = Server::new("ws://[::1]:9/api/ws", Some("a.b-c.d_e"), None).unwrap();
     assert_eq!((server.host.as_str(), server.port), ("::1", 9));
     assert_eq!(
-        Server::new("ws://shop.example/api/ws", None).unwrap().port,
+        Server::new("ws://shop.example/api/ws", None, None)
+            .unwrap()
+            .port,
         80
     );
     for url in [
         "",
         "shop.example",
         "http://shop.example/",
-        "wss://shop.example/",
+        "wss:///api/ws",
         "ws:///api/ws",
     ] {
         assert!(
-            Server::new(url, None).err().unwrap().contains("--url"),
+            Server::new(url, None, None)
+                .err()
+                .unwrap()
+                .contains("--url"),
             "{url}"
         );
     }
-    let sentence = Server::new("ws://x/", Some("canary\r\nX: y"))
+    let ca = std::path::Path::new("/no/such/file.pem");
+    let refused = |url| Server::new(url, None, Some(ca)).err().unwrap();
+    assert!(refused("ws://shop.example/").contains("wss://"));
+    assert!(
+        refused("wss://shop.example/").contains("--ca /no/such/file.pem: the file cannot be read")
+    );
+    let sentence = Server::new("ws://x/", Some("canary\r\nX: y"), None)
         .err()
         .unwrap();
     assert!(!sentence.contains("canary"));
@@ -300,7 +311,7 @@ fn watched(serve: impl FnOnce(TcpStream) + Send + 'static) -> (Ended, String) {
     let wanted = wanted(&[Namespace::Products], &[], true);
     let mut progress = Progress::new(None);
     let mut out = Vec::new();
-    let server = Server::new(&url, Some("to.k.en")).unwrap();
+    let server = Server::new(&url, Some("to.k.en"), None).unwrap();
     let ended = watch(&server, Session::new(&wanted, &mut progress), &mut out);
     thread.join().unwrap();
     (ended, String::from_utf8(out).unwrap())
