@@ -200,7 +200,7 @@ fn print(write: impl FnOnce(&mut StdoutLock<'static>) -> io::Result<()>) -> Resu
 fn open_server(plan: &Plan, common: &Common, interrupt: &Interrupt) -> Result<Server, Failure> {
     match (&common.attach, &common.socket, &common.secret_file) {
         (Some(url), Some(socket), Some(secret_file)) => {
-            Server::attach(url, socket, secret_file).map_err(Failure::Usage)
+            Server::attach(url, socket, secret_file, common.ca.as_deref()).map_err(Failure::Usage)
         }
         _ => {
             let start = Start {
@@ -209,6 +209,7 @@ fn open_server(plan: &Plan, common: &Common, interrupt: &Interrupt) -> Result<Se
                 workers: common.workers,
                 cores: common.pin_server.clone(),
                 arguments: common.server_arguments.clone(),
+                ca: common.ca.clone(),
                 is_unicast: matches!(plan.load, Load::Own(_)),
                 patience: plan.grace,
             };

@@ -93,7 +93,11 @@ pub struct Common {
     #[arg(long)]
     pub workers: Option<u32>,
 
-    /// Measure a server that is already running, at this ws:// address, instead of starting one
+    /// Where the server speaks TLS: PEM file with the authorities to trust
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+
+    /// Measure a server that is already running, at this ws:// or wss:// address, instead of starting one
     #[arg(long, value_name = "URL", requires_all = ["socket", "secret_file"], conflicts_with_all = ["server", "workers", "pin_server"])]
     pub attach: Option<String>,
 

@@ -12,6 +12,7 @@ use mio::net::TcpStream;
 use super::dialect::{Answer, Dialect, SOCKET_IO_PONG};
 use super::frames::{self, Scanner};
 use super::recorder::Recorder;
+use super::seal::Seal;
 use super::setup::{Setup, Step};
 use crate::accounting::{Faults, Tally, View};
 use crate::progress::Progress;
@@ -57,6 +58,8 @@ pub struct Connection {
     head: Vec<u8>,
     scanner: Scanner,
     outgoing: Vec<u8>,
+    /// Where TLS is spoken.
+    seal: Option<Seal>,
 }
 
 /// What all connections of a run have in common.
@@ -102,19 +105,22 @@ enum Phase {
 
 impl Connection {
     /// Begins the handshake on a socket that is connecting. Its times count from `since`.
+    ///
+    /// # Errors
+    /// Where TLS cannot begin.
     pub fn new(
         stream: TcpStream,
         target: &Target,
         member: Member,
         token: Option<String>,
         since: Instant,
-    ) -> Self {
+    ) -> Result<Self, String> {
         let request = format!(
             "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n",
             target.path, target.host
         );
-        Self {
+        Ok(Self {
             stream,
             member,
             phase: Phase::Connecting,
@@ -127,7 +133,8 @@ impl Connection {
             head: Vec::new(),
             scanner: Scanner::default(),
             outgoing: request.into_bytes(),
-        }
+            seal: Seal::new(target)?,
+        })
     }
 
     /// Whether the subscription stands.
@@ -185,7 +192,13 @@ impl Connection {
                 Ok(0) if self.phase == Phase::Closing => self.phase = Phase::Gone,
                 Ok(0) => return Err("ended by the server without a close frame".into()),
                 Ok(length) => {
-                    self.take(&scratch[..length], context)?;
+                    match &mut self.seal {
+                        None => self.take(&scratch[..length], context)?,
+                        Some(seal) => match &seal.read(&scratch[..length])?[..] {
+                            [] => {}
+                            plain => self.take(plain, context)?,
+                        },
+                    }
                     self.flush()?;
                     // A short read has emptied the socket: what comes later is told anew. Only the
                     // end of the stream must be read to be seen.
@@ -231,6 +244,10 @@ impl Connection {
     }
 
     fn flush(&mut self) -> Result<(), String> {
+        if let Some(seal) = &mut self.seal {
+            let written = seal.write(&mut self.outgoing, &mut self.stream);
+            return written.map_err(|error| format!("writing failed: {error}"));
+        }
         if self.outgoing.is_empty() {
             return Ok(());
         }

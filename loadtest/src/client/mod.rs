@@ -5,7 +5,7 @@
 //! every connection is accounted for.
 //!
 //! - [`connection`]: one connection from its handshake to its end
-//! - [`frames`], [`dialect`]: WebSocket frames, and what is said in them
+//! - [`frames`], [`dialect`], [`seal`]: WebSocket frames, what is said in them, and TLS around it
 //! - [`recorder`], [`setup`]: what was received and how long it took
 //! - [`stall`]: which connections are made not to read
 //! - [`address`], [`timer`]: local addresses, many of them; waking up on time
@@ -15,6 +15,7 @@ pub mod connection;
 pub mod dialect;
 pub mod frames;
 pub mod recorder;
+mod seal;
 mod setup;
 pub mod stall;
 mod timer;
@@ -469,7 +470,7 @@ impl Client {
         let stream = address::connect(self.target.address, self.opened)
             .map_err(|error| format!("connection {index}: {error}"))?;
         self.opened += 1;
-        let mut connection = Connection::new(stream, &self.target, member, token, since);
+        let mut connection = Connection::new(stream, &self.target, member, token, since)?;
         // Registered once: readiness is reported by edges, and each turn reads and writes dry.
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll

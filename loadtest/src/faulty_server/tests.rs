@@ -103,7 +103,7 @@ fn outcome_with_process(
     });
     faulty.attend(browsers);
     let relay = thread::spawn(move || faulty.relay(emitters.accept().unwrap().0));
-    let mut target = Target::new(&url, socket, SECRET.to_vec()).unwrap();
+    let mut target = Target::new(&url, socket, SECRET.to_vec(), None).unwrap();
     target.pid = pid;
     let measured = run(&target, plan, &Console::new(true), &interrupt).unwrap();
     relay.join().unwrap();

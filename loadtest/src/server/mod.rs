@@ -51,6 +51,8 @@ pub struct Start {
     pub cores: Option<Vec<usize>>,
     /// Further arguments.
     pub arguments: Vec<String>,
+    /// The authorities to trust, where it speaks TLS.
+    pub ca: Option<PathBuf>,
     /// Each event is one customer's: the one thing that the floor, which parses nothing, must be told.
     pub is_unicast: bool,
     /// How long it may take to end after SIGTERM, up to 15 s.
@@ -72,12 +74,17 @@ impl Server {
     ///
     /// # Errors
     /// Where the address is none or the secret cannot be read.
-    pub fn attach(url: &str, socket: &Path, secret_file: &Path) -> Result<Self, String> {
+    pub fn attach(
+        url: &str,
+        socket: &Path,
+        secret_file: &Path,
+        ca: Option<&Path>,
+    ) -> Result<Self, String> {
         let secret =
             fs::read(secret_file).map_err(|error| format!("{}: {error}", secret_file.display()))?;
         let secret = secret.strip_suffix(b"\n").unwrap_or(&secret);
         let secret = secret.strip_suffix(b"\r").unwrap_or(secret).to_vec();
-        let mut target = Target::new(url, socket.to_path_buf(), secret)?;
+        let mut target = Target::new(url, socket.to_path_buf(), secret, ca)?;
         target.pid = peer_pid(socket);
         Ok(Self {
             target,
@@ -117,7 +124,10 @@ impl Server {
         let target = ready.and_then(|(name, url, socket)| {
             let secret = fs::read(started.folder.path().join("secret"))
                 .map_err(|error| format!("cannot read the secret just written: {error}"))?;
-            Ok((name, Target::new(&url, socket, secret)?))
+            Ok((
+                name,
+                Target::new(&url, socket, secret, start.ca.as_deref())?,
+            ))
         });
         match target {
             Ok((name, mut target)) => {
@@ -298,6 +308,7 @@ mod tests {
             workers: None,
             cores: None,
             arguments: Vec::new(),
+            ca: None,
             is_unicast: false,
             patience: STOP_TIMEOUT,
         };

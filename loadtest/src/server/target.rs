@@ -1,7 +1,14 @@
-//! Where a server is reached, and what signs its tokens.
+//! Where a server is reached, whom it is trusted as, and what signs its tokens.
 
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::Resumption;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 
 /// Where a server is reached and what signs its tokens.
 #[derive(Debug, Clone)]
@@ -16,19 +23,39 @@ pub struct Target {
     pub socket: PathBuf,
     /// Its HS256 secret.
     pub secret: Vec<u8>,
+    /// How TLS is spoken to it, where it is.
+    pub tls: Option<Tls>,
     /// Its process, where that is known.
     pub pid: Option<u32>,
 }
 
+/// How TLS is spoken to a server.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// What all connections have in common: they resume no session, so that each costs the server a
+    /// whole handshake.
+    pub config: Arc<ClientConfig>,
+    /// Whom its certificate must be for.
+    pub name: ServerName<'static>,
+}
+
 impl Target {
-    /// Reads a `ws://` address.
+    /// Reads a `ws://` or `wss://` address; for the latter, `ca` is a PEM file with the authorities
+    /// to trust.
     ///
     /// # Errors
-    /// Where it is no such address, or its host is not known.
-    pub fn new(url: &str, socket: PathBuf, secret: Vec<u8>) -> Result<Self, String> {
-        let rest = url
-            .strip_prefix("ws://")
-            .ok_or_else(|| format!("`{url}` does not start with ws:// (TLS is not spoken here)"))?;
+    /// Where it is no such address, its host is not known, or nobody is trusted.
+    pub fn new(
+        url: &str,
+        socket: PathBuf,
+        secret: Vec<u8>,
+        ca: Option<&Path>,
+    ) -> Result<Self, String> {
+        let (rest, is_secure) = match (url.strip_prefix("ws://"), url.strip_prefix("wss://")) {
+            (Some(rest), _) => (rest, false),
+            (_, Some(rest)) => (rest, true),
+            _ => return Err(format!("`{url}` starts with neither ws:// nor wss://")),
+        };
         let slash = rest.find('/').unwrap_or(rest.len());
         let (host, path) = rest.split_at(slash);
         let path = if path.is_empty() { "/api/ws" } else { path };
@@ -36,7 +63,16 @@ impl Target {
         let with_port = if after_brackets.contains(':') {
             host.to_string()
         } else {
-            format!("{host}:80")
+            format!("{host}:{}", if is_secure { 443 } else { 80 })
+        };
+        let tls = match (is_secure, ca) {
+            (false, _) => None,
+            (true, Some(ca)) => Some(Tls::new(&with_port, ca)?),
+            (true, None) => {
+                return Err(format!(
+                    "`{url}`: name the authority of its certificate with --ca"
+                ));
+            }
         };
         let address = with_port
             .to_socket_addrs()
@@ -49,7 +85,39 @@ impl Target {
             path: path.to_string(),
             socket,
             secret,
+            tls,
             pid: None,
+        })
+    }
+}
+
+impl Tls {
+    fn new(host_and_port: &str, ca: &Path) -> Result<Self, String> {
+        let wrong = |why: String| format!("--ca {}: {why}", ca.display());
+        let mut roots = RootCertStore::empty();
+        let certificates = CertificateDer::pem_file_iter(ca);
+        for certificate in certificates.map_err(|error| wrong(error.to_string()))? {
+            let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
+            let added = roots.add(certificate);
+            added.map_err(|error| wrong(error.to_string()))?;
+        }
+        if roots.is_empty() {
+            return Err(wrong("it holds no certificate".into()));
+        }
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("the provider has suites for both versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.resumption = Resumption::disabled();
+        let host = host_and_port.rsplit_once(':').map_or("", |(host, _)| host);
+        let host = host.trim_matches(['[', ']']).to_string();
+        let name = ServerName::try_from(host)
+            .map_err(|_| format!("`{host_and_port}` is no name that a certificate can be for"))?;
+        Ok(Self {
+            config: Arc::new(config),
+            name,
         })
     }
 }
@@ -61,7 +129,7 @@ mod tests {
 
     #[test]
     fn targets() {
-        let target = |url| Target::new(url, PathBuf::new(), Vec::new());
+        let target = |url| Target::new(url, PathBuf::new(), Vec::new(), None);
         let plain = target("ws://127.0.0.1:3001/x?a=b").unwrap();
         assert_eq!(
             (plain.address.port(), plain.path.as_str()),
@@ -69,7 +137,11 @@ mod tests {
         );
         let ipv6 = target("ws://[::1]").unwrap();
         assert_eq!((ipv6.address.port(), ipv6.path.as_str()), (80, "/api/ws"));
-        assert!(target("wss://127.0.0.1").unwrap_err().contains("TLS"));
+        assert!(target("wss://127.0.0.1").unwrap_err().contains("--ca"));
+        assert!(target("http://127.0.0.1").unwrap_err().contains("wss://"));
+        let ca = Path::new("/no/such/file");
+        let unknown = Target::new("wss://127.0.0.1", PathBuf::new(), Vec::new(), Some(ca));
+        assert!(unknown.unwrap_err().contains("--ca /no/such/file"));
         assert!(target("ws://127.0.0.1:x").is_err());
     }
 }
