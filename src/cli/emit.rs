@@ -17,7 +17,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use super::answers::{Answer, Answers, Next};
-use super::{FAILED, WRONG_USAGE, fail, unreachable_socket};
+use super::{FAILED, WRONG_USAGE, demo, fail, unreachable_socket};
 use crate::config;
 
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -29,16 +29,18 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 #[derive(clap::Args)]
 #[command(
     after_help = "With - the input is NDJSON: one {\"type\":…,\"data\":{…}} a line, with to, timestamp and key as wanted. \
-    Prints the id of a single event; refusals go to stderr with their line. Exits with 1 if any was refused.\n\n\
+    Prints the id of a single event; refusals go to stderr with their line. Exits with 1 if any was refused.\n\
+    With --demo a small invented shop is played, for trying out, until it is interrupted.\n\n\
     Examples:\n  \
     shopwire emit product:deleted --data '{\"productId\":\"p-1\"}'\n  \
     shopwire emit system:notification --data '{\"title\":\"Hi\",\"message\":\"Stocktaking at six\",\"severity\":\"info\"}' --to-roles admin,staff\n  \
-    shopwire emit - < events.ndjson"
+    shopwire emit - < events.ndjson\n  \
+    shopwire emit --demo --demo-rate 5"
 )]
 pub(super) struct Arguments {
     /// The event's type, like order:created; or - for NDJSON from stdin
-    #[arg(value_name = "TYPE")]
-    kind: String,
+    #[arg(value_name = "TYPE", required_unless_present = "demo")]
+    kind: Option<String>,
     /// The event's data, a JSON object
     #[arg(long, value_name = "JSON", default_value = "{}")]
     data: String,
@@ -63,9 +65,14 @@ pub(super) struct Arguments {
     /// The server's ingest socket [env: WS_SOCKET] [default: as for serve]
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
+    #[command(flatten)]
+    demo: demo::Arguments,
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    if arguments.demo.demo {
+        return demo::run(&arguments.demo, arguments.socket.as_deref());
+    }
     let line = match line(arguments) {
         Ok(line) => line,
         Err(sentence) => return fail(WRONG_USAGE, sentence),
@@ -133,7 +140,9 @@ fn report(outcome: &Outcome, single: bool) -> ExitCode {
 /// The line of a single event; `None` for a stream from stdin.
 fn line(arguments: &Arguments) -> Result<Option<Vec<u8>>, String> {
     let to = target(arguments);
-    if arguments.kind == "-" {
+    let kind = arguments.kind.as_deref();
+    let kind = kind.expect("clap asks for a type where there is no --demo");
+    if kind == "-" {
         if arguments.data != "{}" || !to.is_empty() || arguments.key.is_some() {
             return Err(
                 "with - every line says its own data, to and key: leave those flags out".into(),
@@ -146,10 +155,7 @@ fn line(arguments: &Arguments) -> Result<Option<Vec<u8>>, String> {
     // The data goes out as it was typed, so that its numbers do; only line ends, which in JSON stand
     // between tokens alone, would cut the line.
     let data = arguments.data.replace(['\n', '\r'], " ");
-    let mut line = format!(
-        "{{\"type\":{},\"data\":{data}",
-        Value::from(arguments.kind.as_str())
-    );
+    let mut line = format!("{{\"type\":{},\"data\":{data}", Value::from(kind));
     if !to.is_empty() {
         line += &format!(",\"to\":{}", Value::Object(to));
     }

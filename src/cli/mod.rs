@@ -6,6 +6,7 @@
 mod answers;
 mod check;
 mod ctl;
+mod demo;
 mod dev_hints;
 mod emit;
 mod schema;

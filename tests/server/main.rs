@@ -18,6 +18,7 @@ mod certificates;
 mod cli;
 mod conflate;
 mod ctl;
+mod demo;
 mod drain;
 mod frames;
 mod handshake;
