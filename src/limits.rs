@@ -20,7 +20,9 @@ use std::time::Duration;
 
 /// Longest HTTP request head, request line and final empty line included, in bytes (431 over it).
 pub const HEAD_BYTES_MAX: usize = 8 * 1024;
-/// How long a client may take to send its whole request head (408 after it).
+/// Longest request body, of the few requests under `--dev` that have one, in bytes (413 over it).
+pub const DEV_BODY_MAX: usize = 64 * 1024;
+/// How long a client may take to send its whole request, head and body (408 after it).
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of a TLS handshake that are kept until the rest of the message has come: as many as of a
 /// request's head. Real ones have two to three thousand.
@@ -34,6 +36,8 @@ pub const TLS_SEAL: usize = 32 * 1024;
 /// Flights of TLS handshakes that a reactor answers in one turn: each costs from 0.1 to 1 ms of
 /// cryptography, for which events would have to wait. The rest come in the next turns.
 pub const TLS_FLIGHTS_PER_TURN: usize = 4;
+/// How long a client may take to read an answer that its socket did not take at once.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an answered keep-alive connection may stay silent before it is closed.
 pub const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(15);
 /// Plain HTTP connections a reactor keeps open between requests; over it answers say

@@ -50,7 +50,8 @@ pub enum ToRouter {
     CustomerArrived(Box<str>),
     /// The last connection of this customer on this reactor closed.
     CustomerLeft(Box<str>),
-    /// A client-published customer event, checked: an ingest line.
+    /// An event that came to a reactor, from a customer's page or under --dev from the live page,
+    /// checked: an ingest line.
     Published(Box<[u8]>),
     /// So many connections were closed for one [`ToReactor::Disconnect`].
     Disconnected(usize),

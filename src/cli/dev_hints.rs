@@ -34,9 +34,13 @@ pub fn dev_hints(config: &Config, port: u16, program: &str, now_ms: u64) -> Resu
     };
     let admin = token("dev-admin", Role::Admin)?;
     let customer = token("dev-customer", Role::Customer)?;
+    let page = match config.page {
+        true => format!("  page:   {http}://{address}/\n"),
+        false => String::new(),
+    };
     Ok(format!(
         "shopwire is ready for trying out.\n\
-         \x20 page:   {http}://{address}/\n\
+         {page}\
          \x20 socket: {socket}\n\
          \n\
          Tokens (good for 12 hours, and for this run only unless you gave a secret):\n\

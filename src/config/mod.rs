@@ -57,6 +57,8 @@ pub struct Config {
     pub jwt: KeySettings,
     /// No public connections.
     pub require_auth: bool,
+    /// Serves the live page.
+    pub page: bool,
     /// The most WebSockets at once.
     pub max_connections: usize,
     /// How often a quiet connection is pinged.
@@ -169,6 +171,7 @@ impl Config {
             allowed_origins: sources.read_list(&settings::ALLOWED_ORIGINS, OriginRule::parse)?,
             jwt,
             require_auth: sources.read_or_default(&settings::REQUIRE_AUTH, values::switch)?,
+            page: !sources.read_or_default(&settings::NO_PAGE, values::switch)?,
             max_connections: sources
                 .read_or_default(&settings::MAX_CONNECTIONS, values::connections)?,
             ping_interval: sources.read_or_default(&settings::PING_INTERVAL, values::interval)?,

@@ -89,6 +89,8 @@ settings! {
         "How far clocks may differ when a token's exp and nbf are checked";
     REQUIRE_AUTH = Switch "require-auth" "WS_REQUIRE_AUTH" <"BOOL"> ["false"]
         "Take no public connections: without a token within 10 s they are closed";
+    NO_PAGE = Switch "no-page" "WS_NO_PAGE" <"BOOL"> ["false"]
+        "Serve no live page at /";
     MAX_CONNECTIONS = One "max-connections" "WS_MAX_CONNECTIONS" <"N"> ["10000"]
         "The most WebSockets at once";
     PING_INTERVAL = One "ping-interval" "WS_PING_INTERVAL" <"DURATION"> ["30000"]

@@ -20,7 +20,7 @@ pub fn info_body(config: &Config) -> String {
             (namespace.name().to_owned(), names.into())
         })
         .collect();
-    json!({
+    let mut info = json!({
         "status": "operational",
         "version": env!("CARGO_PKG_VERSION"),
         "features": {
@@ -35,6 +35,10 @@ pub fn info_body(config: &Config) -> String {
             },
             "auth": ["header", "subprotocol", "message"],
         },
-    })
-    .to_string()
+    });
+    // The live page signs itself in where this is so.
+    if config.dev {
+        info["features"]["dev"] = true.into();
+    }
+    info.to_string()
 }

@@ -1,35 +1,29 @@
 //! The plain HTTP endpoints beside the WebSocket (CONTRACT section 7).
 //!
-//! Called by a reactor with a whole request; appends the whole answer. Reads the shared statistics
-//! and owns nothing.
+//! Called by a reactor with a whole request; appends the whole answer, but for the body of a page,
+//! which is shared. Reads the shared statistics and owns nothing.
 
+mod caller;
+mod dev;
 mod info;
+mod page;
 
 use std::borrow::Cow;
-use std::net::IpAddr;
-use std::time::Instant;
+
+use bytes::Bytes;
 
 use crate::access::Role;
 use crate::shared::Shared;
 use crate::wire::handshake::{bearer, method_not_allowed, unauthorized};
 use crate::wire::response::{self, put_response};
 use crate::wire::{Refusal, Request, origin};
+pub use caller::Caller;
+use caller::is_on_this_host;
+pub use dev::{Submit, takes_body};
 pub use info::info_body;
 
 /// Where browsers open their WebSocket.
 pub const WEBSOCKET_PATH: &str = "/api/ws";
-
-/// Who asks, and when.
-pub struct Caller {
-    /// The address the connection came from.
-    pub ip: IpAddr,
-    /// Monotonic time.
-    pub now: Instant,
-    /// Milliseconds since the Unix epoch.
-    pub now_ms: u64,
-    /// Whether his browser is to remember that this host speaks TLS.
-    pub hsts: bool,
-}
 
 #[derive(Clone, Copy)]
 enum Endpoint {
@@ -49,8 +43,47 @@ const ALLOW: (&str, &str) = ("Allow", "GET, HEAD, OPTIONS");
 /// How long a browser may remember the answer to a preflight, in seconds.
 const PREFLIGHT_MAX_AGE: &str = "600";
 
-/// Appends the answer to a request for anything but the WebSocket.
+/// Appends the answer to a request for anything but the WebSocket, and gives what of its body is
+/// still to follow. `body` is the request's, where [`takes_body`] wanted it.
 pub fn respond(
+    shared: &Shared,
+    request: &Request<'_>,
+    body: &[u8],
+    caller: &Caller,
+    keep_alive: bool,
+    submit: Submit<'_>,
+    out: &mut Vec<u8>,
+) -> Bytes {
+    let head_only = request.method() == "HEAD";
+    let hsts = caller.hsts.then_some(HSTS);
+    if shared.config.page
+        && let Some(answer) = page::respond(request, hsts, keep_alive, out)
+    {
+        return answer.unwrap_or_else(|refusal| {
+            response::put_refusal(out, &refusal, hsts.as_slice(), keep_alive, head_only);
+            Bytes::new()
+        });
+    }
+    if let Some(answer) = dev::answer(shared, request, body, caller, submit) {
+        let headers = [("Cache-Control", "no-store")];
+        match answer {
+            Ok((status, answer)) => {
+                let answer = answer.to_string();
+                let bytes = answer.as_bytes();
+                put_response(out, status, &headers, JSON, bytes, head_only, keep_alive);
+            }
+            Err(refusal) => {
+                response::put_refusal(out, &refusal, &headers, keep_alive, head_only);
+            }
+        }
+        return Bytes::new();
+    }
+    respond_by_table(shared, request, caller, keep_alive, out);
+    Bytes::new()
+}
+
+/// The endpoints that are always there, with CORS.
+fn respond_by_table(
     shared: &Shared,
     request: &Request<'_>,
     caller: &Caller,
@@ -61,7 +94,7 @@ pub fn respond(
     let mut headers = cors_headers(shared, request);
     headers.extend(caller.hsts.then_some(HSTS));
     let answer = endpoint(request).and_then(|endpoint| match request.method() {
-        "GET" | "HEAD" => body(shared, request, caller, endpoint),
+        "GET" | "HEAD" => answer(shared, request, caller, endpoint),
         "OPTIONS" => Ok((204, Cow::Borrowed(""))),
         _ => Err(method_not_allowed(&[ALLOW])),
     });
@@ -107,7 +140,7 @@ fn endpoint(request: &Request<'_>) -> Result<Endpoint, Refusal> {
     }
 }
 
-fn body<'a>(
+fn answer<'a>(
     shared: &'a Shared,
     request: &Request<'_>,
     caller: &Caller,
@@ -147,35 +180,12 @@ fn check_operator(shared: &Shared, request: &Request<'_>, caller: &Caller) -> Re
             }),
         };
     }
-    // A proxy on this host calls from loopback for anybody: these headers give it away.
-    const FORWARDED: [&str; 3] = ["x-real-ip", "forwarded", "via"];
-    let is_forwarded = FORWARDED.iter().any(|name| request.has(name))
-        || request.names().any(|name| {
-            name.get(..12)
-                .is_some_and(|start| start.eq_ignore_ascii_case("x-forwarded-"))
-        });
-    if caller.ip.is_loopback() && !is_forwarded && request.host().is_some_and(is_loopback_host) {
+    if is_on_this_host(request, caller.ip) {
         return Ok(());
     }
     Err(unauthorized(
         "statistics are for callers on this host, or with an admin's token",
     ))
-}
-
-/// Whether a Host header means this machine; anything else may be a page that rebound its name.
-fn is_loopback_host(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let bare = name
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-        .unwrap_or(name);
-    bare.eq_ignore_ascii_case("localhost")
-        || bare
-            .parse::<IpAddr>()
-            .is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
 fn cors_headers<'a>(shared: &Shared, request: &Request<'a>) -> Headers<'a> {
@@ -199,33 +209,5 @@ fn add_preflight_headers(request: &Request<'_>, headers: &mut Headers<'_>) {
         headers.push(("Access-Control-Max-Age", PREFLIGHT_MAX_AGE));
     } else {
         headers.push(ALLOW);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_this_machine_s_names_are_loopback() {
-        for host in [
-            "localhost",
-            "LOCALHOST:3001",
-            "127.0.0.1",
-            "127.8.0.1:80",
-            "[::1]:80",
-            "[::1]",
-        ] {
-            assert!(is_loopback_host(host), "{host}");
-        }
-        for host in [
-            "shop.example",
-            "localhost.shop.example",
-            "10.0.0.1",
-            "127.0.0.1.x:80",
-            "",
-        ] {
-            assert!(!is_loopback_host(host), "{host}");
-        }
     }
 }

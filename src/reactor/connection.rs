@@ -54,7 +54,7 @@ pub struct Connection {
     pub(super) ip: IpAddr,
 }
 
-/// Bytes of a cut-off request head, or of the PROXY header before it.
+/// Bytes of a cut-off request, or of the PROXY header before it.
 pub struct PartialHead(pub(super) Vec<u8>);
 
 /// How far a connection has come.
@@ -70,7 +70,7 @@ pub enum Stage {
     KeepAlive,
     /// A WebSocket.
     Open,
-    /// A WebSocket whose last frames still have to leave the outbox; then it lingers.
+    /// Its last frames, or the rest of an answer, still have to leave the outbox; then it lingers.
     Leaving,
     /// Our side is shut down; what the client still sends is thrown away: so many bytes more.
     Lingering {

@@ -6,6 +6,8 @@
 
 use std::net::Shutdown;
 
+use bytes::Bytes;
+
 use super::Reactor;
 use super::connection::Stage;
 use super::outbox::{Outbox, left_of_frame};
@@ -49,6 +51,44 @@ impl Reactor {
             }
         }
         self.out.clear();
+    }
+
+    /// Writes the body of an HTTP answer that all connections share, behind what already waits: what
+    /// the socket does not take is not copied.
+    pub(super) fn send_shared(&mut self, key: u32, bytes: &Bytes) {
+        if bytes.is_empty() {
+            return;
+        }
+        let Some(connection) = self.connections.get_mut(key as usize) else {
+            return;
+        };
+        let taken = if connection.is_waiting() {
+            0
+        } else {
+            match connection.write(bytes, &mut self.writing) {
+                Ok(taken) => taken,
+                Err(_) => return self.remove(key, CloseReason::Gone),
+            }
+        };
+        if taken < bytes.len() {
+            let outbox = connection.outbox_or_new();
+            outbox.push(bytes, taken..bytes.len(), &mut self.writing.backlog);
+            // All of it counts as one frame, as the head before it: it has no boundaries inside.
+            outbox.begin_inside_frame(outbox.length());
+        }
+    }
+
+    /// Ends a plain connection when the rest of its answer has left the outbox, and in any case soon.
+    pub(super) fn finish_answer(&mut self, key: u32) {
+        let due = self.tick.plus(steps(limits::ANSWER_TIMEOUT));
+        let connection = &mut self.connections[key as usize];
+        if connection.stage == Stage::KeepAlive {
+            self.keep_alive -= 1;
+        }
+        connection.stage = Stage::Leaving;
+        connection.stage_due = Some(due);
+        self.parting += 1;
+        self.arm(key);
     }
 
     /// Sockets with room again take what waits for them.

@@ -8,9 +8,11 @@ use super::Reactor;
 use super::connection::{PartialHead, Stage};
 use super::timers::steps;
 use crate::auth::Identity;
+use crate::event::{self, Line, Parser};
 use crate::http::{self, Caller};
 use crate::limits;
 use crate::log_throttle::held_back;
+use crate::ring::ToRouter;
 use crate::wire::handshake::{Upgrade, bearer, check_upgrade, unauthorized};
 use crate::wire::proxy_header::{self, ProxyHeader};
 use crate::wire::request::{Head, Request, malformed, parse};
@@ -38,8 +40,13 @@ impl Reactor {
                 Head::Partial => return self.keep_head(key, &input[at..]),
                 Head::Refused(refusal) => return self.refuse(key, &refusal, false),
                 Head::Complete { length, request } => {
-                    at += length;
-                    self.answer(key, &request)
+                    let body = match self.body(key, &request, &input[at + length..]) {
+                        Ok(Some(body)) => body,
+                        Ok(None) => return self.keep_head(key, &input[at..]),
+                        Err(refusal) => return self.refuse(key, &refusal, false),
+                    };
+                    at += length + body.len();
+                    self.answer(key, &request, body)
                 }
             };
             match outcome {
@@ -92,12 +99,28 @@ impl Reactor {
         }
     }
 
-    fn answer(&mut self, key: u32, request: &Request<'_>) -> Outcome {
+    /// The request's body, if it is one whose body is taken: the beginning of `rest`. `None`: there is
+    /// more of it to come.
+    fn body<'b>(
+        &self,
+        key: u32,
+        request: &Request<'_>,
+        rest: &'b [u8],
+    ) -> Result<Option<&'b [u8]>, Refusal> {
+        let ip = self.connections[key as usize].ip;
+        if http::takes_body(&self.shared, request, ip) {
+            request.body(rest, limits::DEV_BODY_MAX)
+        } else {
+            Ok(Some(&[]))
+        }
+    }
+
+    fn answer(&mut self, key: u32, request: &Request<'_>, body: &[u8]) -> Outcome {
         let peer = self.connections[key as usize].ip;
         let forwarded = request.values("x-forwarded-for");
         let ip = client_address::client_ip(peer, &self.shared.config.trusted_proxies, forwarded);
         if request.path() != http::WEBSOCKET_PATH {
-            return self.answer_http(key, request, peer);
+            return self.answer_http(key, request, body, peer);
         }
         self.connections[key as usize].ip = ip;
         match self.judge(ip, request) {
@@ -112,23 +135,49 @@ impl Reactor {
         }
     }
 
-    fn answer_http(&mut self, key: u32, request: &Request<'_>, peer: std::net::IpAddr) -> Outcome {
+    fn answer_http(
+        &mut self,
+        key: u32,
+        request: &Request<'_>,
+        body: &[u8],
+        peer: std::net::IpAddr,
+    ) -> Outcome {
         let has_room = self.connections[key as usize].stage == Stage::KeepAlive
             || self.keep_alive < limits::KEEP_ALIVE_CONNECTIONS_MAX;
-        let keep_alive = has_room && request.keep_alive() && !request.has_body();
+        let is_read = !request.has_body() || !body.is_empty();
+        let keep_alive = has_room && request.keep_alive() && is_read;
         let caller = Caller {
             ip: peer,
             now: self.now,
             now_ms: self.shared.wall.ms(),
             hsts: self.shows_hsts(key),
         };
-        http::respond(&self.shared, request, &caller, keep_alive, &mut self.out);
+        let (parser, uplink) = (&mut self.parser, &mut self.uplink);
+        let mut submit = |line: &[u8]| {
+            let line = checked(parser, line)?;
+            uplink.send(ToRouter::Published(line));
+            Ok(())
+        };
+        let rest = http::respond(
+            &self.shared,
+            request,
+            body,
+            &caller,
+            keep_alive,
+            &mut submit,
+            &mut self.out,
+        );
         self.out_is_http = true;
         self.send_out(key);
+        self.send_shared(key, &rest);
         let Some(connection) = self.connections.get_mut(key as usize) else {
             return Outcome::Ended;
         };
-        if !keep_alive || connection.is_waiting() {
+        if connection.is_waiting() {
+            self.finish_answer(key);
+            return Outcome::Ended;
+        }
+        if !keep_alive {
             self.part(key);
             return Outcome::Ended;
         }
@@ -245,6 +294,25 @@ impl Reactor {
         } else {
             self.linger(key);
         }
+    }
+}
+
+/// An ingest line that came as a request's body, judged as one from an emitter.
+fn checked(parser: &mut Parser, line: &[u8]) -> Result<Box<[u8]>, event::Refusal> {
+    // Outside of strings, which have it escaped, a line end is only white space.
+    let line: Box<[u8]> = line
+        .iter()
+        .map(|&byte| match byte {
+            b'\n' | b'\r' => b' ',
+            byte => byte,
+        })
+        .collect();
+    match parser.parse(&line)? {
+        Line::Event(_) => Ok(line),
+        Line::Blank | Line::Command => Err(event::Refusal::whole(
+            event::Code::InvalidJson,
+            "this takes one event: a JSON object with type and data",
+        )),
     }
 }
 

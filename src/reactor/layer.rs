@@ -106,6 +106,17 @@ impl Connection {
         }
     }
 
+    /// As [`Connection::outbox_mut`], but there is one afterwards.
+    pub fn outbox_or_new(&mut self) -> &mut Outbox {
+        let layer = self
+            .layer
+            .get_or_insert_with(|| Box::new(Layer::Waiting(Outbox::default())));
+        match &mut **layer {
+            Layer::Waiting(outbox) => outbox,
+            Layer::Secure(secure) => secure.outbox.get_or_insert_default(),
+        }
+    }
+
     /// There was no outbox, and now this one waits for the socket.
     pub fn put_outbox(&mut self, outbox: Outbox) {
         match self.layer.as_deref_mut() {

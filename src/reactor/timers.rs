@@ -45,10 +45,10 @@ impl Reactor {
             Stage::Fresh if stage_over && self.acceptor.is_some() => self.give_up_securing(key),
             Stage::Securing if stage_over => self.give_up_securing(key),
             Stage::Fresh | Stage::Head if stage_over => {
-                let message = "the request's head was not complete in 5 s";
+                let message = "the request was not complete in 5 s";
                 self.refuse(key, &Refusal::new(408, "request_timeout", message), false);
             }
-            Stage::KeepAlive | Stage::Lingering { .. } if stage_over => {
+            Stage::KeepAlive | Stage::Leaving | Stage::Lingering { .. } if stage_over => {
                 self.remove(key, CloseReason::Gone);
             }
             Stage::Open if stage_over => self.close(key, CloseReason::AuthTimeout),

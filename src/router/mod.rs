@@ -43,6 +43,7 @@ use handover::Handover;
 use operator::PendingDisconnect;
 use presence::Presence;
 use reload::Reload;
+use sequencer::Settled;
 pub use sequencer::{Sequencer, random_secret};
 
 /// One reactor as the router sees it.
@@ -275,7 +276,8 @@ impl Router {
 
     fn settle_published(&mut self, line: &[u8], now: Now) {
         match self.sequencer.line(line, now) {
-            Ok(_) => self.shared.stats.router.events_in.add(1),
+            Ok(Settled::Accepted(_)) => self.shared.stats.router.events_in.add(1),
+            Ok(Settled::Repeated(_) | Settled::Blank | Settled::Command) => {}
             // The reactor has checked it by the same rules.
             Err(refusal) => log::error!("a published event was refused: {}", refusal.message),
         }

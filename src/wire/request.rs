@@ -186,6 +186,25 @@ impl<'a> Request<'a> {
         self.content_length
     }
 
+    /// The whole body at the beginning of `rest`, which is what has come behind the head; `None` if
+    /// it has not come to its end.
+    ///
+    /// # Errors
+    /// 411 where its length is not announced, 413 where that is over `most` bytes.
+    pub fn body<'b>(&self, rest: &'b [u8], most: usize) -> Result<Option<&'b [u8]>, Refusal> {
+        if self.chunked {
+            let message = "a body needs a Content-Length here";
+            return Err(Refusal::new(411, "length_required", message));
+        }
+        match usize::try_from(self.content_length.unwrap_or(0)) {
+            Ok(length) if length <= most => Ok(rest.get(..length)),
+            _ => {
+                let message = format!("the body may have {most} bytes here");
+                Err(Refusal::new(413, "too_large", message))
+            }
+        }
+    }
+
     /// Whether a body follows the head.
     pub fn has_body(&self) -> bool {
         self.chunked || self.content_length.is_some_and(|length| length > 0)
@@ -370,6 +389,20 @@ mod tests {
         assert!(!complete(&head("Content-Length: 0\r\n")).has_body());
         let text = head("Transfer-Encoding: Chunked\r\n");
         assert!(complete(&text).has_body() && complete(&text).content_length().is_none());
+    }
+
+    #[test]
+    fn a_body_is_taken_whole_and_within_its_bound() {
+        let head = |line: &str| format!("POST / HTTP/1.1\r\nHost: a\r\n{line}\r\n\r\n");
+        let text = head("Content-Length: 3");
+        let request = complete(&text);
+        assert_eq!(request.body(b"ab", 3).unwrap(), None);
+        assert_eq!(request.body(b"abcd", 3).unwrap(), Some(&b"abc"[..]));
+        assert_eq!(request.body(b"abcd", 2).unwrap_err().status, 413);
+        let text = head("Transfer-Encoding: chunked");
+        assert_eq!(complete(&text).body(b"", 3).unwrap_err().status, 411);
+        let text = head("Accept: a");
+        assert_eq!(complete(&text).body(b"ab", 3).unwrap(), Some(&b""[..]));
     }
 
     #[test]

@@ -33,6 +33,7 @@ mod limits;
 mod lines;
 mod many;
 mod origin;
+mod page;
 mod presence;
 mod proxy;
 mod publish;

@@ -43,6 +43,7 @@ fn every_setting_may_come_from_the_environment() {
         .env("WS_JWT_AUDIENCE", "audience")
         .env("WS_JWT_LEEWAY", "5s")
         .env("WS_REQUIRE_AUTH", "true")
+        .env("WS_NO_PAGE", "true")
         .env("WS_MAX_CONNECTIONS", "77")
         .env("WS_PING_INTERVAL", "12345")
         .env("WS_PONG_TIMEOUT", "4s")
