@@ -151,5 +151,11 @@ export function LiveSalesTicker({ currency, max = 10, labels = {}, locale, class
 /** A time as people write it; nothing for one that is beyond what a Date can hold. */
 function format(time: number, locale: string | undefined, options: Intl.DateTimeFormatOptions): string | undefined {
   const date = new Date(time);
-  return Number.isNaN(date.getTime()) ? undefined : new Intl.DateTimeFormat(locale, options).format(date);
+  if (Number.isNaN(date.getTime())) return undefined;
+  // Making one takes far longer than using it, and a busy ticker shows hundreds of times a second.
+  const key = `${locale} ${Object.values(options)}`;
+  const made = (formats[key] ??= new Intl.DateTimeFormat(locale, options));
+  return made.format(date);
 }
+
+const formats: { [key: string]: Intl.DateTimeFormat } = {};
