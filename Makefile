@@ -21,12 +21,28 @@ ARGS ?=
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
+# The page is left out where there is no npm: then / says how to build it.
 .PHONY: run
-run: ## Build a release and serve for trying out (serve --dev): no configuration, loopback only
-	$(CARGO) run --release --locked --package shopwire -- serve --dev $(ARGS)
+run: $(if $(shell command -v npm),page) ## Build a release and serve for trying out, with a demo shop playing (DEMO=0: without); loopback only
+	$(CARGO) run --release --locked --package shopwire -- serve --dev $(if $(filter 0,$(DEMO)),,--demo) $(ARGS)
+
+# Built again when something it is made of is newer. Its files keep their times if they stay the same, so that the server is not
+# built anew for them; the stamp tells when that was last looked at.
+PAGE := $(TARGET)/page.built
+PAGE_SOURCES := $(shell find $(CLIENT)/page $(CLIENT)/src $(CLIENT)/style.css $(CLIENT)/package-lock.json -type f -not -path '*/built/*')
+
+.PHONY: page
+page: $(PAGE) ## Build the live page, which the next build of the server then has at /
+
+$(PAGE): $(PAGE_SOURCES) $(CLIENT)/node_modules/.package-lock.json $(if $(wildcard $(CLIENT)/page/built/index.html),,missing)
+	cd $(CLIENT) && npm run --silent page
+	@mkdir -p $(@D) && touch $@
+
+.PHONY: missing
+missing:
 
 .PHONY: test
-test: lint interop peers ## Everything that must hold: lint, then all tests, the peers' check, the instruction counts
+test: page lint interop peers ## Everything that must hold: lint, then all tests, the peers' check, the instruction counts
 	$(CARGO) test --workspace --locked $(ARGS)
 	$(MAKE) client
 	$(MAKE) peers-check

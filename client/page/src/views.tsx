@@ -1,0 +1,312 @@
+// The shop as it happens.
+
+import { memo, useMemo, type ReactNode } from 'react';
+
+import type { Namespace } from '../../src/index.js';
+import { LiveCustomerCount, LiveSalesTicker, OrderStatusBadge } from '../../src/react/index.js';
+import { clock, currency, money, whole } from './format.js';
+import { useShop, type Notice, type Order, type Payment, type StockItem } from './shop.js';
+
+export function ShopView() {
+  const isBusy = useShop('isBusy');
+  return (
+    <div className="shop" data-busy={isBusy}>
+      <Notices />
+      <Figures />
+      <Board />
+      <Stock />
+      <Ticker />
+      <Customers />
+      <Payments />
+      <Prices />
+    </div>
+  );
+}
+
+interface CardProps {
+  title: string;
+  namespace: Namespace;
+  className?: string;
+  aside?: ReactNode;
+  isEmpty: boolean;
+  /** Said while there is nothing to show. */
+  empty: string;
+  children: ReactNode;
+}
+
+function Card({ title, namespace, className = '', aside, isEmpty, empty, children }: CardProps) {
+  const isDenied = useShop('denied').has(namespace);
+  return (
+    <section className={`card ${className}`} aria-label={title}>
+      <header>
+        <h2>{title}</h2>
+        {!isDenied && aside}
+      </header>
+      {isDenied ? <p className="none">This role may not see {namespace}.</p> : isEmpty ? <p className="none">{empty}</p> : children}
+    </section>
+  );
+}
+
+function Figures() {
+  const sales = useShop('sales');
+  const orders = useShop('orders');
+  const stock = useShop('stock');
+  const payments = useShop('payments');
+  const denied = useShop('denied');
+  const open = orders.filter(({ status }) => status !== 'delivered' && status !== 'cancelled').length;
+  const low = stock.filter(({ level }) => level !== 'ok').length;
+  const failed = payments.filter(({ outcome }) => outcome === 'failed').length;
+  const since = sales.since === undefined ? 'none yet' : `since ${clock(sales.since)}`;
+  const figure = (name: Namespace, value: string, label: string, note: string, mood?: 'bad') => (
+    <div className="figure" data-mood={denied.has(name) ? undefined : mood}>
+      <dt>{label}</dt>
+      <dd>
+        <strong>{denied.has(name) ? '–' : value}</strong>
+        <small>{denied.has(name) ? `may not see ${name}` : note}</small>
+      </dd>
+    </div>
+  );
+  return (
+    <dl className="figures">
+      {figure('orders', money(sales.sum), 'Sales', `${whole(sales.count)} ${sales.count === 1 ? 'order' : 'orders'} ${since}`)}
+      {figure('orders', whole(open), 'Orders under way', 'not delivered yet')}
+      {figure('inventory', whole(low), 'Stock alerts', 'low or sold out', low > 0 ? 'bad' : undefined)}
+      {figure('payments', whole(failed), 'Failed payments', `of the last ${payments.length}`, failed > 0 ? 'bad' : undefined)}
+    </dl>
+  );
+}
+
+const LANES = [
+  { title: 'Pending', holds: (status: string) => status === 'pending' },
+  { title: 'Processing', holds: (status: string) => status === 'processing' },
+  { title: 'Shipped', holds: (status: string) => status === 'shipped' },
+  { title: 'Done', holds: (status: string) => status === 'delivered' || status === 'cancelled' },
+];
+/** A shop's own statuses stand in the lane of those that are being worked on. */
+const KNOWN = ['pending', 'processing', 'shipped', 'delivered', 'cancelled'];
+const PER_LANE = 6;
+
+function Board() {
+  const orders = useShop('orders');
+  return (
+    <Card title="Orders" namespace="orders" className="board" isEmpty={orders.length === 0} empty="No orders yet. The first one appears here.">
+      <div className="lanes">
+        {LANES.map(({ title, holds }) => {
+          const there = orders.filter(({ status }) => holds(KNOWN.includes(status) ? status : 'processing'));
+          return (
+            <section key={title} aria-label={`${title}: ${there.length}`}>
+              <h3>
+                {title} <span className="count">{there.length}</span>
+              </h3>
+              <ul>
+                {there.slice(0, PER_LANE).map((order) => (
+                  <OrderCard key={order.id} order={order} />
+                ))}
+              </ul>
+              {there.length > PER_LANE && <p className="more">and {there.length - PER_LANE} more</p>}
+            </section>
+          );
+        })}
+      </div>
+    </Card>
+  );
+}
+
+const OrderCard = memo(function OrderCard({ order }: { order: Order }) {
+  return (
+    <li className="order">
+      <span className="name">{order.customer}</span>
+      <span className="amount">{order.total === undefined ? '' : money(order.total)}</span>
+      <span className="id">
+        {order.id} {order.channel && <>· {order.channel}</>}
+      </span>
+      <OrderStatusBadge orderId={order.id} initialStatus={order.status} />
+    </li>
+  );
+});
+
+const LEVELS: Record<StockItem['level'], string> = { ok: 'in stock', low: 'low', critical: 'critical', out: 'sold out' };
+const URGENCY: StockItem['level'][] = ['out', 'critical', 'low', 'ok'];
+
+function Stock() {
+  const stock = useShop('stock');
+  const alerts = stock.filter(({ level }) => level !== 'ok').length;
+  // The urgent first, so that nobody has to look for them.
+  const rows = useMemo(() => [...stock].sort((one, other) => URGENCY.indexOf(one.level) - URGENCY.indexOf(other.level)), [stock]);
+  const most = Math.max(1, ...stock.map(({ stock }) => stock));
+  return (
+    <Card
+      title="Stock"
+      namespace="inventory"
+      className="stock"
+      aside={
+        <span role="status" className={alerts ? 'alert' : 'fine'}>
+          {alerts ? `${alerts} ${alerts === 1 ? 'alert' : 'alerts'}` : 'all well'}
+        </span>
+      }
+      isEmpty={stock.length === 0}
+      empty="No stock was told yet."
+    >
+      <div className="scroll" tabIndex={0} role="group" aria-label="Stock by product">
+        <table>
+          <thead className="unseen">
+            <tr>
+              <th scope="col">Product</th>
+              <th scope="col">Stock</th>
+              <th scope="col">State</th>
+            </tr>
+          </thead>
+          <tbody>
+            {rows.map(({ id, name, sku, stock, level }) => (
+              <tr key={id} data-level={level}>
+                <th scope="row">
+                  {name} <small>{sku}</small>
+                </th>
+                <td>
+                  <svg className="bar" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">
+                    <rect className="rail" width="100" height="6" rx="3" />
+                    <rect className="fill" width={Math.max(0, Math.min(100, (stock / most) * 100))} height="6" rx="3" />
+                  </svg>
+                  <span>{whole(stock)}</span>
+                </td>
+                <td>
+                  <span className="tag">{LEVELS[level]}</span>
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </Card>
+  );
+}
+
+function Ticker() {
+  const isDenied = useShop('denied').has('orders');
+  if (isDenied) {
+    return (
+      <section className="card ticker" aria-label="Latest sales">
+        <header>
+          <h2>Latest sales</h2>
+        </header>
+        <p className="none">This role may not see orders.</p>
+      </section>
+    );
+  }
+  return <LiveSalesTicker className="card ticker" currency={currency} max={8} />;
+}
+
+function Customers() {
+  const visitors = useShop('visitors');
+  return (
+    <Card
+      title="Customers"
+      namespace="customers"
+      className="customers"
+      aside={<LiveCustomerCount labels={{ online: () => 'online' }} />}
+      isEmpty={visitors.length === 0}
+      empty="Nobody was seen in the shop yet."
+    >
+      <ul className="lines">
+        {visitors.slice(0, 8).map(({ id, name, doing, at }) => (
+          <li key={id}>
+            <span className="face" aria-hidden="true">
+              {initials(name ?? id)}
+            </span>
+            <span className="text">
+              <strong>{name ?? id}</strong> {doing}
+            </span>
+            <time>{clock(at)}</time>
+          </li>
+        ))}
+      </ul>
+    </Card>
+  );
+}
+
+const initials = (name: string) =>
+  name
+    .split(/\s+/)
+    .slice(0, 2)
+    .map((word) => [...word][0] ?? '')
+    .join('');
+
+const OUTCOMES: Record<Payment['outcome'], string> = {
+  received: 'received',
+  pending: 'pending',
+  failed: 'failed',
+  refunded: 'refunded',
+};
+
+function Payments() {
+  const payments = useShop('payments');
+  return (
+    <Card title="Payments" namespace="payments" className="payments" isEmpty={payments.length === 0} empty="No payments yet.">
+      <ul className="lines">
+        {payments.slice(0, 8).map(({ key, order, amount, outcome, note, at }) => (
+          <li key={key} data-outcome={outcome}>
+            <span className="text">
+              <strong>{money(amount)}</strong> <span className="id">{order}</span> {note}
+            </span>
+            <span className="tag">{OUTCOMES[outcome]}</span>
+            <time>{clock(at)}</time>
+          </li>
+        ))}
+      </ul>
+    </Card>
+  );
+}
+
+function Prices() {
+  const prices = useShop('prices');
+  return (
+    <Card title="Prices" namespace="products" className="prices" isEmpty={prices.length === 0} empty="No price has changed yet.">
+      <ul className="lines">
+        {prices.slice(0, 8).map(({ id, name, from, to, percent, at }) => (
+          <li key={id}>
+            <span className="text">
+              <strong>{name}</strong> {from !== undefined && <s>{money(from)}</s>} {money(to)}
+            </span>
+            {percent !== undefined && (
+              <span className="tag" data-change={percent < 0 ? 'down' : 'up'}>
+                {percent > 0 ? '+' : ''}
+                {percent.toFixed(1)} %
+              </span>
+            )}
+            <time>{clock(at)}</time>
+          </li>
+        ))}
+      </ul>
+    </Card>
+  );
+}
+
+function Notices() {
+  const notices = useShop('notices');
+  const isDenied = useShop('denied').has('system');
+  if (isDenied || notices.length === 0) return null;
+  return (
+    <section className="notices" aria-label="System notices" role="log">
+      {notices.slice(0, 2).map((notice) => (
+        <NoticeLine key={notice.key} notice={notice} />
+      ))}
+    </section>
+  );
+}
+
+function NoticeLine({ notice: { title, message, severity, url, at } }: { notice: Notice }) {
+  return (
+    <p className="notice" data-severity={severity}>
+      <span className="tag">{severity}</span>
+      <span className="text">
+        <strong>{title}</strong> {message}{' '}
+        {url && (
+          <a href={url} rel="noopener noreferrer" target="_blank">
+            Open
+          </a>
+        )}
+      </span>
+      <time>{clock(at)}</time>
+    </p>
+  );
+}
