@@ -42,9 +42,10 @@ $(PAGE): $(PAGE_SOURCES) $(CLIENT)/node_modules/.package-lock.json $(if $(wildca
 missing:
 
 .PHONY: test
-test: page lint interop peers ## Everything that must hold: lint, then all tests, the peers' check, the instruction counts
+test: page lint interop peers ## Everything that must hold: lint, then all tests, the page in a browser, the peers' check, the instruction counts
 	$(CARGO) test --workspace --locked $(ARGS)
 	$(MAKE) client
+	$(MAKE) browser
 	$(MAKE) peers-check
 	python3 -m unittest discover --start-directory benches
 	$(if $(WITHOUT_COUNTS),,$(MAKE) bench-check)
@@ -139,6 +140,16 @@ client: $(CLIENT)/node_modules/.package-lock.json ## Check, build and test the n
 	$(CARGO) build --package shopwire --locked
 	cd $(CLIENT) && npm run --silent check && npm run --silent build
 	cd $(CLIENT) && SHOPWIRE_BIN=$(abspath $(TARGET))/debug/shopwire npm test
+
+# Debian's browser; CHROMIUM names another one.
+CHROMIUM ?= $(or $(shell command -v chromium),/usr/bin/chromium)
+
+.PHONY: browser
+browser: page $(CLIENT)/node_modules/.package-lock.json ## Test the live page in Chromium against the real server
+	@test -x $(CHROMIUM) || { $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install --yes --no-install-recommends chromium; } \
+	  || { echo "The page's tests need Chromium, and it cannot be installed from here: please install it, or name a browser in CHROMIUM" >&2; exit 1; }
+	$(CARGO) build --package shopwire --locked
+	cd $(CLIENT) && CHROMIUM=$(CHROMIUM) SHOPWIRE_BIN=$(abspath $(TARGET))/debug/shopwire npm run --silent browser
 
 $(CLIENT)/node_modules/.package-lock.json: $(CLIENT)/package-lock.json
 	@command -v npm >/dev/null || { echo "the client needs Node.js with npm: please install it" >&2; exit 1; }

@@ -25,22 +25,25 @@ export class Server {
   readonly socket = join(this.folder, 'ingest.sock');
   #process: ChildProcess | undefined;
   #port = 0;
+  #args: string[] = [];
   #ends: (() => unknown)[] = [];
 
-  static async start(env: Record<string, string> = {}): Promise<Server> {
+  /** Starts one; `args` stand behind `serve`, each time it is run. */
+  static async start(env: Record<string, string> = {}, args: string[] = []): Promise<Server> {
     try {
       accessSync(PROGRAM);
     } catch {
       throw new Error(`there is no server at ${PROGRAM}: build it with \`cargo build\`, or name it in SHOPWIRE_BIN`);
     }
     const server = new Server();
+    server.#args = args;
     await server.run(env);
     return server;
   }
 
   /** Starts it, on the same port as before if it ran. */
   async run(env: Record<string, string> = {}): Promise<void> {
-    this.#process = spawn(PROGRAM, ['serve'], {
+    this.#process = spawn(PROGRAM, ['serve', ...this.#args], {
       env: {
         PATH: process.env.PATH,
         WS_HOST: '127.0.0.1',
@@ -52,7 +55,8 @@ export class Server {
         RUST_LOG: 'error',
         ...env,
       },
-      stdio: ['ignore', 'pipe', 'inherit'],
+      // Under --dev it prints what to paste.
+      stdio: ['ignore', 'pipe', this.#args.includes('--dev') ? 'ignore' : 'inherit'],
     });
     const lines = createInterface({ input: this.#process.stdout! });
     const gone = once(this.#process, 'exit').then(() => ['it ended']);
