@@ -103,13 +103,16 @@ const ECHO_MAX: usize = 40;
 
 /// The type of a message that is not carried out, if it can be read and is not too long to repeat.
 pub fn type_of(text: &str) -> Option<String> {
-    let envelope: Envelope<'_> = serde_json::from_str(text).ok()?;
+    let envelope = envelope(text).ok()?;
     (envelope.kind.len() <= ECHO_MAX).then(|| envelope.kind.into_owned())
 }
 
 /// Reads one text message.
+///
+/// # Errors
+/// What is wrong with it, as the client is to be told.
 pub fn parse(text: &str) -> Result<Request<'_>, Fault> {
-    let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|error| {
+    let envelope = envelope(text).map_err(|error| {
         unreadable(if error.is_data() {
             "a message must be a JSON object with one string \"type\""
         } else {
@@ -143,6 +146,14 @@ pub fn parse(text: &str) -> Result<Request<'_>, Fault> {
             }),
         },
     }
+}
+
+fn envelope(text: &str) -> Result<Envelope<'_>, serde_json::Error> {
+    // serde would also take a list of the fields' values.
+    if text.trim_start().starts_with('[') {
+        return Err(serde::de::Error::custom("a list is no message"));
+    }
+    serde_json::from_str(text)
 }
 
 const SHAPE_OF_SUBSCRIBE: &str = "data must be an object with namespaces (a list of names) or \
@@ -301,6 +312,8 @@ mod tests {
             "{}",
             r#"{"type":7}"#,
             r#"{"type":"a","type":"b"}"#,
+            r#"["ping"]"#,
+            r#" ["auth",{"token":"a"}]"#,
         ] {
             let fault = parse(text).unwrap_err();
             assert_eq!(
