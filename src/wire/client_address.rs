@@ -6,6 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
+use super::request::trim_spaces;
+
 /// Whether this address is a trusted proxy's.
 pub fn is_trusted(ip: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|net| net.contains(&ip))
@@ -27,7 +29,7 @@ pub fn client_ip<'a>(
     }
     let lines: Vec<&str> = forwarded_for.collect();
     for entry in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
-        let Some(ip) = parse_entry(entry.trim()) else {
+        let Some(ip) = parse_entry(trim_spaces(entry)) else {
             break;
         };
         client = ip;
@@ -112,6 +114,7 @@ mod tests {
             "[::1",
             "::1]",
             "1.2.3.4:x",
+            "1.2.3.4\u{a0}",
         ] {
             let line = format!("198.51.100.7, {garbage}, 10.0.0.2");
             assert_eq!(client("10.0.0.1", &[&line]), "10.0.0.2", "{garbage:?}");

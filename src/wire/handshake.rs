@@ -4,7 +4,7 @@
 //! contract answers them, and where a token may stand in a request. Called by the reactor for
 //! `/api/ws`, after the path and before capacity, rate, origin and token are judged.
 
-use super::request::{Request, malformed};
+use super::request::{Request, malformed, trim_spaces};
 use super::response::Refusal;
 
 /// The sub-protocol this server speaks.
@@ -68,8 +68,8 @@ pub fn bearer<'a>(request: &Request<'a>) -> Result<Option<&'a str>, Refusal> {
     };
     match value.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
-            let token = token.trim_start();
-            if !token.is_empty() && !token.contains(' ') && values.next().is_none() {
+            let token = trim_spaces(token);
+            if !token.is_empty() && !token.contains([' ', '\t']) && values.next().is_none() {
                 return Ok(Some(token));
             }
         }
@@ -126,7 +126,7 @@ fn subprotocols<'a>(request: &Request<'a>) -> Result<Subprotocols<'a>, Refusal> 
         .values("sec-websocket-protocol")
         .flat_map(|value| value.split(','))
     {
-        let offer = offer.trim();
+        let offer = trim_spaces(offer);
         if offer == PROTOCOL {
             protocol = Some(PROTOCOL);
         } else if let Some(offered) = offer.strip_prefix("token.")

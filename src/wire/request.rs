@@ -137,11 +137,7 @@ impl<'a> Request<'a> {
         self.headers[..self.header_count]
             .iter()
             .filter(move |header| header.name.eq_ignore_ascii_case(name))
-            .map(|header| {
-                std::str::from_utf8(header.value)
-                    .unwrap_or("\u{FFFD}")
-                    .trim()
-            })
+            .map(|header| trim_spaces(std::str::from_utf8(header.value).unwrap_or("\u{FFFD}")))
     }
 
     /// Whether there is a header line with this name.
@@ -169,7 +165,7 @@ impl<'a> Request<'a> {
     pub fn lists(&self, name: &str, token: &str) -> bool {
         self.values(name)
             .flat_map(|value| value.split(','))
-            .any(|element| element.trim().eq_ignore_ascii_case(token))
+            .any(|element| trim_spaces(element).eq_ignore_ascii_case(token))
     }
 
     /// Whether the client wants to send a further request on this connection.
@@ -245,6 +241,12 @@ impl<'a> Request<'a> {
         };
         Ok((length, chunked))
     }
+}
+
+/// `text` without the white space around it that HTTP knows (RFC 9110 section 5.6.3): a proxy in front
+/// takes the other spaces of Unicode for a part of the value, and so must we.
+pub fn trim_spaces(text: &str) -> &str {
+    text.trim_matches([' ', '\t'])
 }
 
 /// A 400 answer to a request that is not well formed.
@@ -339,6 +341,18 @@ mod tests {
         assert!(request.single("x-a").is_err());
         assert_eq!(request.single("HOST").unwrap(), Some("a:1"));
         assert!(request.is_http_11() && request.keep_alive() && !request.has_body());
+    }
+
+    #[test]
+    fn only_spaces_and_tabs_are_trimmed() {
+        let request = complete(
+            "GET / HTTP/1.1\r\nHost: a\r\nOrigin:\t https://a \t\r\nConnection: \u{a0}close,\tx\t\r\n\
+             X: b\u{3000}\r\n\r\n",
+        );
+        assert_eq!(request.single("origin").unwrap(), Some("https://a"));
+        assert!(request.lists("connection", "x") && !request.lists("connection", "close"));
+        assert_eq!(request.values("x").collect::<Vec<_>>(), ["b\u{3000}"]);
+        assert_eq!(status("GET / HTTP/1.1\r\nHost: a\u{a0}\r\n\r\n"), 400);
     }
 
     #[test]
