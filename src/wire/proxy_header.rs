@@ -68,6 +68,12 @@ fn parse_text(bytes: &[u8]) -> ProxyHeader {
         };
     };
     let length = end + 2;
+    // By the protocol's own word, nothing is to be made of what follows UNKNOWN; `ppp` reads it.
+    if let Some(rest) = line[..end].strip_prefix(b"PROXY UNKNOWN")
+        && matches!(rest, [] | [b' ', ..])
+    {
+        return complete(length, None);
+    }
     match v1::Header::try_from(&line[..length]) {
         Ok(header) => complete(
             length,
@@ -159,6 +165,7 @@ mod tests {
         assert_eq!(source(mapped), (45, Some("198.51.100.7".into())));
         assert_eq!(source(b"PROXY UNKNOWN\r\nGET"), (15, None));
         assert_eq!(source(b"PROXY UNKNOWN a b c d\r\n"), (23, None));
+        assert_eq!(source(b"PROXY UNKNOWN PROXY \xFF\r\n"), (23, None));
     }
 
     #[test]
