@@ -45,8 +45,9 @@ impl OriginRule {
         }
         let wrong = |what: &str| {
             format!(
-                "`{text}` is not an origin: {what}; allowed are `*`, `https://shop.example`, \
-                 `https://*.shop.example`, each with an optional `:port`"
+                "`{}` is not an origin: {what}; allowed are `*`, `https://shop.example`, \
+                 `https://*.shop.example`, each with an optional `:port`",
+                text.escape_debug()
             )
         };
         let (scheme, rest) = split_scheme(text).map_err(wrong)?;
@@ -245,6 +246,13 @@ mod tests {
             assert!(!by_host(origin, host), "{origin} {host}");
         }
         assert!(!allowed(None, Some("http://shop.example"), None));
+    }
+
+    #[test]
+    fn a_wrong_rule_is_told_in_one_line() {
+        let sentence = OriginRule::parse("https://shop\n\u{1b}[2J.example").unwrap_err();
+        assert!(sentence.contains("character") && sentence.contains(r"shop\n\u{1b}"));
+        assert!(!sentence.contains(char::is_control), "{sentence:?}");
     }
 
     #[test]
