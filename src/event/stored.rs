@@ -126,17 +126,13 @@ pub fn read(
     received: Instant,
 ) -> Result<Block, NoBlock> {
     let stored = &mut stored;
-    let first = stored.try_get_u64_le()?;
-    let frame_count = stored.try_get_u32_le()? as usize;
+    let (first, frame_count) = read_numbers(stored)?;
     let name_count = stored.try_get_u32_le()? as usize;
     let text_len = stored.try_get_u32_le()? as usize;
     let bytes_len = stored.try_get_u32_le()? as usize;
     let announced = [frame_count * FRAME, name_count * 2, text_len, bytes_len];
     if announced.iter().sum::<usize>() != stored.remaining() {
         return Err(NoBlock("its parts are not as long as it says"));
-    }
-    if frame_count == 0 || first == 0 || first.checked_add(frame_count as u64).is_none() {
-        return Err(NoBlock("it has no events"));
     }
 
     let mut frames = Vec::with_capacity(frame_count);
@@ -178,6 +174,25 @@ pub fn read(
         names: names.into(),
         text: text.into(),
     })
+}
+
+/// The number of the last event of a block, which [`read`] may not be able to read.
+///
+/// # Errors
+/// If its head is none of a block.
+pub fn last_id(mut stored: &[u8]) -> Result<u64, NoBlock> {
+    let (first, frame_count) = read_numbers(&mut stored)?;
+    Ok(first + frame_count as u64 - 1)
+}
+
+/// The number of the first event, and how many there are.
+fn read_numbers(stored: &mut &[u8]) -> Result<(u64, usize), NoBlock> {
+    let first = stored.try_get_u64_le()?;
+    let frame_count = stored.try_get_u32_le()?;
+    if frame_count == 0 || first == 0 || first.checked_add(frame_count.into()).is_none() {
+        return Err(NoBlock("it has no events"));
+    }
+    Ok((first, frame_count as usize))
 }
 
 fn read_frame(

@@ -165,14 +165,13 @@ impl Past {
             ..shelf::Events::default()
         };
         let Some(preface) = preface(path, &bytes)? else {
-            if is_last {
+            let is_record = |found| matches!(found, Found::Record(..));
+            if record::scan(&bytes).any(is_record) {
+                self.pass_over(&bytes);
+            } else if is_last {
                 // The process ended while it was being made.
                 fs::remove_file(path).map_err(|error| cannot_write(path, &error))?;
                 return Ok(Reached::End);
-            }
-            let is_record = |found| matches!(found, Found::Record(..));
-            if record::scan(&bytes).any(is_record) {
-                self.forget_events();
             }
             // Else the power ended while it was being made, and nothing that followed was safe.
             file.newest_ms = self.now.wall_ms;
@@ -196,6 +195,9 @@ impl Past {
             match found {
                 Found::Record(Kind::Block, body) => {
                     let block = self.read_block(path, body, &lexicon, hasher);
+                    if block.is_none() {
+                        self.expect_behind(body);
+                    }
                     if let Some((_, block)) = &block
                         && self.is_tear(block.first_id())
                     {
@@ -248,6 +250,25 @@ impl Past {
                 log::warn!("{}: a record is no block: {}", path.display(), fault.0);
                 None
             }
+        }
+    }
+
+    /// A file whose numbers stand for nobody knows what: its events are lost.
+    fn pass_over(&mut self, bytes: &[u8]) {
+        self.forget_events();
+        for found in record::scan(bytes) {
+            if let Found::Record(Kind::Block, body) = found {
+                self.expect_behind(body);
+            }
+        }
+    }
+
+    /// The events in this record cannot be read, or are known: their numbers are not given anew, and
+    /// nobody is led over them.
+    fn expect_behind(&mut self, body: &[u8]) {
+        let events = body::Events::read(body);
+        if let Ok(last) = events.and_then(|events| stored::last_id(events.block)) {
+            self.expect(last + 1);
         }
     }
 

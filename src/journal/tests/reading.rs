@@ -88,6 +88,43 @@ fn history_begins_behind_what_is_damaged() {
     assert_eq!(numbers(&past), [7]);
 }
 
+/// What cannot be read was seen by browsers all the same: its numbers are used.
+#[test]
+fn the_newest_events_count_though_nobody_can_read_them() {
+    let damage_preface = |bytes: &mut Vec<u8>| bytes[record::HEAD] ^= 1;
+    // A type that this version does not know, as after a step back to an older one.
+    let rename_types = |bytes: &mut Vec<u8>| {
+        let len = u32::from_le_bytes(bytes[8..12].try_into().unwrap()) as usize;
+        let preface = std::str::from_utf8(&bytes[record::HEAD..record::HEAD + len]).unwrap();
+        let renamed = preface.replace("order:deleted", "order:vanished");
+        let body = [IoSlice::new(renamed.as_bytes())];
+        let head = record::head(record::Kind::Preface, &body).unwrap();
+        let rest = bytes.split_off(record::HEAD + len);
+        *bytes = [&head[..], renamed.as_bytes(), &rest].concat();
+    };
+    let damages: [&dyn Fn(&mut Vec<u8>); 2] = [&damage_preface, &rename_types];
+    for damage in damages {
+        let folder = tempfile::tempdir().unwrap();
+        for epoch in [0xa, 0xb] {
+            let mut writer = Writer::start(folder.path(), epoch, SyncPolicy::Batch, RETENTION);
+            writer.append(3);
+            writer.make_safe();
+        }
+        let path = files(folder.path(), EVENTS).remove(1);
+        let mut bytes = fs::read(&path).unwrap();
+        damage(&mut bytes);
+        fs::write(&path, bytes).unwrap();
+        for _ in 0..2 {
+            let past = read(folder.path(), RETENTION, now());
+            assert_eq!(numbers(&past), [0u64; 0]);
+            assert_eq!((past.newest, past.let_go()), (6, 6));
+        }
+        Writer::start(folder.path(), 0xc, SyncPolicy::Batch, RETENTION).append(1);
+        let past = read(folder.path(), RETENTION, now());
+        assert_eq!(numbers(&past), [7]);
+    }
+}
+
 /// A power failure may take what was written first and leave what was written last.
 #[test]
 fn what_follows_a_hole_of_unsafe_events_is_not_kept() {
