@@ -54,6 +54,7 @@ test: page lint interop peers ## Everything that must hold: lint, then all tests
 lint: ## Formatting, clippy and rustdoc, warnings refused
 	$(CARGO) fmt --all --check
 	cd $(PEERS)/axum && $(CARGO) fmt --check
+	cd fuzz && $(CARGO) fmt --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --workspace --no-deps --document-private-items --locked
 
@@ -74,6 +75,53 @@ FAULT_TEST := every_client_gets_exactly_its_events_once_in_one_order_whatever_ha
 simulate: ## Simulate the server with faults: SEEDS=50000 or SEEDS=7000..9000 many runs, SEED=7 one, told step by step
 	SHOPWIRE_SEEDS=$(or $(SEEDS),20000) SHOPWIRE_SEED=$(SEED) \
 	  $(CARGO) test --package shopwire --test simulation --locked -- whatever_happens --nocapture $(ARGS)
+
+# Each target begins with the seeds and with what earlier runs have found worth keeping in target/fuzz/corpus.
+.PHONY: fuzz
+fuzz: fuzz-tools ## Look for inputs that are taken wrongly: FUZZ_SECONDS=60 for each target, FUZZ_TARGET=frames for one, INPUT=file replays
+	$(FUZZ) build --fuzz-dir fuzz $(FUZZ_TARGET)
+	@for target in $(or $(FUZZ_TARGET),$(FUZZ_TARGETS)); do \
+	  echo "fuzz: $$target for $(FUZZ_SECONDS) s"; \
+	  mkdir -p $(FUZZED)/corpus/$$target $(FUZZED)/found/$$target; \
+	  $(FUZZ) run --fuzz-dir fuzz $$target $(or $(abspath $(INPUT)),$(FUZZED)/corpus/$$target fuzz/seeds/$$target) -- \
+	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 -verbosity=0 -print_funcs=0 -print_final_stats=1 \
+	    $$([ ! -f fuzz/dictionaries/$$target.dict ] || echo -dict=fuzz/dictionaries/$$target.dict) \
+	    -artifact_prefix=$(FUZZED)/found/$$target/ \
+	  || { echo "fuzz: $$target does not hold; the input is $(or $(INPUT),the newest file in $(FUZZED)/found/$$target)." >&2; \
+	       echo "Replay it with: make fuzz FUZZ_TARGET=$$target INPUT=FILE" >&2; \
+	       echo "Once it is mended, keep the input in fuzz/seeds/$$target: make test replays it." >&2; exit 1; }; \
+	done
+
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
+FUZZED := $(abspath $(TARGET))/fuzz
+FUZZ_VERSION := 0.13.2
+FUZZ_TOOL := $(abspath $(TARGET))/tools/cargo-fuzz-$(FUZZ_VERSION)/bin/cargo-fuzz
+NIGHTLY := env -u RUSTUP_TOOLCHAIN rustup run nightly
+FUZZ = CARGO_TARGET_DIR=$(FUZZED) $(NIGHTLY) $(FUZZ_TOOL)
+
+.PHONY: fuzz-tools
+fuzz-tools: nightly $(FUZZ_TOOL)
+
+$(FUZZ_TOOL):
+	CARGO_PROFILE_DEV_DEBUG=none $(CARGO) install --debug --locked --no-track \
+	  --version $(FUZZ_VERSION) --root $(dir $(@D)) cargo-fuzz
+
+# Sanitizers and Miri are nightly's alone.
+.PHONY: nightly
+nightly:
+	@rustup run nightly rustc --version >/dev/null 2>&1 || rustup toolchain install nightly --profile minimal \
+	  || { echo "This needs a nightly Rust: please install one with rustup" >&2; exit 1; }
+
+# shopwire has no unsafe code, and the compiler sees to that. This is for what it stands on where threads
+# share memory, and where bytes are borrowed across a parser's buffers.
+.PHONY: miri
+miri: nightly ## Run the tests of rings, parser, blocks and frames under Miri, which finds undefined behaviour
+	@rustup component add miri rust-src --toolchain nightly
+	MIRIFLAGS=-Zmiri-disable-isolation PROPTEST_CASES=4 CARGO_TARGET_DIR=$(abspath $(TARGET))/miri \
+	  $(NIGHTLY) cargo miri test --package shopwire --lib --locked -- $(or $(ARGS),$(UNDER_MIRI))
+
+UNDER_MIRI := ring:: event::json event::stored event::block wire::frame wire::message
 
 .PHONY: bench
 bench: bench-tools ## Measure the hot path, case by case: wall time, then instructions

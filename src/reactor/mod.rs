@@ -28,7 +28,7 @@ mod fanout;
 mod handover;
 mod handshake;
 mod layer;
-mod message;
+pub mod message;
 mod outbox;
 mod past;
 mod read;
