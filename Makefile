@@ -15,6 +15,8 @@ CLIENT := client
 RUNNER_VERSION := $(shell awk -F '"' '/^name = "gungraun-runner"/ { getline; print $$2 }' Cargo.lock)
 RUNNER := $(abspath $(TARGET))/tools/gungraun-runner-$(RUNNER_VERSION)/bin/gungraun-runner
 COUNTS := $(TARGET)/instructions.json
+AUDIT_VERSION := 0.20.2
+AUDIT_TOOL := $(abspath $(TARGET))/tools/cargo-deny-$(AUDIT_VERSION)/bin/cargo-deny
 ARGS ?=
 
 .PHONY: help
@@ -122,6 +124,15 @@ miri: nightly ## Run the tests of rings, parser, blocks and frames under Miri, w
 	  $(NIGHTLY) cargo miri test --package shopwire --lib --locked -- $(or $(ARGS),$(UNDER_MIRI))
 
 UNDER_MIRI := ring:: event::json event::stored event::block wire::frame wire::message
+
+.PHONY: audit
+audit: $(AUDIT_TOOL) ## Hold all dependencies against known vulnerabilities, and against the licences and sources that are allowed
+	$(AUDIT_TOOL) check --config $(abspath .ci/deny.toml) $(AUDIT_CHECKS)
+	cd fuzz && $(AUDIT_TOOL) check --config $(abspath .ci/deny.toml) $(AUDIT_CHECKS)
+
+$(AUDIT_TOOL):
+	CARGO_PROFILE_DEV_DEBUG=none $(CARGO) install --debug --locked --no-track \
+	  --version $(AUDIT_VERSION) --root $(dir $(@D)) cargo-deny
 
 .PHONY: bench
 bench: bench-tools ## Measure the hot path, case by case: wall time, then instructions

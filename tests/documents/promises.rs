@@ -1,4 +1,4 @@
-//! Every test that docs/reliability.md names is there.
+//! Every test that docs/reliability.md and docs/security.md name is there.
 
 use std::fs;
 
@@ -6,7 +6,18 @@ use crate::{Document, root};
 
 #[test]
 fn every_promise_is_held_by_tests_that_are_there() {
-    let document = Document::read(&root().join("docs/reliability.md"));
+    assert_held("docs/reliability.md", 10);
+}
+
+#[test]
+fn every_threat_is_met_by_tests_that_are_there() {
+    assert_held("docs/security.md", 30);
+}
+
+/// Each row of the document's tables that names tests names such as are there; there are more than so
+/// many of them.
+fn assert_held(document: &str, least: usize) {
+    let document = Document::read(&root().join(document));
     let mut rows = 0;
     for row in document.prose().filter(|line| line.contains(".rs`: ")) {
         let held_by = row.trim_end_matches('|').rsplit('|').next().unwrap();
@@ -26,8 +37,8 @@ fn every_promise_is_held_by_tests_that_are_there() {
                 tests += 1;
             }
         }
-        assert!(tests > 0, "nothing holds this promise: {row}");
+        assert!(tests > 0, "nothing holds this: {row}");
         rows += 1;
     }
-    assert!(rows > 10, "only {rows} promises were found");
+    assert!(rows > least, "only {rows} rows were found");
 }
