@@ -157,7 +157,8 @@ struct Assembled {
     bytes: usize,
 }
 
-fn customers(connections: usize) -> Directory {
+/// So many customers, `cus-0` and on, each with the connection of its number.
+pub fn customers(connections: usize) -> Directory {
     let mut directory = Directory::new(AccessTable::default(), NameHasher::fixed());
     let mut namespaces = NamespaceMask::default();
     namespaces.insert(Namespace::Orders);

@@ -30,11 +30,7 @@ pub fn parse(kind: EventType) -> Work {
 
 /// Makes a block of `events` orders that are parsed already.
 pub fn encode(events: usize) -> Work {
-    // What an event borrows has to outlive it, and a benchmark's process is soon over.
-    let parsed: Vec<Event<'static>> = orders(events)
-        .into_iter()
-        .map(|line| event(Box::leak(Box::new(parser())), line.leak().as_bytes()))
-        .collect();
+    let parsed = parsed(orders(events));
     let mut builder = builder();
     let received = Instant::now();
     let mut work = move || {
@@ -66,6 +62,21 @@ pub fn block(lines: &[String]) -> Arc<Block> {
     push_all(&mut parser(), &mut builder(), lines, Instant::now())
 }
 
+/// A stream of so many blocks, each of these lines anew.
+pub fn stream(lines: &[String], blocks: u64) -> Vec<Arc<Block>> {
+    let parsed = parsed(lines.to_vec());
+    let mut builder = builder();
+    let received = Instant::now();
+    let mut ids = 1..;
+    let block = |_| {
+        for (event, id) in parsed.iter().zip(&mut ids) {
+            assert!(builder.push(event, id, NOW_MS).is_ok());
+        }
+        builder.finish(received, 0)
+    };
+    (0..blocks).map(block).collect()
+}
+
 /// The event of a line that is one.
 pub fn event<'a>(parser: &'a mut Parser, line: &'a [u8]) -> Event<'a> {
     match parser.parse(line) {
@@ -85,6 +96,13 @@ pub fn parser() -> Parser {
 /// A builder that hashes names as the cases' directories do.
 pub fn builder() -> BlockBuilder {
     BlockBuilder::new(Epoch::new(NOW_MS, 1), NameHasher::fixed(), MAX_MESSAGE)
+}
+
+/// The events of these lines.
+fn parsed(lines: Vec<String>) -> Vec<Event<'static>> {
+    // What an event borrows has to outlive it, and a benchmark's process is soon over.
+    let leaked = |line: String| event(Box::leak(Box::new(parser())), line.leak().as_bytes());
+    lines.into_iter().map(leaked).collect()
 }
 
 fn orders(events: usize) -> Vec<String> {

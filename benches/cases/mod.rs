@@ -13,6 +13,7 @@ pub mod audience;
 pub mod events;
 pub mod frames;
 pub mod lines;
+pub mod replays;
 pub mod rings;
 pub mod tokens;
 
@@ -78,6 +79,12 @@ macro_rules! for_each_case {
                 touched_10 = cases::audience::touched_batches(10),
                 touched_1000 = cases::audience::touched_batches(1_000),
                 touched_10000 = cases::audience::touched_batches(10_000),
+            }
+            replay {
+                block_all = cases::replays::all_of_a_block(),
+                block_own = cases::replays::own_of_a_block(),
+                since_in_64_mib = cases::replays::since(),
+                last_100_in_64_mib = cases::replays::last(100),
             }
             frame {
                 header = cases::frames::header(),

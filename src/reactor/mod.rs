@@ -30,7 +30,7 @@ mod handshake;
 mod layer;
 pub mod message;
 mod outbox;
-mod past;
+pub mod past;
 mod read;
 mod resume;
 mod secure;

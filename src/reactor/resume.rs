@@ -27,7 +27,7 @@ impl Reactor {
             if budget == 0 {
                 return;
             }
-            let Some(key) = self.replays.next() else {
+            let Some(key) = self.replays.next_ready() else {
                 return;
             };
             self.replay_to(key, &mut budget);

@@ -154,7 +154,7 @@ impl Replays {
     }
 
     /// The one whose turn it is; it has to be [`ready`](Self::ready) again to get another.
-    pub fn next(&mut self) -> Option<u32> {
+    pub fn next_ready(&mut self) -> Option<u32> {
         while let Some((key, ticket)) = self.queue.pop_front() {
             if let Some(entry) = self.table.get_mut(&key)
                 && entry.ticket == ticket

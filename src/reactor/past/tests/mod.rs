@@ -357,7 +357,7 @@ fn connections_that_come_and_go_are_not_taken_for_each_other() {
     let cora = identity("cora", Role::Admin, None);
     scene.bench.directory.identify(anna, &cora);
     scene.subscribe(anna, &[Namespace::Orders], id(0));
-    assert_eq!(scene.replays.next(), Some(bert));
-    assert_eq!(scene.replays.next(), Some(anna));
-    assert_eq!(scene.replays.next(), None);
+    assert_eq!(scene.replays.next_ready(), Some(bert));
+    assert_eq!(scene.replays.next_ready(), Some(anna));
+    assert_eq!(scene.replays.next_ready(), None);
 }

@@ -154,7 +154,7 @@ impl Random {
 
     fn serve(&mut self) {
         for _ in 0..self.scene.replays.queued() {
-            let Some(key) = self.scene.replays.next() else {
+            let Some(key) = self.scene.replays.next_ready() else {
                 return;
             };
             if self.viewers[key as usize].is_full {
