@@ -79,6 +79,15 @@ impl Tally {
         }
     }
 
+    /// For a connection that has received the events before number `from` earlier, and must be sent
+    /// none of them again.
+    pub fn resumed(from: u32, view: View<'_>) -> Self {
+        Self {
+            first: Some(0),
+            ..Self::new(from, view)
+        }
+    }
+
     /// Counts event `number` as received now. Returns whether it is the first time and rightly so.
     #[inline]
     pub fn receive(&mut self, number: u32, view: View<'_>) -> bool {
@@ -219,6 +228,29 @@ mod tests {
         };
         assert_eq!(check(&with_other), expected);
         assert_eq!(check(&[1000]).misdirected, 1, "an event that never was");
+    }
+
+    #[test]
+    fn who_resumes_gets_nothing_that_it_has_and_everything_behind_it() {
+        let world = World::Shared(Orders::new("r", 1, 0));
+        let member = world.member(0);
+        let view = View {
+            world: &world,
+            member: &member,
+            events: 8,
+        };
+        let check = |received: &[u32]| {
+            let mut tally = Tally::resumed(5, view);
+            for &number in received {
+                tally.receive(number, view);
+            }
+            tally.faults(8, view)
+        };
+        assert!(check(&[5, 6, 7]).is_clean());
+        assert_eq!(check(&[4, 5, 6, 7]).repeated, 1);
+        assert_eq!(check(&[0, 5, 6, 7]).repeated, 1);
+        assert_eq!(check(&[6, 7]).lost, 1, "the first that must come");
+        assert_eq!(check(&[6, 5, 7]).disordered, 1);
     }
 
     #[test]

@@ -31,20 +31,24 @@ pub struct Emitter {
     pub stream: UnixStream,
     world: Arc<World>,
     progress: Arc<Progress>,
+    /// Events before this one are another emitter's.
+    first: u32,
     /// The next event to be made a line.
     next: u32,
     lines: Vec<u8>,
     written: usize,
     answers: Vec<u8>,
+    /// The id of the newest event, as the server last told it.
+    id: Option<String>,
     sent: Sent,
 }
 
 /// How the sending went.
 #[derive(Debug, Default, Clone)]
 pub struct Sent {
-    /// Events given to the server.
+    /// Events given to the server, those of earlier emitters included.
     pub events: u32,
-    /// Lines the server has settled.
+    /// Lines the server has settled, those of earlier emitters included.
     pub settled: u32,
     /// Lines among them that it refused.
     pub refused: u32,
@@ -59,7 +63,7 @@ pub struct Sent {
 }
 
 impl Emitter {
-    /// Connects to `socket`.
+    /// Connects to `socket`, to send the events from number `first` on; those before it are settled.
     ///
     /// # Errors
     /// Where the socket does not answer.
@@ -67,6 +71,7 @@ impl Emitter {
         socket: &Path,
         world: &Arc<World>,
         progress: &Arc<Progress>,
+        first: u32,
     ) -> Result<Self, String> {
         let stream = UnixStream::connect(socket)
             .map_err(|error| format!("ingest socket {}: {error}", socket.display()))?;
@@ -74,11 +79,17 @@ impl Emitter {
             stream,
             world: Arc::clone(world),
             progress: Arc::clone(progress),
-            next: 0,
+            first,
+            next: first,
             lines: Vec::with_capacity(CHUNK),
             written: 0,
             answers: Vec::new(),
-            sent: Sent::default(),
+            id: None,
+            sent: Sent {
+                events: first,
+                settled: first,
+                ..Sent::default()
+            },
         })
     }
 
@@ -120,6 +131,30 @@ impl Emitter {
     /// Whether the server has settled everything that was sent.
     pub fn is_settled(&self) -> bool {
         self.is_flushed() && self.sent.settled == self.sent.events
+    }
+
+    /// Sends the events before number `until` as fast as the server takes them, and waits until it has
+    /// settled them. Returns the id of the newest one.
+    ///
+    /// # Errors
+    /// Where it refuses one, or sending breaks off.
+    pub fn send_until(&mut self, until: u32) -> Result<String, String> {
+        loop {
+            self.pump(until);
+            let failure = self.sent.broke_off.take();
+            if let Some(reason) = failure.or_else(|| self.sent.first_refusal.take()) {
+                return Err(reason);
+            }
+            let is_all_made = self.next >= until;
+            if is_all_made && self.is_settled() {
+                break;
+            }
+            if is_all_made || !self.is_flushed() {
+                self.wait()?;
+            }
+        }
+        let id = self.id.clone();
+        id.ok_or_else(|| "the server has settled events and told no id".into())
     }
 
     /// Says that no more events come, and waits for the last answer.
@@ -215,8 +250,12 @@ impl Emitter {
         let value: serde_json::Value = serde_json::from_slice(line)
             .map_err(|error| format!("an answer on the ingest socket is no JSON: {error}"))?;
         if let Some(settled) = value.get("ack").and_then(serde_json::Value::as_u64) {
-            self.sent.settled = u32::try_from(settled).unwrap_or(u32::MAX);
+            let settled = u32::try_from(settled).unwrap_or(u32::MAX);
+            self.sent.settled = self.first.saturating_add(settled);
             self.progress.settle(self.sent.settled);
+            if let Some(id) = value.get("id").and_then(serde_json::Value::as_str) {
+                self.id = Some(id.to_string());
+            }
         } else if value.get("error").is_some() {
             self.sent.refused += 1;
             let text = || String::from_utf8_lossy(line).trim().to_string();
@@ -243,7 +282,7 @@ impl Scheduled {
         progress: &Arc<Progress>,
         schedule: Schedule,
     ) -> Result<Self, String> {
-        let emitter = Emitter::connect(socket, world, progress)?;
+        let emitter = Emitter::connect(socket, world, progress, schedule.first())?;
         let thread = thread::Builder::new()
             .name("emitter".into())
             .spawn(move || {
@@ -287,7 +326,7 @@ fn send(mut emitter: Emitter, schedule: Schedule) -> Sent {
         } else if due > emitter.next {
             let behind = now.saturating_duration_since(schedule.intended(emitter.next));
             emitter.sent.behind = emitter.sent.behind.max(behind);
-        } else if due == schedule.events() || progress.is_stopping() {
+        } else if due == schedule.end() || progress.is_stopping() {
             break;
         } else {
             // As a sleep, but that it ends when the schedule does.

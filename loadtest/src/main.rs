@@ -210,6 +210,7 @@ fn open_server(plan: &Plan, common: &Common, interrupt: &Interrupt) -> Result<Se
                 cores: common.pin_server.clone(),
                 arguments: common.server_arguments.clone(),
                 ca: common.ca.clone(),
+                history: plan.history(),
                 is_unicast: matches!(plan.load, Load::Own(_)),
                 patience: plan.grace,
             };
@@ -254,6 +255,16 @@ mod tests {
             let said = format!("{flag}: there is no core 1023");
             assert!(message.starts_with(&said), "{message}");
         }
+    }
+
+    #[test]
+    fn nobody_comes_back_to_a_server_that_keeps_nothing() {
+        for server in ["floor", "ws", "axum"] {
+            let message = refusal(&format!("resume --server {server}")).unwrap();
+            assert!(message.contains("keeps no events"), "{message}");
+        }
+        assert_eq!(refusal("resume"), None);
+        assert_eq!(refusal("resume --server target/before/shopwire"), None);
     }
 
     #[test]

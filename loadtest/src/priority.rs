@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use rustix::process::setpriority_process;
+use rustix::process::{getpriority_process, setpriority_process};
 use rustix::thread::{CpuSet, sched_setaffinity, set_current_timer_slack};
 use thread_priority::{
     RealtimeThreadSchedulePolicy, ThreadPriority, ThreadPriorityValue, ThreadSchedulePolicy,
@@ -70,6 +70,14 @@ pub fn allowed() -> Result<Vec<usize>, String> {
 /// Gives this process, and those it will start, a nice value. Returns whether it was allowed to.
 pub fn be_nice(value: i32) -> bool {
     setpriority_process(None, value).is_ok()
+}
+
+/// Lets the calling thread, which is as nice as its process, give way to the others.
+pub fn be_nicer(by: i32) {
+    // A thread may always be nicer than it was.
+    if let Ok(value) = getpriority_process(None) {
+        setpriority_process(None, value + by).unwrap_or_default();
+    }
 }
 
 /// Lets the calling thread wake up on time: before all usual threads where that is allowed, and

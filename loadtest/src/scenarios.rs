@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use crate::cli::{
-    Command, Common, Connect, Fanout, Flood, Flooding, Idle, Mixed, Seed, Slow, Soak, Timing,
-    Unicast,
+    Command, Common, Connect, Fanout, Flood, Flooding, Idle, Mixed, Resume, Seed, Slow, Soak,
+    Timing, Unicast,
 };
 use crate::client::stall;
 use crate::report::expectation::Expectation;
-use crate::run::plan::{Arrivals, Drive, Load, Plan};
+use crate::run::plan::{Arrivals, Comeback, Drive, Load, Plan};
 use crate::world::shop::Kinds;
 
 /// Events under way in a flood, unless said otherwise.
@@ -50,6 +50,7 @@ pub fn plan(command: &Command) -> Result<Option<(Plan, &Common)>, String> {
         Command::Connect(connect) => (self::connect(connect), &connect.common),
         Command::Idle(idle) => (self::idle(idle), &idle.common),
         Command::Slow(slow) => (self::slow(slow)?, &slow.common),
+        Command::Resume(resume) => (self::resume(resume)?, &resume.common),
         Command::Soak(soak) => (self::soak(soak), &soak.common),
         Command::Seed(seed) => (self::seed(seed)?, &seed.common),
         Command::Run(_) | Command::Figures | Command::Compare(_) | Command::Peers(_) => {
@@ -147,6 +148,29 @@ fn slow(arguments: &Slow) -> Result<Plan, String> {
     })
 }
 
+fn resume(arguments: &Resume) -> Result<Plan, String> {
+    let (count, half) = (arguments.resuming, arguments.timing.seconds / 2.0);
+    let last = f64::from(count - 1) * arguments.every;
+    if last > half {
+        return Err(format!(
+            "of --resuming {count} with --every {} the last one comes {last} s after the first, and there are {half} s left from the middle of --seconds {}; take more seconds, or fewer of the others",
+            arguments.every, arguments.timing.seconds
+        ));
+    }
+    let plan = base("resume", arguments.connections, &arguments.common);
+    Ok(Plan {
+        load: Load::Shared(arguments.size),
+        drive: Drive::Scheduled(arguments.rate),
+        comeback: Some(Comeback {
+            count,
+            every: Duration::from_secs_f64(arguments.every),
+            backlog: arguments.backlog,
+            pace: arguments.slow_readers.map(|mib| mib * f64::from(1 << 20)),
+        }),
+        ..timed(plan, &arguments.timing)
+    })
+}
+
 fn soak(arguments: &Soak) -> Plan {
     let mut plan = base("soak", arguments.connections, &arguments.common);
     plan.expectations.extend(expect(&[SOAK_GROWTH, SOAK_FILES]));
@@ -225,6 +249,7 @@ fn base(scenario: &'static str, connections: u32, common: &Common) -> Plan {
         grace: Duration::from_secs(10),
         replaced_per_s: 0.0,
         stalled_nth: None,
+        comeback: None,
         spins: common.spin,
         expectations: common.expect.clone(),
     }
@@ -265,7 +290,8 @@ mod tests {
     fn the_definition_is_sound_and_every_scenario_has_a_plan() {
         Cli::command().debug_assert();
         for name in [
-            "fanout", "flood", "unicast", "mixed", "connect", "idle", "slow", "soak", "seed",
+            "fanout", "flood", "unicast", "mixed", "connect", "idle", "slow", "resume", "soak",
+            "seed",
         ] {
             assert_eq!(of(name).scenario, name);
         }
@@ -335,6 +361,29 @@ mod tests {
     }
 
     #[test]
+    fn who_comes_back_comes_in_time_and_finds_what_it_has_missed() {
+        let comeback = of("resume --resuming 6 --every 1 --slow-readers 2").comeback;
+        let expected = Comeback {
+            count: 6,
+            every: Duration::from_secs(1),
+            backlog: 50_000,
+            pace: Some(2_097_152.0),
+        };
+        assert_eq!(comeback, Some(expected));
+        let late = ["loadtest", "resume", "--resuming", "7", "--every", "1"];
+        let message = plan(&Cli::try_parse_from(late).unwrap().command).unwrap_err();
+        assert!(message.contains("6 s after the first"), "{message}");
+        // Events 0 to 50,000 come before, 20 a second for 11 s then.
+        let plan = of("resume");
+        let schedule = plan.schedule(std::time::Instant::now(), 20.0);
+        assert_eq!((schedule.first(), schedule.end()), (50_001, 50_221));
+        assert_eq!(plan.measured_from(&schedule), 50_021);
+        assert_eq!(plan.halfway(&schedule), 50_121);
+        assert!(plan.history().unwrap() > 50_221 * 1024);
+        assert_eq!(of("slow").history(), None);
+    }
+
+    #[test]
     fn wrong_values_are_refused() {
         for bad in [
             "fanout --rate 0",
@@ -347,6 +396,9 @@ mod tests {
             "fanout --socket a",
             "fanout --expect speed<1",
             "slow --stalled 0.9",
+            "resume --resuming 0",
+            "resume --backlog 0",
+            "resume --slow-readers 0",
             "unicast --flood --rate 5",
             "unicast --in-flight 5",
             "connect --arrival-rate 0",

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Clone, Copy)]
 pub struct Schedule {
     start: Instant,
+    /// The number of the first of them.
+    first: u32,
     events: u32,
     rate: f64,
 }
@@ -18,9 +20,20 @@ impl Schedule {
     pub fn new(start: Instant, rate: f64, seconds: f64) -> Self {
         Self {
             start,
+            first: 0,
             events: ((rate * seconds).round() as u32).max(1),
             rate,
         }
+    }
+
+    /// The same for events whose numbers begin with `first`, not with 0.
+    pub fn from(self, first: u32) -> Self {
+        Self { first, ..self }
+    }
+
+    /// The number of the first event.
+    pub fn first(&self) -> u32 {
+        self.first
     }
 
     /// How many events there are.
@@ -28,12 +41,17 @@ impl Schedule {
         self.events
     }
 
+    /// One more than the number of the last event.
+    pub fn end(&self) -> u32 {
+        self.first + self.events
+    }
+
     /// When the first event is due.
     pub fn start(&self) -> Instant {
         self.start
     }
 
-    /// When event `number`, counted from 0, is due.
+    /// When event `number` is due.
     #[inline]
     pub fn intended(&self, number: u32) -> Instant {
         self.start + Duration::from_nanos(self.intended_ns(number))
@@ -42,20 +60,22 @@ impl Schedule {
     /// The same in nanoseconds from the start.
     #[inline]
     pub fn intended_ns(&self, number: u32) -> u64 {
-        (f64::from(number) * 1e9 / self.rate) as u64
+        (f64::from(number.saturating_sub(self.first)) * 1e9 / self.rate) as u64
     }
 
-    /// How many events are due at `now`.
+    /// One more than the number of the last event that is due at `now`.
     pub fn due(&self, now: Instant) -> u32 {
         let Some(passed) = now.checked_duration_since(self.start) else {
-            return 0;
+            return self.first;
         };
         // The estimate may be off by one through rounding; the intended time decides.
-        let mut due = (passed.as_secs_f64() * self.rate) as u32;
-        while due < self.events && self.intended(due) <= now {
+        let mut due = self
+            .first
+            .saturating_add((passed.as_secs_f64() * self.rate) as u32);
+        while due < self.end() && self.intended(due) <= now {
             due += 1;
         }
-        due.min(self.events)
+        due.min(self.end())
     }
 }
 
@@ -76,16 +96,17 @@ mod tests {
     #[test]
     fn due_agrees_with_the_intended_times() {
         let start = Instant::now();
-        let schedule = Schedule::new(start, 333.3, 3.0);
-        assert_eq!(schedule.due(start - Duration::from_secs(1)), 0);
-        for number in 0..schedule.events() {
-            let intended = schedule.intended(number);
-            assert_eq!(schedule.due(intended), number + 1);
-            assert!(schedule.due(intended - Duration::from_nanos(1)) <= number);
+        for first in [0, 70_000] {
+            let schedule = Schedule::new(start, 333.3, 3.0).from(first);
+            assert_eq!(schedule.due(start - Duration::from_secs(1)), first);
+            assert_eq!(schedule.intended(first), start);
+            for number in first..schedule.end() {
+                let intended = schedule.intended(number);
+                assert_eq!(schedule.due(intended), number + 1);
+                assert!(schedule.due(intended - Duration::from_nanos(1)) <= number);
+            }
+            let late = start + Duration::from_secs(60);
+            assert_eq!(schedule.due(late), first + 1000);
         }
-        assert_eq!(
-            schedule.due(start + Duration::from_secs(60)),
-            schedule.events()
-        );
     }
 }

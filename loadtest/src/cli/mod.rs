@@ -54,6 +54,11 @@ pub enum Command {
     /// Half way through some readers stall; the others must not notice
     #[command(after_help = "Example:\n  loadtest slow --connections 500 --stalled 0.1")]
     Slow(Slow),
+    /// Half way through some come back and are sent what they have missed; the others must not notice
+    #[command(
+        after_help = "Example:\n  loadtest resume --connections 500 --rate 20 --resuming 20 --backlog 50000"
+    )]
+    Resume(Resume),
     /// A shop's day for hours: nothing may be lost, nothing may grow
     #[command(after_help = "Example:\n  loadtest soak --seconds 7200 --html soak.html")]
     Soak(Soak),
@@ -301,6 +306,37 @@ pub struct Slow {
     pub rate: f64,
     /// Bytes of an event's text frame, about: large enough that stalled readers fill up in time
     #[arg(long, value_name = "BYTES", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    pub size: u32,
+    #[command(flatten)]
+    pub timing: Timing,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `resume`
+#[derive(Debug, Args)]
+pub struct Resume {
+    /// Connections that subscribe to orders and stay
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub connections: u32,
+    /// Events a second
+    #[arg(long, value_name = "EVENTS_PER_S", default_value = "20", value_parser = positive)]
+    pub rate: f64,
+    /// Connections that come half way through, with a `since` from before the backlog
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub resuming: u32,
+    /// Events that each of them has missed: sent before the first connection comes. A started server is
+    /// given a --history that holds them; one that is attached to needs that, too
+    #[arg(long, value_name = "EVENTS", default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    pub backlog: u32,
+    /// Seconds between two of them; if left out, all come at once
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = not_negative)]
+    pub every: f64,
+    /// They read no more than so many MiB a second each; if left out, as fast as they can
+    #[arg(long, value_name = "MIB_PER_S", value_parser = positive)]
+    pub slow_readers: Option<f64>,
+    /// Bytes of an event's text frame, about
+    #[arg(long, value_name = "BYTES", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     pub size: u32,
     #[command(flatten)]
     pub timing: Timing,

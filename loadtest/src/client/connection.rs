@@ -4,6 +4,7 @@
 //! handed in as [`Context`].
 
 use std::io::{ErrorKind, Read, Write};
+use std::sync::Arc;
 use std::time::Instant;
 
 use memchr::memmem;
@@ -11,6 +12,7 @@ use mio::net::TcpStream;
 
 use super::dialect::{Answer, Dialect, SOCKET_IO_PONG};
 use super::frames::{self, Scanner};
+use super::pace::Pace;
 use super::recorder::Recorder;
 use super::seal::Seal;
 use super::setup::{Setup, Step};
@@ -48,6 +50,12 @@ pub struct Connection {
     /// ... and when its present phase did.
     since: Instant,
     token: Option<String>,
+    /// There if it was here before.
+    resume: Option<Resume>,
+    /// Whether it resumes and has not caught up.
+    is_behind: bool,
+    /// The stream is known to have ended behind what is still to be read.
+    at_end: bool,
     /// There once the connection has subscribed.
     tally: Option<Tally>,
     /// Events that came after the server had confirmed that none will.
@@ -60,6 +68,17 @@ pub struct Connection {
     outgoing: Vec<u8>,
     /// Where TLS is spoken.
     seal: Option<Seal>,
+}
+
+/// Where a connection goes on that was here before, and how.
+#[derive(Debug, Clone)]
+pub struct Resume {
+    /// The id of the last event that it has received.
+    pub since: Arc<str>,
+    /// The number of the next one.
+    pub from: u32,
+    /// How fast it reads, if not as fast as it can.
+    pub pace: Option<Pace>,
 }
 
 /// What all connections of a run have in common.
@@ -83,6 +102,8 @@ pub enum Turn {
     Waiting,
     /// There is more to read.
     Unfinished,
+    /// There may be more to read, and it takes a break.
+    Paused,
     /// The subscription has just been confirmed; there may be more to read.
     BecameLive,
     /// The connection has left as it wanted to.
@@ -113,6 +134,7 @@ impl Connection {
         target: &Target,
         member: Member,
         token: Option<String>,
+        resume: Option<Resume>,
         since: Instant,
     ) -> Result<Self, String> {
         let request = format!(
@@ -127,6 +149,9 @@ impl Connection {
             began: since,
             since,
             token,
+            is_behind: resume.is_some(),
+            resume,
+            at_end: false,
             tally: None,
             misdirected: 0,
             altered: 0,
@@ -185,10 +210,16 @@ impl Connection {
             return Ok(Turn::Waiting);
         }
         self.flush()?;
+        self.at_end |= at_end;
         let was_live = self.is_live();
         let mut outcome = Turn::Unfinished;
         for _ in 0..READS_MAX {
-            match self.stream.read(scratch) {
+            let room = self.room(scratch.len());
+            if room == 0 {
+                outcome = Turn::Paused;
+                break;
+            }
+            match self.stream.read(&mut scratch[..room]) {
                 Ok(0) if self.phase == Phase::Closing => self.phase = Phase::Gone,
                 Ok(0) => return Err("ended by the server without a close frame".into()),
                 Ok(length) => {
@@ -202,7 +233,7 @@ impl Connection {
                     self.flush()?;
                     // A short read has emptied the socket: what comes later is told anew. Only the
                     // end of the stream must be read to be seen.
-                    if length < scratch.len() && !at_end {
+                    if length < room && !self.at_end {
                         outcome = Turn::Waiting;
                     }
                 }
@@ -222,6 +253,12 @@ impl Connection {
         } else {
             outcome
         })
+    }
+
+    /// How much may be read now, `most` at most.
+    fn room(&mut self, most: usize) -> usize {
+        let pace = self.resume.as_mut().and_then(|resume| resume.pace.as_mut());
+        pace.map_or(most, |pace| pace.room(Instant::now()).min(most))
     }
 
     fn is_connected(&mut self) -> Result<bool, String> {
@@ -266,8 +303,16 @@ impl Connection {
 
     fn take(&mut self, bytes: &[u8], context: &mut Context<'_>) -> Result<(), String> {
         context.recorder.begin_read(Instant::now(), bytes.len());
+        if let Some(Resume {
+            pace: Some(pace), ..
+        }) = &mut self.resume
+        {
+            pace.took(bytes.len());
+        }
         if self.phase != Phase::Upgrading {
-            return self.take_frames(bytes, context);
+            self.take_frames(bytes, context)?;
+            self.see_whether_caught_up(context);
+            return Ok(());
         }
         self.head.extend_from_slice(bytes);
         let Some(end) = memmem::find(&self.head, b"\r\n\r\n") else {
@@ -288,6 +333,15 @@ impl Connection {
         }
         self.enter(Phase::Greeting, Some(Step::Upgrade), context.setup);
         self.take_frames(&head[end + 4..], context)
+    }
+
+    /// Whoever has everything that the server has settled has caught up.
+    fn see_whether_caught_up(&mut self, context: &mut Context<'_>) {
+        let has_all = |next: u32| next >= context.progress.settled();
+        if self.is_behind && self.expected().is_some_and(has_all) {
+            self.is_behind = false;
+            context.recorder.has_caught_up(self.began);
+        }
     }
 
     fn take_frames(&mut self, bytes: &[u8], context: &mut Context<'_>) -> Result<(), String> {
@@ -314,7 +368,7 @@ impl Connection {
     fn take_text(&mut self, payload: &[u8], context: &mut Context<'_>) -> Result<(), String> {
         match context.recorder.number_in(payload) {
             Some(number) => {
-                self.take_event(number, context);
+                self.take_event(number, payload.len(), context);
                 self.altered += u64::from(self.is_altered(number, payload, context));
                 Ok(())
             }
@@ -332,7 +386,7 @@ impl Connection {
     }
 
     #[inline]
-    fn take_event(&mut self, number: u32, context: &mut Context<'_>) {
+    fn take_event(&mut self, number: u32, length: usize, context: &mut Context<'_>) {
         let view = View {
             world: context.world,
             member: &self.member,
@@ -343,7 +397,10 @@ impl Connection {
             _ if number >= context.progress.announced() => self.misdirected += 1,
             Some(tally) if self.phase != Phase::Closing => {
                 if tally.receive(number, view) {
-                    context.recorder.count(number);
+                    match self.is_behind {
+                        true => context.recorder.count_replayed(length),
+                        false => context.recorder.count(number),
+                    }
                 }
             }
             _ => self.misdirected += 1,
@@ -375,8 +432,14 @@ impl Connection {
                     member: &self.member,
                     events: context.progress.events(),
                 };
-                // What is announced from now on is written after the server had subscribed us.
-                self.tally = Some(Tally::new(context.progress.announced(), view));
+                self.tally = Some(match &self.resume {
+                    Some(_) if !dialect.is_recovered(payload) => {
+                        return Err("the server did not have all that came since".into());
+                    }
+                    Some(resume) => Tally::resumed(resume.from, view),
+                    // What is announced from now on is written after the server had subscribed us.
+                    None => Tally::new(context.progress.announced(), view),
+                });
                 self.enter(Phase::Live, Some(Step::Subscribe), context.setup);
             }
             (Phase::Unsubscribing, Answer::Unsubscribed) => {
@@ -389,7 +452,9 @@ impl Connection {
     }
 
     fn subscribe(&mut self, done: Option<Step>, context: &mut Context<'_>) {
-        self.say(&context.dialect.subscribe(self.member.interest));
+        let since = self.resume.as_ref().map(|resume| &*resume.since);
+        let text = context.dialect.subscribe(self.member.interest, since);
+        self.say(&text);
         self.enter(Phase::Subscribing, done, context.setup);
     }
 

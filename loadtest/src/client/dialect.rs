@@ -59,8 +59,9 @@ impl Dialect {
         }
     }
 
-    /// What the client says to subscribe to the event types of `interest`.
-    pub fn subscribe(self, interest: Interest) -> String {
+    /// What the client says to subscribe to the event types of `interest`; with `since`, to get first what
+    /// came after the event of that id.
+    pub fn subscribe(self, interest: Interest, since: Option<&str>) -> String {
         let filter = interest.filter();
         let mut data = format!(r#"{{"namespaces":{}"#, namespaces(interest));
         if !filter.is_empty() {
@@ -70,6 +71,9 @@ impl Dialect {
                 .collect();
             data.push_str(&format!(r#","events":[{}]"#, names.join(",")));
         }
+        if let Some(id) = since {
+            data.push_str(&format!(r#","since":"{id}""#));
+        }
         data.push('}');
         self.wrap("subscribe", &data)
     }
@@ -78,6 +82,11 @@ impl Dialect {
     pub fn unsubscribe(self, interest: Interest) -> String {
         let data = format!(r#"{{"namespaces":{}}}"#, namespaces(interest));
         self.wrap("unsubscribe", &data)
+    }
+
+    /// Whether an [`Answer::Subscribed`] says that everything after `since` comes.
+    pub fn is_recovered(self, payload: &[u8]) -> bool {
+        memmem::find(payload, br#""recovered":true"#).is_some()
     }
 
     /// What a text frame means that is none of the run's events.
@@ -141,8 +150,13 @@ mod tests {
         ]);
         let shopwire = Dialect::of_path("/api/ws");
         assert_eq!(
-            shopwire.subscribe(interest),
+            shopwire.subscribe(interest, None),
             r#"{"type":"subscribe","data":{"namespaces":["orders","products"],"events":["order:created"]}}"#
+        );
+        let orders = Interest::of(&[Namespace::Orders]);
+        assert_eq!(
+            shopwire.subscribe(orders, Some("e-7")),
+            r#"{"type":"subscribe","data":{"namespaces":["orders"],"since":"e-7"}}"#
         );
         assert_eq!(shopwire.authenticate(None), None);
         for (text, answer) in [
@@ -156,7 +170,6 @@ mod tests {
             assert_eq!(shopwire.read(text.as_bytes()), answer, "{text}");
         }
         let socket_io = Dialect::of_path("/socket.io/?EIO=4&transport=websocket");
-        let orders = Interest::of(&[Namespace::Orders]);
         assert_eq!(
             socket_io.unsubscribe(orders),
             r#"42["unsubscribe",{"namespaces":["orders"]}]"#

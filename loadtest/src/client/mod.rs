@@ -6,18 +6,21 @@
 //!
 //! - [`connection`]: one connection from its handshake to its end
 //! - [`frames`], [`dialect`], [`seal`]: WebSocket frames, what is said in them, and TLS around it
+//! - [`standing`]: how far the connections are, and what has not come to them
 //! - [`recorder`], [`setup`]: what was received and how long it took
-//! - [`stall`]: which connections are made not to read
+//! - [`stall`], [`pace`]: which connections are made not to read, or slowly
 //! - [`address`], [`timer`]: local addresses, many of them; waking up on time
 
 mod address;
 pub mod connection;
 pub mod dialect;
 pub mod frames;
+pub mod pace;
 pub mod recorder;
 mod seal;
 mod setup;
 pub mod stall;
+mod standing;
 mod timer;
 
 use std::collections::BTreeMap;
@@ -39,7 +42,7 @@ use crate::schedule::Schedule;
 use crate::server::Target;
 use crate::tokens::Mint;
 use crate::world::World;
-use connection::{Connection, Context, Turn};
+use connection::{Connection, Context, Resume, Turn};
 use dialect::Dialect;
 use recorder::Recorder;
 pub use setup::Setup;
@@ -50,6 +53,9 @@ const CONNECT_STALL: Duration = Duration::from_secs(20);
 
 /// The longest wait for readiness while connecting, so that a standstill is seen.
 const OPENING_WAIT_MAX: Duration = Duration::from_millis(100);
+
+/// How soon one that takes a break is asked again.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// One read takes this much at most.
 const SCRATCH: usize = 256 * 1024;
@@ -87,8 +93,12 @@ pub struct Client {
     slots: Vec<Slot>,
     /// Slots with more to read than their last turn took.
     unfinished: Vec<usize>,
+    /// Slots whose connections take a break.
+    paused: Vec<usize>,
     /// Slots whose connections were made not to read.
     stalled: Vec<usize>,
+    /// The member behind the first slot; the others follow.
+    first_member: u32,
     /// Connections opened so far, those that have left included.
     opened: u32,
     /// Faults of connections that have left.
@@ -121,7 +131,8 @@ enum State {
 }
 
 impl Client {
-    /// A client without connections, which watches whether the server's process runs on.
+    /// A client without connections, whose first one will be `first_member`'s, and which watches whether
+    /// the server's process runs on.
     ///
     /// # Errors
     /// Where the kernel gives no poll, or the process is not there.
@@ -130,6 +141,7 @@ impl Client {
         world: &Arc<World>,
         run: &str,
         progress: &Arc<Progress>,
+        first_member: u32,
     ) -> Result<Self, String> {
         let poll = Poll::new().map_err(|error| format!("cannot make a poll: {error}"))?;
         let watch = |pid| {
@@ -158,8 +170,10 @@ impl Client {
             events: Events::with_capacity(EVENTS),
             slots: Vec::new(),
             unfinished: Vec::new(),
+            paused: Vec::new(),
             stalled: Vec::new(),
-            opened: 0,
+            first_member,
+            opened: first_member,
             faults_of_left: Faults::default(),
             _server: server,
             has_server_ended: false,
@@ -197,12 +211,7 @@ impl Client {
             };
             while self.slots.len() < until.min(count) {
                 let due = schedule.map(|schedule| schedule.intended(self.slots.len() as u32));
-                let connection = self.begin(self.slots.len(), due)?;
-                self.slots.push(Slot {
-                    connection,
-                    state: State::Open,
-                    is_rejoining: false,
-                });
+                self.come(due, None)?;
             }
             if let Some(schedule) = schedule
                 && self.slots.len() < count
@@ -225,6 +234,20 @@ impl Client {
                 ));
             }
         }
+        Ok(())
+    }
+
+    /// Opens one more connection, whose times count from when it was `due`, or from now.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub fn come(&mut self, due: Option<Instant>, resume: Option<Resume>) -> Result<(), String> {
+        let connection = self.begin(self.slots.len(), due, resume)?;
+        self.slots.push(Slot {
+            connection,
+            state: State::Open,
+            is_rejoining: false,
+        });
         Ok(())
     }
 
@@ -268,15 +291,16 @@ impl Client {
     /// # Errors
     /// Where the poll fails.
     pub fn turn(&mut self, timeout: Duration) -> Result<usize, String> {
-        let timeout = if self.unfinished.is_empty() {
-            timeout
-        } else {
-            Duration::ZERO
+        let timeout = match (self.unfinished.is_empty(), self.paused.is_empty()) {
+            (false, _) => Duration::ZERO,
+            (true, false) => timeout.min(PAUSE),
+            (true, true) => timeout,
         };
         self.wait(timeout)?;
         let mut live = 0;
         let mut left = Vec::new();
-        let unfinished = std::mem::take(&mut self.unfinished);
+        let mut waiting = std::mem::take(&mut self.unfinished);
+        waiting.append(&mut self.paused);
         let Self {
             events,
             slots,
@@ -299,7 +323,7 @@ impl Client {
             let at_end = event.is_read_closed() || event.is_error();
             (event.token().0, at_end)
         });
-        for (index, at_end) in ready.chain(unfinished.into_iter().map(|index| (index, false))) {
+        for (index, at_end) in ready.chain(waiting.into_iter().map(|index| (index, false))) {
             let Some(slot) = slots.get_mut(index) else {
                 self.has_server_ended |= index == SERVER.0;
                 continue;
@@ -310,6 +334,7 @@ impl Client {
             match slot.connection.turn(at_end, scratch, &mut context) {
                 Ok(Turn::Waiting) => {}
                 Ok(Turn::Unfinished) => self.unfinished.push(index),
+                Ok(Turn::Paused) => self.paused.push(index),
                 Ok(Turn::BecameLive) => {
                     live += 1;
                     self.rejoined += u32::from(slot.is_rejoining);
@@ -322,6 +347,9 @@ impl Client {
                 }
             }
         }
+        // One that was told to be readable in its break had two turns.
+        self.paused.sort_unstable();
+        self.paused.dedup();
         for index in left {
             if let Err(reason) = self.rejoin(index) {
                 *self.ended.entry(reason).or_default() += 1;
@@ -392,85 +420,20 @@ impl Client {
         self.stalled.len()
     }
 
-    /// The faults of those that were stalled and that the server has not ended: they must have got
-    /// everything after all.
-    pub fn faults_of_woken(&self) -> Faults {
-        let events = self.progress.events();
-        let slots = self.stalled.iter().map(|&index| &self.slots[index]);
-        let mut sum = Faults::default();
-        for slot in slots.filter(|slot| slot.state == State::Open) {
-            sum += slot.connection.faults(events, &self.world, events);
-        }
-        sum
-    }
-
-    /// Counts as ended what was left hanging: connections that came and were never subscribed, and
-    /// those that asked to leave and were never let go.
-    pub fn give_up_on_hanging(&mut self) {
-        for slot in &mut self.slots {
-            let reason = match slot.state {
-                State::Open if !slot.connection.is_live() => "was not subscribed until the end",
-                State::Leaving(_) => "asked to leave and was not let go until the end",
-                _ => continue,
-            };
-            *self.ended.entry(reason.into()).or_default() += 1;
-        }
-    }
-
-    /// Whether every event has come to every connection that reads and is still there, and none is
-    /// on its way in or out.
-    pub fn has_everything(&self) -> bool {
-        let events = self.progress.events();
-        self.reading().all(|connection| {
-            let has_all = connection.expected().is_some_and(|next| next >= events);
-            has_all && connection.is_live()
-        })
-    }
-
-    /// The event that the connection furthest behind waits for, of those that read.
-    pub fn furthest_behind(&self) -> Option<u32> {
-        self.reading().filter_map(Connection::expected).min()
-    }
-
-    /// Connections that are subscribed and read.
-    pub fn live(&self) -> usize {
-        self.reading()
-            .filter(|connection| connection.is_live())
-            .count()
-    }
-
-    /// The faults of all connections that were to read, where the events before number `owed` had to
-    /// come.
-    pub fn faults(&self, owed: u32) -> Faults {
-        let events = self.progress.events();
-        let mut sum = self.faults_of_left;
-        for slot in &self.slots {
-            let until = match slot.state {
-                State::Leaving(until) => until.min(owed),
-                State::Stalled | State::Left => continue,
-                State::Open | State::Ended => owed,
-            };
-            sum += slot.connection.faults(until, &self.world, events);
-        }
-        sum
-    }
-
-    fn reading(&self) -> impl Iterator<Item = &Connection> {
-        self.slots
-            .iter()
-            .filter(|slot| matches!(slot.state, State::Open | State::Leaving(_)))
-            .map(|slot| &slot.connection)
-    }
-
     /// Begins connection `index`, whose times count from when it was `due`, or from now.
-    fn begin(&mut self, index: usize, due: Option<Instant>) -> Result<Connection, String> {
+    fn begin(
+        &mut self,
+        index: usize,
+        due: Option<Instant>,
+        resume: Option<Resume>,
+    ) -> Result<Connection, String> {
         let since = due.unwrap_or_else(Instant::now);
-        let member = self.world.member(index as u32);
+        let member = self.world.member(self.first_member + index as u32);
         let token = self.mint.token(&member)?;
         let stream = address::connect(self.target.address, self.opened)
             .map_err(|error| format!("connection {index}: {error}"))?;
         self.opened += 1;
-        let mut connection = Connection::new(stream, &self.target, member, token, since)?;
+        let mut connection = Connection::new(stream, &self.target, member, token, resume, since)?;
         // Registered once: readiness is reported by edges, and each turn reads and writes dry.
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll
@@ -487,7 +450,7 @@ impl Client {
             self.faults_of_left += slot.connection.faults(until, &self.world, events);
         }
         slot.state = State::Left;
-        let connection = self.begin(index, None)?;
+        let connection = self.begin(index, None, None)?;
         self.slots[index] = Slot {
             connection,
             state: State::Open,

@@ -44,6 +44,8 @@ pub struct Recorder {
     measured_from: u32,
     /// Events before this one, but measured, go to `baseline`.
     baseline_until: u32,
+    /// Events from this one on come when the disturbance is over, and are timed no more.
+    disturbed_until: u32,
     /// Nanoseconds from the clock's origin to the read now under way.
     now_ns: u64,
     /// Without a schedule one latency is taken a read.
@@ -64,6 +66,12 @@ pub struct Recorder {
     pub bytes: u64,
     /// When the last delivery was read.
     pub last: Option<Instant>,
+    /// Deliveries to connections that resumed, until each had caught up ...
+    pub replayed: u64,
+    /// ... and the bytes of their payloads.
+    pub replayed_bytes: u64,
+    /// How long each of those took to catch up, in microseconds.
+    pub caught_up: Histogram<u64>,
     now: Instant,
 }
 
@@ -80,6 +88,7 @@ impl Recorder {
             clock: Clock::Idle,
             measured_from: 0,
             baseline_until: 0,
+            disturbed_until: u32::MAX,
             now_ns: 0,
             is_sampled: false,
             latency: histogram(),
@@ -90,6 +99,9 @@ impl Recorder {
             reads: 0,
             bytes: 0,
             last: None,
+            replayed: 0,
+            replayed_bytes: 0,
+            caught_up: histogram(),
             now: Instant::now(),
         }
     }
@@ -100,6 +112,11 @@ impl Recorder {
         self.clock = Clock::Scheduled(schedule);
         self.measured_from = measured_from;
         self.baseline_until = baseline_until;
+    }
+
+    /// The disturbance that is part of the scenario is over: events from number `from` on are timed no more.
+    pub fn end_disturbance(&mut self, from: u32) {
+        self.disturbed_until = from;
     }
 
     /// From now on events come as fast as they go.
@@ -169,12 +186,27 @@ impl Recorder {
         let latency = (self.now_ns.saturating_sub(sent_ns) / 1000).max(1);
         self.interval.saturating_record(latency);
         if number >= self.baseline_until {
-            if number >= self.measured_from {
+            if number >= self.measured_from && number < self.disturbed_until {
                 self.latency.saturating_record(latency);
             }
         } else if number >= self.measured_from {
             self.baseline.saturating_record(latency);
         }
+    }
+
+    /// Counts an event of so many bytes as replayed by the read under way, to a connection that has not
+    /// caught up. Its latency is how long that connection was away, and is not recorded.
+    #[inline]
+    pub fn count_replayed(&mut self, length: usize) {
+        self.replayed += 1;
+        self.replayed_bytes += length as u64;
+    }
+
+    /// A connection that came at `since` has caught up by the read under way.
+    pub fn has_caught_up(&mut self, since: Instant) {
+        let took = self.now.saturating_duration_since(since).as_micros();
+        let took = u64::try_from(took).unwrap_or(u64::MAX);
+        self.caught_up.saturating_record(took.max(1));
     }
 }
 
@@ -220,9 +252,10 @@ mod tests {
         let mut recorder = Recorder::new("recorder");
         let start = Instant::now();
         recorder.expect(Schedule::new(start, 10.0, 1.0), 1, 3);
+        recorder.end_disturbance(5);
         recorder.begin_read(start + Duration::from_millis(450), 1);
-        (0..5).for_each(|number| recorder.count(number));
-        assert_eq!(recorder.received, 5);
+        (0..7).for_each(|number| recorder.count(number));
+        assert_eq!(recorder.received, 7);
         assert_eq!(recorder.baseline.len(), 2, "events 1 and 2");
         assert_eq!(recorder.latency.len(), 2, "events 3 and 4");
         assert!(recorder.latency.max().abs_diff(150_000) < 200);

@@ -56,6 +56,8 @@ struct Floor {
     known: BTreeSet<u32>,
     /// The newest event.
     newest: Vec<u8>,
+    /// All events, as lines.
+    history: Vec<Vec<u8>>,
 }
 
 /// A connection that is subscribed.
@@ -90,7 +92,7 @@ impl Faulty {
         if self.has_stalled {
             SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER)?;
         }
-        self.take_in(&mut stream, member)?;
+        self.take_in(&mut stream, member, asked.contains(r#""since":"x""#))?;
         loop {
             let Ok((opcode, message)) = read_frame(&mut stream) else {
                 self.let_go(member.session);
@@ -114,7 +116,7 @@ impl Faulty {
     /// Who it is. One that is public is like every other that asks for the same.
     fn member(&self, session: Option<u32>, asked: &str) -> Member {
         let is_meant = |member: &Member| {
-            let interest = Dialect::Shopwire.subscribe(member.interest);
+            let interest = Dialect::Shopwire.subscribe(member.interest, None);
             interest == asked && member.role == Role::Public
         };
         match session {
@@ -126,11 +128,17 @@ impl Faulty {
         }
     }
 
-    /// Subscribes: no event comes before the confirmation, none is missed after it.
-    fn take_in(&self, stream: &mut TcpStream, member: Member) -> io::Result<()> {
-        let mut subscribed = Vec::new();
-        put_server_frame(frames::TEXT, br#"{"type":"subscribed"}"#, &mut subscribed);
+    /// Subscribes: no event comes before the confirmation, none is missed after it. One that `resumes` has
+    /// seen the first event, and is sent the others.
+    fn take_in(&self, stream: &mut TcpStream, member: Member, resumes: bool) -> io::Result<()> {
         let mut floor = self.floor.lock().unwrap();
+        let mut subscribed = Vec::new();
+        let is_recovered = self.fault != Fault::LetGo;
+        let answer = format!(r#"{{"type":"subscribed","data":{{"recovered":{is_recovered}}}}}"#);
+        put_server_frame(frames::TEXT, answer.as_bytes(), &mut subscribed);
+        if resumes {
+            subscribed.extend(self.replay(&floor.history, member.session));
+        }
         // In two pieces, which the client must put together.
         stream.write_all(&subscribed[..7])?;
         stream.write_all(&subscribed[7..])?;
@@ -142,6 +150,17 @@ impl Faulty {
             is_starved: false,
         });
         Ok(())
+    }
+
+    /// What one that has seen the first event has missed, but for what goes wrong.
+    fn replay(&self, history: &[Vec<u8>], session: u32) -> Vec<u8> {
+        let seen = usize::from(self.fault != Fault::ReplayTooMuch);
+        let lines: Vec<&[u8]> = history[seen..].iter().map(Vec::as_slice).collect();
+        if session == self.place.session {
+            wrong_frames(&lines, &lines, self.fault, self.place, &mut None)
+        } else {
+            frames_of(&lines)
+        }
     }
 
     /// Ends a subscription. Returns the newest event.
@@ -193,6 +212,7 @@ impl Faulty {
         if let Some(newest) = lines.last() {
             floor.newest = frames_of(&[newest]);
         }
+        floor.history.extend(lines.iter().map(|line| line.to_vec()));
         floor.seats.retain_mut(|seat| {
             let is_here = seat.member.session == self.place.session;
             if !is_here

@@ -3,6 +3,8 @@
 //! thousand that is late, a customer that gets another's order, a page that comes again and misses
 //! one.
 
+mod comeback;
+
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -70,6 +72,7 @@ fn scheduled(connections: u32, rate: f64, seconds: f64) -> Plan {
         grace: Duration::from_secs(2),
         replaced_per_s: 0.0,
         stalled_nth: None,
+        comeback: None,
         spins: false,
         expectations: Vec::new(),
     }
@@ -102,7 +105,13 @@ fn outcome_with_process(
         floor: Mutex::default(),
     });
     faulty.attend(browsers);
-    let relay = thread::spawn(move || faulty.relay(emitters.accept().unwrap().0));
+    // One emitter sends beforehand what is missed by those who come back.
+    let emitter_count = 1 + usize::from(plan.comeback.is_some());
+    let relay = thread::spawn(move || {
+        for _ in 0..emitter_count {
+            faulty.relay(emitters.accept().unwrap().0);
+        }
+    });
     let mut target = Target::new(&url, socket, SECRET.to_vec(), None).unwrap();
     target.pid = pid;
     let measured = run(&target, plan, &Console::new(true), &interrupt).unwrap();

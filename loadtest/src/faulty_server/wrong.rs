@@ -39,6 +39,11 @@ pub enum Fault {
     SendToLeft,
     /// That it should end is not answered.
     NeverLetGo,
+    // With those that come back for what they have missed:
+    /// They are sent the last event, too, that they have seen.
+    ReplayTooMuch,
+    /// What they have missed is not there any more.
+    LetGo,
     // With those that do not read:
     /// They are sent nothing any more, but not ended.
     Starve,

@@ -1,12 +1,14 @@
 //! The figures of a run: each has a key, by which reports, comparisons and expectations name it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
 use super::machine;
 use crate::process::Memory;
 use crate::run::Measured;
+use crate::run::comeback::Returned;
 use crate::run::measure::Window;
 use crate::run::plan::Plan;
 
@@ -93,6 +95,26 @@ pub const ALL: &[Definition] = &[
         "stalled-ended",
         "of those, connections the server has ended",
     ),
+    plain(
+        "resuming",
+        "connections that came back for what they had missed",
+    ),
+    higher("caught-up", "of those, connections that had all there was"),
+    lower(
+        "caught-up-p50-ms",
+        "when it was to come back, to having all there was, median",
+    ),
+    lower("caught-up-p99-ms", "the same, 99th percentile"),
+    plain("replayed", "events sent to them until then"),
+    higher(
+        "replayed-per-s",
+        "the same a second, from the first one's coming until all had caught up",
+    ),
+    higher("replayed-mib-per-s", "payload of these, in MiB a second"),
+    lower(
+        "cpu-us-per-replayed",
+        "server CPU a replayed event: what it used in that time over what it used before",
+    ),
     plain("events", "events sent"),
     higher("events-per-s", "events settled a second while measured"),
     lower("refused", "events the server refused"),
@@ -133,13 +155,17 @@ pub const ALL: &[Definition] = &[
     lower("latency-max-ms", "the same, the longest"),
     lower(
         "baseline-p50-ms",
-        "latency before some readers stalled, median",
+        "latency before some readers stalled or others came back, median",
     ),
     lower("baseline-p99-ms", "the same, 99th percentile"),
     lower("baseline-p999-ms", "the same, 99.9th percentile"),
     lower(
         "stall-p99-ratio",
         "99th percentile with stalled readers, over that before",
+    ),
+    lower(
+        "replay-p99-ratio",
+        "99th percentile until those who came back had caught up, over that before",
     ),
     lower("cpu-us-per-delivery", "server CPU a delivery"),
     lower("cpu-us-per-event", "server CPU an event"),
@@ -202,12 +228,19 @@ pub fn of(plan: &Plan, measured: &Measured) -> Figures {
     let window = is_all.then_some(&measured.opening);
     if let Some(window) = window.or(measured.load.as_ref()) {
         put_cpu(window, &mut put);
+        // With a replay in it, what the server used was not all for these.
+        if measured.returned.is_none() {
+            put_cpu_each(window, &mut put);
+        }
+    }
+    if let Some(returned) = &measured.returned {
+        put_replay(measured, returned, &mut put);
     }
     if measured.sent.events > 0 {
         put_events(measured, &mut put);
     }
     if measured.received > 0 {
-        put_latency(measured, &mut put);
+        put_latency(plan, measured, &mut put);
     }
     figures
 }
@@ -265,7 +298,6 @@ fn put_events(measured: &Measured, put: &mut Put<'_>) {
 
 fn put_cpu(load: &Window, put: &mut Put<'_>) {
     let seconds = load.time.as_secs_f64();
-    let each = |cpu: f64, count: f64| (count > 0.0).then_some(cpu * 1e6 / count);
     let (received, settled) = (load.received as f64, f64::from(load.settled));
     put(
         "deliveries-per-s",
@@ -274,12 +306,10 @@ fn put_cpu(load: &Window, put: &mut Put<'_>) {
     put("events-per-s", (settled > 0.0).then_some(settled / seconds));
     put(
         "frames-per-read",
-        each(received * 1e-6, load.reads as f64).filter(|&frames| frames > 0.0),
+        (received > 0.0).then_some(received / load.reads as f64),
     );
     if let Some(server) = load.server {
         let run = server.run.as_secs_f64();
-        put("cpu-us-per-delivery", each(run, received));
-        put("cpu-us-per-event", each(run, settled));
         put("server-busy", Some(run / seconds));
         let (user, system) = (server.user.as_secs_f64(), server.system.as_secs_f64());
         put("server-user-share", Some(user / (user + system)));
@@ -287,7 +317,6 @@ fn put_cpu(load: &Window, put: &mut Put<'_>) {
     }
     let client = load.client.as_secs_f64();
     put("client-busy", Some(client / seconds));
-    put("client-us-per-delivery", each(client, received));
     let waited = load.client_waited.map(|waited| waited.as_secs_f64());
     put("client-waited", waited.map(|waited| waited / seconds));
     let foreign = load.idle.zip(load.server).map(|(idle, server)| {
@@ -297,7 +326,46 @@ fn put_cpu(load: &Window, put: &mut Put<'_>) {
     put("foreign-cores", foreign);
 }
 
-fn put_latency(measured: &Measured, put: &mut Put<'_>) {
+fn put_cpu_each(load: &Window, put: &mut Put<'_>) {
+    let each = |cpu: Duration, count: f64| (count > 0.0).then_some(cpu.as_secs_f64() * 1e6 / count);
+    let (received, settled) = (load.received as f64, f64::from(load.settled));
+    if let Some(server) = load.server {
+        put("cpu-us-per-delivery", each(server.run, received));
+        put("cpu-us-per-event", each(server.run, settled));
+    }
+    put("client-us-per-delivery", each(load.client, received));
+}
+
+fn put_replay(measured: &Measured, returned: &Returned, put: &mut Put<'_>) {
+    put("resuming", Some(f64::from(returned.count)));
+    put("caught-up", Some(returned.caught_up.len() as f64));
+    let quantiles = [("p50", 0.5), ("p99", 0.99)];
+    put_percentiles("caught-up", &returned.caught_up, &quantiles, put);
+    let replayed = returned.replayed as f64;
+    put("replayed", Some(replayed));
+    let Some(replay) = &measured.replay else {
+        return;
+    };
+    let seconds = replay.time.as_secs_f64();
+    put("replayed-per-s", Some(replayed / seconds));
+    let bytes = returned.replayed_bytes as f64;
+    put(
+        "replayed-mib-per-s",
+        Some(bytes / f64::from(1 << 20) / seconds),
+    );
+    let before = measured.before_replay.as_ref();
+    let cores = before
+        .and_then(|before| Some(before.server?.run.as_secs_f64() / before.time.as_secs_f64()));
+    let more = cores
+        .zip(replay.server)
+        .map(|(cores, server)| server.run.as_secs_f64() - cores * seconds);
+    put(
+        "cpu-us-per-replayed",
+        more.map(|more| more.max(0.0) * 1e6 / replayed),
+    );
+}
+
+fn put_latency(plan: &Plan, measured: &Measured, put: &mut Put<'_>) {
     let latency = &measured.latency;
     let quantiles = [
         ("p50", 0.5),
@@ -318,7 +386,11 @@ fn put_latency(measured: &Measured, put: &mut Put<'_>) {
         );
         let p99 = |histogram: &Histogram<u64>| histogram.value_at_quantile(0.99) as f64;
         let ratio = (!latency.is_empty()).then(|| p99(latency) / p99(baseline));
-        put("stall-p99-ratio", ratio);
+        let key = match plan.comeback {
+            Some(_) => "replay-p99-ratio",
+            None => "stall-p99-ratio",
+        };
+        put(key, ratio);
     }
 }
 

@@ -12,6 +12,7 @@ pub mod html;
 pub mod machine;
 pub mod text;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::ExitStatus;
@@ -203,23 +204,40 @@ fn verdicts(plan: &Plan, measured: &Measured, figures: &Figures) -> Vec<Verdict>
             ),
         );
     }
-    let endings: Vec<String> = measured
-        .ended
-        .iter()
-        .map(|(reason, count)| format!("{count}: {reason}"))
-        .collect();
+    if let Some(returned) = &measured.returned {
+        let (count, caught_up) = (returned.count, returned.caught_up.len());
+        judge(
+            caught_up == u64::from(count) && returned.ended.is_empty(),
+            format!(
+                "who comes back catches up: {caught_up} of {count}{}",
+                listed(&returned.ended)
+            ),
+        );
+        judge(
+            returned.faults.is_clean(),
+            format!(
+                "and gets all it has missed and all that follows, once, in order: {}",
+                describe(returned.faults)
+            ),
+        );
+    }
     judge(
-        endings.is_empty(),
-        match &endings[..] {
-            [] => "every connection stays".to_string(),
-            some => format!("every connection stays: {}", some.join("; ")),
-        },
+        measured.ended.is_empty(),
+        format!("every connection stays{}", listed(&measured.ended)),
     );
     for expectation in &plan.expectations {
         let (passed, text) = expectation.judge(figures);
         judge(passed, text);
     }
     verdicts
+}
+
+/// How connections ended, by reason, behind what is said of them.
+fn listed(ended: &BTreeMap<String, u32>) -> String {
+    let endings = ended.iter();
+    endings
+        .map(|(reason, count)| format!("; {count}: {reason}"))
+        .collect()
 }
 
 fn describe(faults: Faults) -> String {

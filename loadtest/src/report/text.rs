@@ -90,7 +90,7 @@ const ROWS: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     (
-        "before the stall, ms",
+        "undisturbed, ms",
         &[
             ("p50", "baseline-p50-ms"),
             ("p99", "baseline-p99-ms"),
@@ -103,6 +103,25 @@ const ROWS: &[(&str, &[(&str, &str)])] = &[
             ("in all", "stalled"),
             ("ended by the server", "stalled-ended"),
             ("x the others' p99 before", "stall-p99-ratio"),
+        ],
+    ),
+    (
+        "coming back",
+        &[
+            ("in all", "resuming"),
+            ("caught up", "caught-up"),
+            ("ms p50", "caught-up-p50-ms"),
+            ("ms p99", "caught-up-p99-ms"),
+        ],
+    ),
+    (
+        "replay",
+        &[
+            ("events", "replayed"),
+            ("a second", "replayed-per-s"),
+            ("MiB a second", "replayed-mib-per-s"),
+            ("us server CPU each", "cpu-us-per-replayed"),
+            ("x the others' p99 before", "replay-p99-ratio"),
         ],
     ),
     (

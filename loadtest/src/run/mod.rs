@@ -4,9 +4,11 @@
 //! delivery; what it saw is a [`Measured`], of which `report` makes figures and verdicts.
 //!
 //! - [`plan`]: what a run does
+//! - [`comeback`]: those who come back meanwhile, for what they have missed
 //! - [`session`]: a run whose connections are open
 //! - [`measure`]: what is measured meanwhile
 
+pub mod comeback;
 pub mod measure;
 pub mod plan;
 pub mod session;
@@ -25,10 +27,11 @@ use crate::emitter::{Emitter, Scheduled, Sent};
 use crate::interrupt::Interrupt;
 use crate::process::{self, Memory};
 use crate::progress::Progress;
-use crate::schedule::Schedule;
 use crate::server::Target;
+use crate::world::World;
+use comeback::{Returned, Returning};
 use measure::{Sample, Snapshot, Window};
-use plan::{Drive, Plan};
+use plan::{Comeback, Drive, Plan};
 use session::{Cut, LINGER, Session};
 
 /// Time between the last subscription and the first event, so that the one does not disturb the
@@ -62,6 +65,12 @@ pub struct Measured {
     pub rejoined: u32,
     /// Connections that were made not to read, and how they ended.
     pub stalled: Option<Stalled>,
+    /// Connections that came back for what they had missed.
+    pub returned: Option<Returned>,
+    /// The measured time before the first of those came ...
+    pub before_replay: Option<Window>,
+    /// ... and from then on until all of them had caught up.
+    pub replay: Option<Window>,
     /// From the intended time of sending to that of reading, in microseconds.
     pub latency: Histogram<u64>,
     /// The same before the scenario's disturbance.
@@ -119,15 +128,17 @@ pub fn run(
     let progress = Arc::new(Progress::default());
     progress.set_events(match plan.drive {
         Drive::Hold => 0,
-        Drive::Scheduled(rate) => {
-            Schedule::new(Instant::now(), rate, plan.warm_up + plan.seconds).events()
-        }
+        Drive::Scheduled(rate) => plan.schedule(Instant::now(), rate).end(),
         Drive::Flood(_) => u32::MAX,
     });
+    let since = match &plan.comeback {
+        Some(comeback) => Some(send_backlog(target, &world, &progress, comeback)?),
+        None => None,
+    };
 
     let memory = || target.pid.and_then(|pid| process::memory(pid).ok());
     let memory_empty = memory();
-    let mut client = Client::new(target, &world, &name, &progress)?;
+    let mut client = Client::new(target, &world, &name, &progress, 0)?;
     client.spins = plan.spins;
     let before = Snapshot::take(target.pid, &client, 0);
     let open = |client: &mut Client, count: u32| {
@@ -162,16 +173,24 @@ pub fn run(
         _ if session.is_cut_short(&client) => Sent::default(),
         Drive::Hold => session.hold(&mut client)?,
         Drive::Scheduled(rate) => {
-            let schedule =
-                Schedule::new(Instant::now() + SETTLE, rate, plan.warm_up + plan.seconds);
+            let schedule = plan.schedule(Instant::now() + SETTLE, rate);
+            if let (Some(comeback), Some(since)) = (plan.comeback, &since) {
+                let client = Client::new(target, &world, &name, &progress, plan.connections)?;
+                let first_due = schedule.intended(plan.halfway(&schedule));
+                session.take_along(Returning::start(
+                    client, comeback, since, first_due, &progress, plan.grace,
+                )?);
+            }
             let emitter = Scheduled::start(&target.socket, &world, &progress, schedule)?;
             session.follow(&mut client, emitter, schedule)?
         }
         Drive::Flood(in_flight) => {
-            let emitter = Emitter::connect(&target.socket, &world, &progress)?;
+            let emitter = Emitter::connect(&target.socket, &world, &progress, 0)?;
             session.flood(&mut client, emitter, in_flight)?
         }
     };
+    let returned = session.returned()?;
+    let (before_replay, replay) = session.replay();
     // What was sent and not settled when sending broke off was perhaps never read.
     let owed = match &sent.broke_off {
         Some(reason) if !session.is_cut_short(&client) => {
@@ -205,6 +224,9 @@ pub fn run(
         ended,
         rejoined: client.rejoined,
         stalled,
+        returned,
+        before_replay,
+        replay,
         memory_empty,
         memory_first,
         // Idle connections are measured when they have been idle.
@@ -224,4 +246,18 @@ pub fn run(
         latency: recorder.latency,
         baseline: recorder.baseline,
     })
+}
+
+/// Sends what those who come back have missed, and before it the last event that they have seen, whose
+/// id is returned. Nobody listens yet.
+fn send_backlog(
+    target: &Target,
+    world: &Arc<World>,
+    progress: &Arc<Progress>,
+    comeback: &Comeback,
+) -> Result<String, String> {
+    let mut emitter = Emitter::connect(&target.socket, world, progress, 0)?;
+    let since = emitter.send_until(1)?;
+    emitter.send_until(1 + comeback.backlog)?;
+    Ok(since)
 }

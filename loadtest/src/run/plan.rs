@@ -1,14 +1,21 @@
 //! What a run does: the scenarios differ in these values and in nothing else.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::report::expectation::Expectation;
+use crate::schedule::Schedule;
 use crate::world::World;
 use crate::world::orders::Orders;
 use crate::world::shop::{Kinds, Shop};
 
 /// In a shorter run, in seconds, growth means nothing.
 const GROWTH_SECONDS_MIN: f64 = 60.0;
+
+/// A frame of an order is never shorter, in bytes, however little is asked for.
+const FRAME_MIN: u32 = 256;
+
+/// What is kept beside an order's frame, in bytes, and what the frame may be longer than asked for.
+const BESIDE_FRAME: u32 = 128;
 
 /// A scenario with all its values.
 #[derive(Debug, Clone)]
@@ -34,10 +41,25 @@ pub struct Plan {
     /// In the second half of the measured time one in so many connections stops reading: with 2.5, two
     /// of five.
     pub stalled_nth: Option<f64>,
+    /// Who comes back meanwhile, and is sent what it has missed.
+    pub comeback: Option<Comeback>,
     /// The client's receiving thread never sleeps.
     pub spins: bool,
     /// What the figures must be.
     pub expectations: Vec<Expectation>,
+}
+
+/// Connections that were here before, from the middle of the measured time on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Comeback {
+    /// How many.
+    pub count: u32,
+    /// The time between two of them; none: all come at once.
+    pub every: Duration,
+    /// Events that each of them has missed when the load begins.
+    pub backlog: u32,
+    /// Bytes a second that each of them reads, if not as fast as it can.
+    pub pace: Option<f64>,
 }
 
 /// When connections come.
@@ -72,6 +94,38 @@ pub enum Drive {
 }
 
 impl Plan {
+    /// When what the plan sends by rate is sent, behind what was sent beforehand.
+    pub fn schedule(&self, start: Instant, rate: f64) -> Schedule {
+        let schedule = Schedule::new(start, rate, self.warm_up + self.seconds);
+        // One event more than is missed: the last one that was seen.
+        schedule.from(self.comeback.map_or(0, |comeback| 1 + comeback.backlog))
+    }
+
+    /// The first event that is measured.
+    pub fn measured_from(&self, schedule: &Schedule) -> u32 {
+        let share = self.warm_up / (self.warm_up + self.seconds);
+        schedule.first() + (f64::from(schedule.events()) * share).round() as u32
+    }
+
+    /// The event in the middle of the measured time, with which a disturbance begins.
+    pub fn halfway(&self, schedule: &Schedule) -> u32 {
+        let share = self.warm_up / (self.warm_up + self.seconds);
+        schedule.first() + (f64::from(schedule.events()) * (1.0 + share) / 2.0).round() as u32
+    }
+
+    /// Bytes of history that hold all events of this plan, where somebody comes back for them.
+    pub fn history(&self) -> Option<u64> {
+        let comeback = self.comeback?;
+        let (Load::Shared(size) | Load::Own(size), Drive::Scheduled(rate)) =
+            (self.load, self.drive)
+        else {
+            return None;
+        };
+        let scheduled = rate * (self.warm_up + self.seconds);
+        let events = f64::from(1 + comeback.backlog) + scheduled.ceil();
+        Some((events * f64::from(size.max(FRAME_MIN) + BESIDE_FRAME)) as u64)
+    }
+
     /// Whether it lasts long enough for a leak to show.
     pub fn watches_growth(&self) -> bool {
         self.seconds >= GROWTH_SECONDS_MIN

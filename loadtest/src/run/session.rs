@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::Stalled;
+use super::comeback::{Returned, Returning};
 use super::measure::{Sample, Snapshot, Timeline, Window};
 use super::plan::{Load, Plan};
 use crate::client::Client;
@@ -51,6 +52,12 @@ pub struct Session<'a> {
     from: Option<Snapshot>,
     /// ... and when it ended.
     to: Option<Snapshot>,
+    /// Those who come back meanwhile.
+    returning: Option<Returning>,
+    /// When the first of them came ...
+    replay_from: Option<Snapshot>,
+    /// ... and when all of them had caught up.
+    replay_to: Option<Snapshot>,
     /// The server when a quarter of the measured time was over, in a run that is long enough.
     pub memory_early: Option<Memory>,
     /// The server at the end of the measured time.
@@ -82,6 +89,9 @@ impl<'a> Session<'a> {
             timeline: Timeline::new(first, plan.warm_up + plan.seconds),
             from: None,
             to: None,
+            returning: None,
+            replay_from: None,
+            replay_to: None,
             memory_early: None,
             memory_end: None,
             files_from: files.and_then(|pid| process::open_files(pid).ok()),
@@ -94,6 +104,27 @@ impl<'a> Session<'a> {
         let (from, to) = self.from.as_ref().zip(self.to.as_ref())?;
         let window = Window::between(from, to);
         (self.plan.seconds > 0.0 && !window.time.is_zero()).then_some(window)
+    }
+
+    /// The measured time before the first one came back, and that until all of them had caught up.
+    pub fn replay(&self) -> (Option<Window>, Option<Window>) {
+        let window = |(from, to)| Window::between(from, to);
+        let (from, came) = (self.from.as_ref(), self.replay_from.as_ref());
+        let until = self.replay_to.as_ref();
+        (from.zip(came).map(window), came.zip(until).map(window))
+    }
+
+    /// Takes along those who come back while events [`follow`](Self::follow).
+    pub fn take_along(&mut self, returning: Returning) {
+        self.returning = Some(returning);
+    }
+
+    /// Those who came back, when they are done.
+    ///
+    /// # Errors
+    /// Where they could not be watched.
+    pub fn returned(&mut self) -> Result<Option<Returned>, String> {
+        self.returning.take().map(Returning::join).transpose()
     }
 
     /// Open files of the server, before the load and at its end, in a run that is long enough.
@@ -143,17 +174,15 @@ impl<'a> Session<'a> {
     ) -> Result<Sent, String> {
         let plan = self.plan;
         let end = self.end_of_load(schedule.start());
-        let events = f64::from(schedule.events());
-        let share = plan.warm_up / (plan.warm_up + plan.seconds);
-        let measured_from = (events * share) as u32;
-        let half = ((events * (1.0 + share)) / 2.0) as u32;
+        let half = plan.halfway(&schedule);
         let mut to_stall = plan.stalled_nth.map(|nth| (nth, schedule.intended(half)));
-        let baseline_until = to_stall.map_or(0, |_| half);
+        let is_disturbed = to_stall.is_some() || plan.comeback.is_some();
+        let baseline_until = if is_disturbed { half } else { 0 };
         client
             .recorder
-            .expect(schedule, measured_from, baseline_until);
+            .expect(schedule, plan.measured_from(&schedule), baseline_until);
 
-        let last_due = schedule.intended(schedule.events() - 1);
+        let last_due = schedule.intended(schedule.end() - 1);
         let mut replaced = 0;
         loop {
             let now = Instant::now();
@@ -259,14 +288,31 @@ impl<'a> Session<'a> {
             let is_cut_short = self.is_cut_short(client) && !was_cut_short;
             // Asked first and each time: in a flood, asking is what sends the lines that still wait.
             let is_settled = is_settled();
-            let is_over = client.live() == 0 || is_settled && client.has_everything();
+            let is_over = (client.live() == 0 || is_settled && client.has_everything())
+                && self.returning.as_ref().is_none_or(Returning::is_done);
             if !lingers && (is_over || is_cut_short) {
                 lingers = true;
                 deadline = Instant::now() + LINGER;
             }
+            self.watch_returning(client);
             client.turn(WAIT_MAX)?;
         }
         Ok(())
+    }
+
+    /// Reads the figures when the first one comes back, and when all have caught up.
+    fn watch_returning(&mut self, client: &mut Client) {
+        let Some(returning) = &self.returning else {
+            return;
+        };
+        let now = || Snapshot::take(self.pid, client, self.progress.settled());
+        if self.replay_from.is_none() && Instant::now() >= returning.first_due() {
+            self.replay_from = Some(now());
+        }
+        if self.replay_to.is_none() && returning.have_caught_up() {
+            self.replay_to = Some(now());
+            client.recorder.end_disturbance(self.progress.announced());
+        }
     }
 
     fn end_of_load(&self, start: Instant) -> Instant {
@@ -287,6 +333,7 @@ impl<'a> Session<'a> {
         if self.from.is_none() && now >= due(0.0) {
             self.from = Some(Snapshot::take(self.pid, client, settled));
         }
+        self.watch_returning(client);
         // Reading memory takes long enough to delay what comes meanwhile: only where it is needed.
         if plan.watches_growth() && self.memory_early.is_none() && now >= due(0.25) {
             self.memory_early = self.memory();

@@ -66,11 +66,18 @@ pub fn known(name: &str) -> Option<Known> {
     KNOWN.into_iter().find(|known| known.name == name)
 }
 
-/// Refuses what the floor cannot do: it sends every event to all, and knows neither roles nor targets.
+/// Refuses what a peer cannot do: the floor sends every event to all, and knows neither roles nor targets;
+/// none of them keeps what was sent.
 ///
 /// # Errors
 /// Which scenarios it can be measured with.
 pub fn check(server: &str, plan: &Plan) -> Result<(), String> {
+    if plan.comeback.is_some() && server != "shopwire" && known(server).is_some() {
+        return Err(format!(
+            "{server} keeps no events, so nobody can be sent what it has missed; {} is for shopwire and builds of it",
+            plan.scenario
+        ));
+    }
     match plan.load {
         Load::Shop(_) if server == "floor" => Err(format!(
             "in {} each connection sees other events, and the floor filters nothing; it can be measured with fanout, flood, unicast, connect, idle, slow and seed --broadcast",

@@ -53,6 +53,8 @@ pub struct Start {
     pub arguments: Vec<String>,
     /// The authorities to trust, where it speaks TLS.
     pub ca: Option<PathBuf>,
+    /// Bytes of history that it must keep at least, if it matters.
+    pub history: Option<u64>,
     /// Each event is one customer's: the one thing that the floor, which parses nothing, must be told.
     pub is_unicast: bool,
     /// How long it may take to end after SIGTERM, up to 15 s.
@@ -193,6 +195,9 @@ fn spawn(start: &Start, folder: &Path) -> Result<Child, String> {
     if let Some(workers) = start.workers {
         command.env("WS_WORKERS", workers.to_string());
     }
+    if let Some(bytes) = start.history {
+        command.env("WS_HISTORY", bytes.to_string());
+    }
     if start.is_unicast {
         command.env("FLOOR_UNICAST", "1");
     }
@@ -309,6 +314,7 @@ mod tests {
             cores: None,
             arguments: Vec::new(),
             ca: None,
+            history: None,
             is_unicast: false,
             patience: STOP_TIMEOUT,
         };
