@@ -152,6 +152,11 @@ export class Line {
     return `ws://127.0.0.1:${(this.#server.address() as AddressInfo).port}/api/ws`;
   }
 
+  /** How many connections there are now. */
+  get open(): number {
+    return this.#sockets.size / 2;
+  }
+
   /** Ends all connections at once, without a word. */
   cut(): void {
     for (const socket of this.#sockets) socket.destroy();

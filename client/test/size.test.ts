@@ -29,6 +29,13 @@ test('the core is below 4 kB, React below 3 kB more', async () => {
   expect(both - core).toBeLessThan(3_000);
 });
 
+test('sharing tabs is below 4 kB, and only loaded by who uses it', async () => {
+  const core = await gzipped(`export { ShopwireClient } from './src/index.ts';`);
+  const both = await gzipped(`export { ShopwireClient } from './src/index.ts'; export { shareTabs } from './src/tabs/index.ts';`);
+  console.info(`gzipped: tabs ${both - core} B more`);
+  expect(both - core).toBeLessThan(4_000);
+});
+
 test('what is not used is not loaded', async () => {
   expect(await gzipped(`import { namespaceOf } from './src/index.ts'; console.log(namespaceOf('order:created'));`)).toBeLessThan(400);
   const hook = await gzipped(`export { useWebSocket, ShopwireProvider } from './src/react/index.ts';`);
