@@ -11,6 +11,7 @@ PROGRAMS := $(TARGET)/release
 INTEROP := tests/interop
 PEERS := loadtest/peers
 CLIENT := client
+EXAMPLES := examples/node-emitter
 # The benchmarks' runner has to be of the version of their library, whose lock entry it shares.
 RUNNER_VERSION := $(shell awk -F '"' '/^name = "gungraun-runner"/ { getline; print $$2 }' Cargo.lock)
 RUNNER := $(abspath $(TARGET))/tools/gungraun-runner-$(RUNNER_VERSION)/bin/gungraun-runner
@@ -48,6 +49,7 @@ test: page lint interop peers ## Everything that must hold: lint, then all tests
 	$(CARGO) test --workspace --locked $(ARGS)
 	$(MAKE) client
 	$(MAKE) browser
+	$(MAKE) examples
 	$(MAKE) peers-check
 	python3 -m unittest discover --start-directory benches
 	$(if $(WITHOUT_COUNTS),,$(MAKE) bench-check)
@@ -213,6 +215,20 @@ browser: page $(CLIENT)/node_modules/.package-lock.json ## Test the live page in
 $(CLIENT)/node_modules/.package-lock.json: $(CLIENT)/package-lock.json
 	@command -v npm >/dev/null || { echo "the client needs Node.js with npm: please install it" >&2; exit 1; }
 	npm ci --prefix $(CLIENT) --no-audit --no-fund
+	@touch $@
+
+# They use the package as it is published: built, which `make client` does.
+.PHONY: examples
+examples: $(EXAMPLES:%=%/node_modules/.package-lock.json) ## Run the examples against a server: Node, Python
+	cd $(CLIENT) && SHOPWIRE_EXAMPLES=1 SHOPWIRE_BIN=$(abspath $(TARGET))/debug/shopwire npm test -- test/examples
+
+examples/%/node_modules/.package-lock.json: examples/%/package-lock.json $(CLIENT)/dist/index.js
+	npm ci --prefix $(@D:%/node_modules=%) --no-audit --no-fund
+	@touch $@
+
+$(CLIENT)/dist/index.js: $(CLIENT)/node_modules/.package-lock.json $(wildcard $(CLIENT)/src/*.ts $(CLIENT)/src/*/*.ts $(CLIENT)/src/*/*.tsx)
+	$(CARGO) build --package shopwire --locked
+	cd $(CLIENT) && npm run --silent build
 	@touch $@
 
 # The WebSocket clients of Node and Python that the tests connect with. Installed once, and again when their list changes.

@@ -17,7 +17,7 @@ import type { Role } from '../src/generated/events.js';
 import type { ShopwireOptions } from '../src/types.js';
 
 const PROGRAM = resolve(process.env.SHOPWIRE_BIN ?? '../target/debug/shopwire');
-const SECRET = 'a secret for the tests of the client';
+export const SECRET = 'a secret for the tests of the client';
 
 export class Server {
   url = '';
