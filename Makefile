@@ -11,7 +11,7 @@ PROGRAMS := $(TARGET)/release
 INTEROP := tests/interop
 PEERS := loadtest/peers
 CLIENT := client
-EXAMPLES := examples/node-emitter
+EXAMPLES := examples/node-emitter examples/nextjs-shop
 # The benchmarks' runner has to be of the version of their library, whose lock entry it shares.
 RUNNER_VERSION := $(shell awk -F '"' '/^name = "gungraun-runner"/ { getline; print $$2 }' Cargo.lock)
 RUNNER := $(abspath $(TARGET))/tools/gungraun-runner-$(RUNNER_VERSION)/bin/gungraun-runner
@@ -219,7 +219,7 @@ $(CLIENT)/node_modules/.package-lock.json: $(CLIENT)/package-lock.json
 
 # They use the package as it is published: built, which `make client` does.
 .PHONY: examples
-examples: $(EXAMPLES:%=%/node_modules/.package-lock.json) ## Run the examples against a server: Node, Python
+examples: $(EXAMPLES:%=%/node_modules/.package-lock.json) ## Run the examples against a server: Node, Python, Next.js
 	cd $(CLIENT) && SHOPWIRE_EXAMPLES=1 SHOPWIRE_BIN=$(abspath $(TARGET))/debug/shopwire npm test -- test/examples
 
 examples/%/node_modules/.package-lock.json: examples/%/package-lock.json $(CLIENT)/dist/index.js
