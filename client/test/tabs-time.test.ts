@@ -110,3 +110,16 @@ test('a tab whose client is closed, as it is for the back/forward cache, leads n
   expect(other.client.isConnected).toBe(true);
   expect(browser.leaders).toEqual([other.tab]);
 });
+
+test.each(['is closed', 'crashes'])('what only a tab wanted that %s is no longer asked for', async (how) => {
+  open();
+  const socket = await letIn('p-0');
+  const other = open(['orders', 'products']);
+  await arrive();
+  await answer(socket, 'p-0');
+  expect(socket.said('subscribe').at(-1)).toMatchObject({ namespaces: ['orders', 'products'] });
+  if (how === 'crashes') other.tab.crash();
+  other.client.close();
+  await arrive();
+  expect(socket.said('unsubscribe')).toEqual([{ namespaces: ['products'] }]);
+});
