@@ -50,9 +50,9 @@ export const live = (page: Page): Promise<void> => page.locator('.pill[data-stat
 /** Whose orders the ticker shows, newest first. */
 export const sales = (page: Page): Promise<string[]> => page.locator('.ticker li > span').allTextContents();
 
-/** What a figure says, number and note. */
-export const figure = (page: Page, label: string): Promise<string> =>
-  page.locator('.figure').filter({ hasText: label }).locator('dd').innerText();
+/** Waits until a figure says so, in its number or its note: it follows the events in steps. */
+export const figure = (page: Page, label: string, text: string): Promise<void> =>
+  page.locator('.figure').filter({ hasText: label }).filter({ hasText: text }).waitFor();
 
 /** Asks until it holds; says what did not if the time is over. */
 export async function eventually(what: string, holds: () => Promise<boolean>, seconds = 20): Promise<void> {

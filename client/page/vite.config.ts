@@ -46,8 +46,8 @@ export default defineConfig(({ mode }) => ({
     modulePreload: false,
     minify: mode === 'production',
     rollupOptions: {
-      // `use client` is for other bundlers.
-      onwarn: (warning, warn) => warning.code === 'MODULE_LEVEL_DIRECTIVE' || warn(warning),
+      // `use client` is for other bundlers; the second warning is about where the first one belongs.
+      onwarn: (warning, warn) => ['MODULE_LEVEL_DIRECTIVE', 'SOURCEMAP_ERROR'].includes(warning.code ?? '') || warn(warning),
       output: { entryFileNames: 'page.js', assetFileNames: 'page.[ext]' },
     },
   },

@@ -250,6 +250,7 @@ impl Reactor {
     /// Whether there is work that no event of the poll will tell of.
     pub fn has_work(&self) -> bool {
         self.ring.has_messages()
+            || self.uplink.can_go_on()
             || (!self.stands_still
                 && ((!self.readable.is_empty() && !self.is_clogged()) || self.replays.queued() > 0))
     }

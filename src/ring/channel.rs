@@ -69,12 +69,15 @@ impl<T> Sender<T> {
     /// pushed: once a turn, however many messages. Returns whether nothing waits any more.
     pub fn notify(&mut self) -> bool {
         self.refill();
-        if !self.backlog.is_empty() {
+        while !self.backlog.is_empty() {
             self.starved.store(true, Ordering::Relaxed);
             // Pairs with the fence in `Receiver::take`: either it sees that we starve, or we see
             // the room that it made.
             fence(Ordering::SeqCst);
-            self.refill();
+            if !self.refill() {
+                break;
+            }
+            // Whoever made that room may have lowered the flag for it.
         }
         if std::mem::take(&mut self.pushed) {
             self.consumer.ring();
@@ -82,20 +85,32 @@ impl<T> Sender<T> {
         self.backlog.is_empty()
     }
 
+    /// Whether [`Sender::notify`] would get something into the ring now: to be asked before the loop
+    /// sleeps. The consumer rings for room once, and does not if we were still awake then.
+    pub fn can_go_on(&self) -> bool {
+        !self.backlog.is_empty() && self.ring.slots() > 0
+    }
+
     /// Messages that wait behind the full ring.
     pub fn waiting(&self) -> usize {
         self.backlog.len()
     }
 
-    fn refill(&mut self) {
-        while !self.backlog.is_empty() && self.ring.slots() > 0 {
-            if let Some(message) = self.backlog.pop_front() {
-                match self.ring.push(message) {
-                    Ok(()) => self.pushed = true,
-                    Err(PushError::Full(message)) => return self.backlog.push_front(message),
+    /// Moves what waits into the ring; says whether anything was moved.
+    fn refill(&mut self) -> bool {
+        let waiting = self.backlog.len();
+        while self.can_go_on()
+            && let Some(message) = self.backlog.pop_front()
+        {
+            match self.ring.push(message) {
+                Ok(()) => self.pushed = true,
+                Err(PushError::Full(message)) => {
+                    self.backlog.push_front(message);
+                    break;
                 }
             }
         }
+        self.backlog.len() < waiting
     }
 }
 

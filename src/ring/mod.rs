@@ -122,6 +122,20 @@ mod tests {
         assert!(sender.notify());
     }
 
+    /// The consumer's ring comes between the producer's last look at the ring and its falling asleep.
+    #[test]
+    fn room_that_was_made_before_the_producer_slept_is_seen_before_it_does() {
+        let ((_a, bell_a), (_b, bell_b)) = (doorbell(), doorbell());
+        let (mut sender, mut receiver) = channel(1, &bell_a, &bell_b);
+        sender.send(1);
+        sender.send(2);
+        assert!(!sender.notify() && !sender.can_go_on());
+        assert_eq!(receiver.take(), Some(1));
+        bell_a.about_to_sleep();
+        assert!(sender.can_go_on());
+        assert!(sender.notify() && !sender.can_go_on());
+    }
+
     #[test]
     fn a_sleeping_loop_is_woken_once_and_a_running_one_not_at_all() {
         let (mut poll, bell) = doorbell();

@@ -186,8 +186,9 @@ impl Router {
 
     /// Whether there is work that no event of the poll will tell of.
     pub fn has_work(&self) -> bool {
-        let has_messages = self.lanes.iter().any(|lane| lane.up.has_messages());
-        if has_messages || self.has_handover_work() {
+        let mut lanes = self.lanes.iter();
+        let is_due = lanes.any(|lane| lane.up.has_messages() || lane.down.can_go_on());
+        if is_due || self.has_handover_work() {
             return true;
         }
         if self.stands_still() {

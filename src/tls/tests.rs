@@ -134,6 +134,12 @@ fn bytes_pass_both_ways_however_they_are_cut() {
     }
 }
 
+/// The sum in `limits.rs` counts on it.
+#[test]
+fn a_session_is_small() {
+    assert!(size_of::<Session>() <= 1200, "{}", size_of::<Session>());
+}
+
 #[test]
 fn a_goodbye_is_said_and_heard() {
     let made = made(|_| {});

@@ -74,8 +74,7 @@ fn produce(mut sender: Sender<u32>, count: u32, poll: &Poll, bell: &Doorbell) {
         sender.send(number);
     }
     while !sender.notify() {
-        // `Engine::timeout` does not ask for room: `notify` has just looked.
-        sleep_unless(|| false, poll, bell);
+        sleep_unless(|| sender.can_go_on(), poll, bell);
     }
     assert_eq!(sender.waiting(), 0);
 }
