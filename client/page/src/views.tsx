@@ -56,19 +56,20 @@ function Figures() {
   const open = orders.filter(({ status }) => status !== 'delivered' && status !== 'cancelled').length;
   const low = stock.filter(({ level }) => level !== 'ok').length;
   const failed = payments.filter(({ outcome }) => outcome === 'failed').length;
-  const since = sales.since === undefined ? 'none yet' : `since ${clock(sales.since)}`;
-  const figure = (name: Namespace, value: string, label: string, note: string, mood?: 'bad') => (
+  const count = `${whole(sales.count)} ${sales.count === 1 ? 'order' : 'orders'}`;
+  const note = sales.since === undefined ? 'no orders yet' : `${count} since ${clock(sales.since)}`;
+  const figure = (name: Namespace, value: string, label: string, about: string, mood?: 'bad') => (
     <div className="figure" data-mood={denied.has(name) ? undefined : mood}>
       <dt>{label}</dt>
       <dd>
         <strong>{denied.has(name) ? '–' : value}</strong>
-        <small>{denied.has(name) ? `may not see ${name}` : note}</small>
+        <small>{denied.has(name) ? `may not see ${name}` : about}</small>
       </dd>
     </div>
   );
   return (
     <dl className="figures">
-      {figure('orders', money(sales.sum), 'Sales', `${whole(sales.count)} ${sales.count === 1 ? 'order' : 'orders'} ${since}`)}
+      {figure('orders', money(sales.sum), 'Sales', note)}
       {figure('orders', whole(open), 'Orders under way', 'not delivered yet')}
       {figure('inventory', whole(low), 'Stock alerts', 'low or sold out', low > 0 ? 'bad' : undefined)}
       {figure('payments', whole(failed), 'Failed payments', `of the last ${payments.length}`, failed > 0 ? 'bad' : undefined)}

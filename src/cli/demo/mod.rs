@@ -201,7 +201,8 @@ impl Demo {
         loop {
             match Link::open(&self.path) {
                 Ok(link) => return Ok(link),
-                Err(error) if !told => {
+                // One that is just starting is no news.
+                Err(error) if !told && wait == RETRY_MAX => {
                     told = true;
                     note(format_args!(
                         "{}; waiting for it",
