@@ -1,7 +1,9 @@
 //! The wire between the two processes: messages with bytes and descriptors beside them.
 //!
 //! Blocking, with a time limit on every read and write. A message is its head (lengths, number of
-//! descriptors), which carries the descriptors, then the message by `postcard`, then the bytes.
+//! descriptors), which carries the descriptors, then the message by `postcard`, then the bytes. A call
+//! that is interrupted is made again: one with a time limit is also by SIGSTOP and SIGCONT (signal(7)),
+//! which says nothing about the peer.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
@@ -9,6 +11,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use bytes::{Buf, BufMut};
+use rustix::io::retry_on_intr;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
@@ -76,9 +79,11 @@ impl Link {
         let mut line = Vec::new();
         let mut chunk = [0; 4096];
         while !line.ends_with(b"\n") {
-            match self.0.read(&mut chunk)? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                count => line.extend_from_slice(&chunk[..count]),
+            match self.0.read(&mut chunk) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => line.extend_from_slice(&chunk[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
             }
             if line.len() > LINE_MAX {
                 return Err(io::Error::other("its first line is too long"));
@@ -109,12 +114,8 @@ impl Link {
         if !files.is_empty() && !beside.push(SendAncillaryMessage::ScmRights(files)) {
             return Err(io::Error::other("too many descriptors for one message"));
         }
-        let sent = sendmsg(
-            &self.0,
-            &[IoSlice::new(&head)],
-            &mut beside,
-            SendFlags::NOSIGNAL,
-        )?;
+        let parts = [IoSlice::new(&head)];
+        let sent = retry_on_intr(|| sendmsg(&self.0, &parts, &mut beside, SendFlags::NOSIGNAL))?;
         self.0.write_all(&head[sent..])?;
         self.0.write_all(&message)?;
         self.0.write_all(body)
@@ -129,12 +130,8 @@ impl Link {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES_MAX))];
         let mut beside = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::CMSG_CLOEXEC;
-        let got = recvmsg(
-            &self.0,
-            &mut [IoSliceMut::new(&mut head)],
-            &mut beside,
-            flags,
-        )?;
+        let mut parts = [IoSliceMut::new(&mut head)];
+        let got = retry_on_intr(|| recvmsg(&self.0, &mut parts, &mut beside, flags))?;
         if got.bytes == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

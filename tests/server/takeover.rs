@@ -5,6 +5,7 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::thread;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::harness::server::Setup;
@@ -325,6 +326,51 @@ fn a_successor_that_fails_changes_nothing() {
     emitter.emit(&product(10));
     assert_eq!(client.next()["data"]["productId"], "10");
     server.stop();
+}
+
+/// Reads what the old process sends until it has said this, by its number in `FromOld`.
+fn read_until(successor: &mut UnixStream, word: u8) {
+    loop {
+        let mut head = [0; 16];
+        successor.read_exact(&mut head).unwrap();
+        let message = u64::from(u32::from_le_bytes(head[..4].try_into().unwrap()));
+        let body = u64::from_le_bytes(head[8..].try_into().unwrap());
+        let mut text = Vec::new();
+        let mut all = successor.take(message + body);
+        all.read_to_end(&mut text).unwrap();
+        if text[0] == word {
+            return;
+        }
+        assert_ne!(text[0], STAYS, "{}", String::from_utf8_lossy(&text));
+    }
+}
+
+const DONE: u8 = 5;
+const GO: u8 = 6;
+const STAYS: u8 = 7;
+/// A message of one byte, without descriptors: commit.
+const COMMIT: [u8; 17] = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+
+#[test]
+fn a_stop_and_a_continue_in_the_middle_are_no_end_of_the_other_side() {
+    let mut server = Server::start();
+    let mut successor = false_successor(&server);
+    read_until(&mut successor, DONE);
+    let is_stopped = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.id())).unwrap();
+        stat.rsplit_once(')').unwrap().1.starts_with(" T")
+    };
+    // It waits for our word, or soon does: one of these finds it there.
+    for _ in 0..20 {
+        server.signal(Signal::STOP);
+        wait_until("it is stopped", is_stopped);
+        server.signal(Signal::CONT);
+        wait_until("it goes on", || !is_stopped());
+    }
+    successor.write_all(&COMMIT).unwrap();
+    read_until(&mut successor, GO);
+    let (status, _) = server.exit_within(DEADLINE);
+    assert_eq!(status.code(), Some(0));
 }
 
 #[test]
