@@ -58,6 +58,9 @@ impl Engine {
     /// # Errors
     /// If the poll itself fails, which leaves nothing to go on with.
     pub fn run(mut self) -> io::Result<()> {
+        if let Some(router) = &mut self.router {
+            router.begin();
+        }
         let mut events = Events::with_capacity(EVENTS);
         let mut now = Instant::now();
         while !self.is_done() {

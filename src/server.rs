@@ -10,7 +10,8 @@ mod signals;
 
 use std::io;
 use std::io::Write;
-use std::sync::Arc;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -28,8 +29,9 @@ use crate::ring::{self, Doorbell, Post, Receiver, Sender, ToReactor, ToRouter};
 use crate::router::{Lane, Router};
 use crate::shared::Shared;
 use crate::takeover::Hello;
+use crate::takeover::door::{FileId, Guard};
 use crate::takeover::guest::Commit;
-use crate::takeover::host::{Guard, Host, Request};
+use crate::takeover::host::{Host, Request};
 use crate::tls::{self, Acceptor};
 use past::Past;
 
@@ -43,6 +45,8 @@ pub struct Server {
     /// What ends the takeover from another process.
     commit: Option<Commit>,
     hello: Hello,
+    /// The private socket of the process that this one succeeds, and its file.
+    door: Option<(OwnedFd, FileId)>,
     /// The way of a successor to the router.
     ask: Post<Request>,
 }
@@ -88,6 +92,7 @@ impl Server {
             }
             None => (listen::websockets(&config)?, listen::ingest(&config)?),
         };
+        let door = past.take_door();
         past.add_journal(&config, &hasher, now)?;
         let address = listener
             .local_addr()
@@ -190,6 +195,7 @@ impl Server {
             port,
             commit,
             hello,
+            door,
             ask,
         })
     }
@@ -204,11 +210,13 @@ impl Server {
     /// # Errors
     /// A sentence, if a thread could not be started or a loop failed.
     pub fn run(self) -> Result<(), String> {
-        if let Some(commit) = self.commit {
-            commit.finish()?;
-        }
-        let _guard = await_successors(self.hello, self.ask, Arc::clone(&self.router_doorbell));
-        signals::watch(Arc::clone(&self.router_doorbell), Arc::clone(&self.orders))?;
+        let serving = Arc::new(OnceLock::new());
+        let router_doorbell = Arc::clone(&self.router_doorbell);
+        let host = match self.door {
+            Some((listener, file)) => Host::go_on(self.hello, listener, file),
+            None => Host::open(self.hello),
+        };
+        let _guard = await_successors(host, self.ask, router_doorbell, &serving);
         let mut router: Option<JoinHandle<()>> = None;
         for (index, engine) in self.engines.into_iter().enumerate() {
             let has_router = engine.router.is_some();
@@ -217,15 +225,31 @@ impl Server {
             } else {
                 "router".to_owned()
             };
+            let serving = Arc::clone(&serving);
             let thread = std::thread::Builder::new()
                 .name(name)
-                .spawn(move || drive(engine))
+                .spawn(move || {
+                    serving.wait();
+                    drive(engine);
+                })
                 .map_err(|error| format!("could not start a thread: {error}"))?;
             if has_router {
                 router = Some(thread);
             }
         }
+        // From here on a signal drains; before, it ends this process, and one that was to be succeeded
+        // goes on.
+        signals::watch(self.router_doorbell, self.orders)?;
+        let mut commit = self.commit;
+        if let Some(commit) = &mut commit {
+            commit.finish()?;
+        }
+        // Nothing is left that could fail: until the other process hears of it, it can go on.
         announce(&self.ready)?;
+        if let Some(commit) = commit {
+            commit.serves();
+        }
+        serving.get_or_init(|| ());
         tell_supervisor();
         // The router ends last, or when the drain timeout is over: whatever a reactor has not
         // done by then dies with the process.
@@ -238,9 +262,16 @@ impl Server {
 }
 
 /// Lets a later process take over from this one; without that it serves all the same.
-fn await_successors(hello: Hello, ask: Post<Request>, router: Arc<Doorbell>) -> Option<Guard> {
-    let started = Host::open(hello)
-        .and_then(|host| host.start(ask, router).map_err(|error| error.to_string()));
+fn await_successors(
+    host: Result<Host, String>,
+    ask: Post<Request>,
+    router: Arc<Doorbell>,
+    serving: &Arc<OnceLock<()>>,
+) -> Option<Guard> {
+    let started = host.and_then(|host| {
+        host.start(ask, router, Arc::clone(serving))
+            .map_err(|error| error.to_string())
+    });
     started
         .inspect_err(|error| log::warn!("no process will be able to take over: {error}"))
         .ok()

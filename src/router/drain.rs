@@ -45,6 +45,11 @@ impl Router {
         if !matches!(self.drain, Drain::No) {
             return;
         }
+        self.drain_after_handover = self.is_handing_over();
+        if self.drain_after_handover {
+            // What would be taken down may be the successor's at the next moment.
+            return;
+        }
         log::info!(
             "draining: {} WebSockets are open",
             self.shared.admission.websockets()
@@ -68,7 +73,9 @@ impl Router {
             if let Err(error) = self.registry.deregister(&mut ingest.listener) {
                 log::debug!("deregistering the ingest socket failed: {error}");
             }
-            ingest.remove_file();
+            if !self.is_guest {
+                ingest.remove_file();
+            }
         }
     }
 

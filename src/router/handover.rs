@@ -224,13 +224,15 @@ impl Router {
                 .map(|(user, left)| (user.to_owned(), ms(left)))
                 .collect(),
             ingest: (ingest.path.clone(), device, inode),
+            door: request.door.file,
             journal: match &mut self.journal {
                 Some(journal) => Some(journal.hand_over(now)?),
                 None => None,
             },
         };
         let lock = self.journal.as_ref().map(Journal::lock);
-        let files: Vec<BorrowedFd<'_>> = [self.listener.as_fd(), ingest.listener.as_fd()]
+        let (port, ingest, door) = (&self.listener, &ingest.listener, &request.door);
+        let files: Vec<BorrowedFd<'_>> = [port.as_fd(), ingest.as_fd(), door.as_fd()]
             .into_iter()
             .chain(lock)
             .collect();
@@ -297,6 +299,7 @@ impl Router {
         customers: Vec<Box<str>>,
         now: Now,
     ) -> io::Result<()> {
+        self.is_guest = true;
         for user in customers {
             self.presence.arrived(&user);
         }

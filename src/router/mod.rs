@@ -62,6 +62,8 @@ pub struct Router {
     accepting: accept::Accepting,
     emitters_waiting: accept::Waiting,
     ingest: Option<Ingest>,
+    /// The server that this process succeeds still has the ingest socket's file.
+    is_guest: bool,
     emitters: Slab<Emitter>,
     generation: u32,
     /// Emitters to look at this turn.
@@ -86,6 +88,8 @@ pub struct Router {
     disconnect: Option<PendingDisconnect>,
     reload: Reload,
     drain: Drain,
+    /// To be drained when it is known who serves.
+    drain_after_handover: bool,
     refusals: LogThrottle,
 }
 const ROUTER: usize = 1 << 63;
@@ -113,6 +117,7 @@ impl Router {
             accepting: accept::Accepting::default(),
             emitters_waiting: accept::Waiting::default(),
             ingest: Some(ingest),
+            is_guest: false,
             emitters: Slab::new(),
             generation: 0,
             ready: Vec::new(),
@@ -130,6 +135,7 @@ impl Router {
             disconnect: None,
             reload: Reload::default(),
             drain: Drain::No,
+            drain_after_handover: false,
             refusals: LogThrottle::default(),
         })
     }
@@ -137,6 +143,11 @@ impl Router {
     /// Listens to successors that ask through `requests`.
     pub fn expect_successors(&mut self, requests: Mailbox<Request>) {
         self.successors = Some(requests);
+    }
+
+    /// From now on this process is the server.
+    pub fn begin(&mut self) {
+        self.is_guest = false;
     }
 
     /// Whether an event of the poll is the router's.
@@ -174,6 +185,9 @@ impl Router {
         self.advance_handover(now);
         if self.stands_still() {
             return;
+        }
+        if self.drain_after_handover && !self.is_handing_over() {
+            self.begin_drain(now.instant);
         }
         self.advance_reload();
         self.announce_gone(now);

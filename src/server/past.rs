@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +24,7 @@ use crate::limits;
 use crate::router::{Ingest, Router, Sequencer, random_secret};
 use crate::shared::Shared;
 use crate::takeover::Hello;
+use crate::takeover::door::FileId;
 use crate::takeover::guest::{self, Arrival, Asked, Commit};
 
 /// What there is to go on with.
@@ -87,6 +89,16 @@ impl Past {
             file: (device, inode),
         };
         Some(Ok((TcpListener::from_std(port.into()), ingest)))
+    }
+
+    /// The private socket and its file, if they come from a running server; after the listeners.
+    pub fn take_door(&mut self) -> Option<(OwnedFd, FileId)> {
+        match self {
+            Past::Arrival(arrival) if !arrival.files.is_empty() => {
+                Some((arrival.files.remove(0), arrival.router.door))
+            }
+            _ => None,
+        }
     }
 
     /// Reads the journal, if one is configured and does not come from a running server.

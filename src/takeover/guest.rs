@@ -41,7 +41,7 @@ pub struct Arrival {
     pub emitters: Vec<(EmitterState, UnixStream)>,
     /// Connections with theirs.
     pub connections: Vec<(ConnectionState, TcpStream)>,
-    /// The port, the ingest socket, and the lock of the journal if there is one.
+    /// The port, the ingest socket, the private socket, and the lock of the journal if there is one.
     pub files: Vec<OwnedFd>,
 }
 
@@ -143,7 +143,7 @@ impl Commit {
     ///
     /// # Errors
     /// A sentence, if the old one goes on: then this process must not serve.
-    pub fn finish(mut self) -> Result<(), String> {
+    pub fn finish(&mut self) -> Result<(), String> {
         let committed = self.0.send(&FromNew::Commit, &[], &[]);
         committed.map_err(|error| format!("the old server did not wait: {error}"))?;
         match self.0.receive::<FromOld>() {
@@ -155,6 +155,13 @@ impl Commit {
             // It would have told us if it went on: so it is gone.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
             Err(error) => Err(format!("the old server did not answer: {error}")),
+        }
+    }
+
+    /// Tells the old server that this process is ready, and serves: its end.
+    pub fn serves(mut self) {
+        if let Err(error) = self.0.send(&FromNew::Serves, &[], &[]) {
+            log::debug!("the old server has ended already: {error}");
         }
     }
 }

@@ -9,6 +9,7 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use bytes::{Buf, BufMut};
 use rustix::io::retry_on_intr;
@@ -48,9 +49,18 @@ impl Link {
     /// If the socket's time limits cannot be set.
     pub fn new(stream: UnixStream) -> io::Result<Link> {
         stream.set_nonblocking(false)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Link(stream))
+        let link = Link(stream);
+        link.wait_at_most(PATIENCE)?;
+        Ok(link)
+    }
+
+    /// Sets how long a read or a write may take.
+    ///
+    /// # Errors
+    /// If the socket's time limits cannot be set.
+    pub fn wait_at_most(&self, patience: Duration) -> io::Result<()> {
+        self.0.set_read_timeout(Some(patience))?;
+        self.0.set_write_timeout(Some(patience))
     }
 
     /// The same end, for another thread; only one of them may speak at a time.

@@ -9,17 +9,19 @@
 //!      │ ── listeners, emitters, connections, history ────▶ │ builds everything anew around them,
 //!      │ ─────────────────── done ───────────────────────▶ │ and touches none of them yet
 //!      │ ◀────────────────── commit ─────────────────────── │
-//!      │ ──────────────────── go ────────────────────────▶ │ serves
+//!      │ ──────────────────── go ────────────────────────▶ │ prints the ready line
+//!      │ ◀────────────────── serves ─────────────────────── │ serves
 //!  ends
 //! ```
 //!
 //! Until it has sent `go` the old process can go on as if nothing had happened, and does when the new
-//! one fails, hangs or ends. The descriptors cross by SCM_RIGHTS (unix(7)): both processes have the
+//! one fails, hangs or ends; from then until it hears `serves`, when the new one ends. The descriptors cross by SCM_RIGHTS (unix(7)): both processes have the
 //! same sockets open, and neither reads or writes one while the other may.
 //!
-//! [`link`] is the wire, [`state`] what crosses it, [`host`] the old side's thread, [`guest`] the new
-//! side. The router and the reactors pack their own state, in their `handover` modules.
+//! [`door`] is where they meet, [`link`] the wire, [`state`] what crosses it, [`host`] the old side's
+//! thread, [`guest`] the new side. The router and the reactors pack their own state, in their `handover` modules.
 
+pub mod door;
 pub mod guest;
 pub mod host;
 pub mod link;
@@ -35,10 +37,13 @@ use crate::config::Config;
 use crate::event::EventType;
 
 /// The version of what crosses. Counted up when any type in [`state`] changes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// How long either side waits for the other's next word.
 pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long the old process waits for a first word, while others may be waiting behind.
+pub const HELLO_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The first word of both sides, as a line of JSON, which all versions can read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -27,14 +27,14 @@ pub enum FromOld {
     Connections(Vec<ConnectionState>),
     /// Emitters; beside them, their sockets.
     Emitters(Vec<EmitterState>),
-    /// What the router knows; beside it the port's listener, the ingest socket's, and the lock of the
-    /// journal if there is one. The bytes are the keys in their window, by [`put_key`].
+    /// What the router knows; beside it the port's listener, the ingest socket's, the private
+    /// socket's, and the lock of the journal if there is one. The bytes are the keys in their window, by [`put_key`].
     Router(Box<RouterState>),
     /// Events that no reactor has been handed, as in `History`.
     Pending,
     /// That is all.
     Done,
-    /// The new process serves from now on.
+    /// The new process may serve.
     Go,
     /// The old one goes on, for this reason.
     Stays(String),
@@ -47,6 +47,8 @@ pub enum FromNew {
     Begin,
     /// All is there and built.
     Commit,
+    /// It has said that it is ready, and serves from now on.
+    Serves,
 }
 
 /// What the router knows.
@@ -66,6 +68,8 @@ pub struct RouterState {
     pub leaving: Vec<(String, u64)>,
     /// The ingest socket's file: path, device and inode.
     pub ingest: (PathBuf, u64, u64),
+    /// The private socket's file: device and inode.
+    pub door: (u64, u64),
     /// Where the journal stands.
     pub journal: Option<JournalState>,
 }

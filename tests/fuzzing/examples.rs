@@ -99,6 +99,7 @@ fn handed_over() -> Vec<(&'static str, Vec<u8>)> {
         secret: (1, 2),
         leaving: vec![("cust-1".to_owned(), 4000)],
         ingest: ("/run/shopwire/shopwire.sock".into(), 1, 2),
+        door: (1, 3),
         journal: None,
     };
     vec![

@@ -46,5 +46,6 @@ mod slow_consumer;
 mod startup;
 mod subscribe;
 mod takeover;
+mod takeover_failing;
 mod targets;
 mod tls;

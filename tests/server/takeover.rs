@@ -1,11 +1,8 @@
 //! Updates: another process takes over, and no browser and no emitter notices.
 
 use std::io::{Read, Write};
-use std::net::Shutdown;
-use std::os::unix::net::UnixStream;
 use std::thread;
 
-use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::harness::server::Setup;
@@ -274,127 +271,6 @@ fn the_journal_goes_on_in_the_next_process() {
     for n in 0..30 {
         assert_eq!(client.next()["data"]["productId"], n.to_string());
     }
-}
-
-/// A successor that asks and then does nothing more.
-fn false_successor(server: &Server) -> UnixStream {
-    let mut path = server.socket.clone().into_os_string();
-    path.push(".takeover");
-    let mut stream = UnixStream::connect(path).unwrap();
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    let place = json!({"host": "", "port": 0, "socket": "", "journal": null});
-    let hello = json!({"takeover": 1, "program": "a false one", "words": [], "place": place});
-    stream.write_all(format!("{hello}\n").as_bytes()).unwrap();
-    let mut byte = [0];
-    while byte != *b"\n" {
-        stream.read_exact(&mut byte).unwrap();
-    }
-    // One byte of message, no descriptors, no bytes: begin.
-    stream
-        .write_all(&[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
-        .unwrap();
-    stream
-}
-
-#[test]
-fn a_successor_that_fails_changes_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("journal").display().to_string();
-    let mut server = Server::with(&["--journal", &path]);
-    let mut client = watching(&server, &["products", "orders"]);
-    let mut emitter = server.emitter();
-    for round in 0..3 {
-        let mut successor = false_successor(&server);
-        // It has been sent something, so everything stands still.
-        successor.read_exact(&mut [0]).unwrap();
-        emitter.send_line(product(round).to_string().as_bytes());
-        if round == 1 {
-            successor.shutdown(Shutdown::Both).unwrap();
-        }
-        drop(successor);
-        emitter.settle();
-        assert_eq!(client.next()["data"]["productId"], round.to_string());
-        client.ping();
-    }
-    assert!(server.is_running());
-    let mut late = watching(&server, &["products"]);
-    emitter.emit(&product(9));
-    assert_eq!(late.next()["data"]["productId"], "9");
-    assert_eq!(client.next()["data"]["productId"], "9");
-    // And a good one is still welcome.
-    let server = server.succeed(&[]);
-    emitter.emit(&product(10));
-    assert_eq!(client.next()["data"]["productId"], "10");
-    server.stop();
-}
-
-/// Reads what the old process sends until it has said this, by its number in `FromOld`.
-fn read_until(successor: &mut UnixStream, word: u8) {
-    loop {
-        let mut head = [0; 16];
-        successor.read_exact(&mut head).unwrap();
-        let message = u64::from(u32::from_le_bytes(head[..4].try_into().unwrap()));
-        let body = u64::from_le_bytes(head[8..].try_into().unwrap());
-        let mut text = Vec::new();
-        let mut all = successor.take(message + body);
-        all.read_to_end(&mut text).unwrap();
-        if text[0] == word {
-            return;
-        }
-        assert_ne!(text[0], STAYS, "{}", String::from_utf8_lossy(&text));
-    }
-}
-
-const DONE: u8 = 5;
-const GO: u8 = 6;
-const STAYS: u8 = 7;
-/// A message of one byte, without descriptors: commit.
-const COMMIT: [u8; 17] = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
-
-#[test]
-fn a_stop_and_a_continue_in_the_middle_are_no_end_of_the_other_side() {
-    let mut server = Server::start();
-    let mut successor = false_successor(&server);
-    read_until(&mut successor, DONE);
-    let is_stopped = || {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.id())).unwrap();
-        stat.rsplit_once(')').unwrap().1.starts_with(" T")
-    };
-    // It waits for our word, or soon does: one of these finds it there.
-    for _ in 0..20 {
-        server.signal(Signal::STOP);
-        wait_until("it is stopped", is_stopped);
-        server.signal(Signal::CONT);
-        wait_until("it goes on", || !is_stopped());
-    }
-    successor.write_all(&COMMIT).unwrap();
-    read_until(&mut successor, GO);
-    let (status, _) = server.exit_within(DEADLINE);
-    assert_eq!(status.code(), Some(0));
-}
-
-#[test]
-fn a_process_that_dies_in_the_middle_is_no_loss() {
-    let mut server = Server::start();
-    let mut client = watching(&server, &["products"]);
-    let mut emitter = server.emitter();
-    let setup = Setup::new(&[]);
-    // Its secret is not there, so it fails before it asks; the one that runs does not even notice.
-    let mut command = setup.command("serve");
-    let socket = server.socket.display().to_string();
-    command
-        .args(["--takeover", "--jwt-secret-file", "/nowhere"])
-        .env("WS_SOCKET", socket);
-    let output = command.output().unwrap();
-    assert_eq!(
-        output.status.code(),
-        Some(2),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    emitter.emit(&product(1));
-    assert_eq!(client.next()["data"]["productId"], "1");
-    assert!(server.is_running());
 }
 
 #[test]

@@ -1,0 +1,305 @@
+//! Updates that fail, at whatever moment: the server that runs goes on, and can still be updated.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::harness::server::Setup;
+use crate::harness::{Client, DEADLINE, Server, wait_until};
+
+fn product(n: usize) -> Value {
+    json!({"type": "product:deleted", "data": {"productId": n.to_string()}})
+}
+
+fn watching(server: &Server, namespaces: &[&str]) -> Client {
+    let mut client = server.user("root", "admin");
+    client.subscribe(namespaces);
+    client
+}
+
+fn private_socket(server: &Server) -> PathBuf {
+    let mut path = server.socket.clone().into_os_string();
+    path.push(".takeover");
+    path.into()
+}
+
+/// A successor of the server that this setup has started, with this stdout.
+fn successor(setup: &Setup, args: &[&str], stdout: Stdio) -> Child {
+    let mut command = setup.command("serve");
+    command.arg("--takeover").args(args);
+    command.stdout(stdout).stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+/// Waits for its end and gives its code and what it said.
+fn end_of(mut child: Child) -> (Option<i32>, String) {
+    let mut said = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut said)
+        .unwrap();
+    (child.wait().unwrap().code(), said)
+}
+
+/// A stdout that takes nothing until the other end is read.
+fn full_stdout() -> (UnixStream, Stdio) {
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    for length in [4096, 1] {
+        while match theirs.write(&vec![b'.'; length]) {
+            Ok(_) => true,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                false
+            }
+        } {}
+    }
+    theirs.set_nonblocking(false).unwrap();
+    ours.set_read_timeout(Some(DEADLINE)).unwrap();
+    (ours, Stdio::from(OwnedFd::from(theirs)))
+}
+
+/// The server serves as if nothing had happened, and can be succeeded.
+fn goes_on(mut server: Server, mut client: Client, n: usize) {
+    assert!(server.is_running());
+    server.emitter().emit(&product(n));
+    assert_eq!(client.next()["data"]["productId"], n.to_string());
+    let server = server.succeed(&[]);
+    server.emitter().emit(&product(n + 1));
+    assert_eq!(client.next()["data"]["productId"], (n + 1).to_string());
+    server.stop();
+}
+
+#[test]
+fn a_successor_that_cannot_say_that_it_is_ready_has_not_taken_over() {
+    let setup = Setup::new(&[]);
+    let server = setup.start();
+    let client = watching(&server, &["products"]);
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let (code, said) = end_of(successor(&setup, &[], full.into()));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("could not print the ready line"), "{said}");
+    wait_until("the old one goes on", || {
+        server.stderr().contains("did not make it")
+    });
+    goes_on(server, client, 1);
+}
+
+#[test]
+fn a_successor_killed_while_it_says_that_it_is_ready_has_not_taken_over() {
+    let setup = Setup::new(&[]);
+    let server = setup.start();
+    let client = watching(&server, &["products"]);
+    let (_unread, stdout) = full_stdout();
+    let mut child = successor(&setup, &[], stdout);
+    wait_until("it is told that it may serve", || {
+        server.stderr().contains("it may serve")
+    });
+    child.kill().unwrap();
+    end_of(child);
+    goes_on(server, client, 1);
+}
+
+#[test]
+fn a_signal_before_the_ready_line_drains_behind_it() {
+    let setup = Setup::new(&[]);
+    let mut server = setup.start();
+    let mut client = watching(&server, &["products"]);
+    let (mut unread, stdout) = full_stdout();
+    let child = successor(&setup, &[], stdout);
+    wait_until("it is told that it may serve", || {
+        server.stderr().contains("it may serve")
+    });
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    // Nor does one to the old process take anything away from the new one.
+    server.signal(Signal::TERM);
+    let printed = std::thread::spawn(move || {
+        let mut printed = String::new();
+        unread.read_to_string(&mut printed).unwrap();
+        printed
+    });
+    let (code, said) = end_of(child);
+    assert_eq!(code, Some(0), "{said}");
+    let printed = printed.join().unwrap();
+    assert!(
+        printed
+            .trim_start_matches('.')
+            .starts_with("shopwire ready ws="),
+        "{}",
+        printed.trim_start_matches('.')
+    );
+    let (status, _) = server.exit_within(DEADLINE);
+    assert_eq!(status.code(), Some(0));
+    let told = client.expect_close(1001);
+    assert_eq!(told.last().unwrap()["type"], "reconnect", "{told:?}");
+}
+
+#[test]
+fn the_private_socket_stays_and_comes_back_when_somebody_removes_it() {
+    let server = Server::start();
+    let path = private_socket(&server);
+    let inode = || {
+        std::fs::symlink_metadata(&path)
+            .ok()
+            .map(|found| found.ino())
+    };
+    let first = inode();
+    let mut server = server.succeed(&[]);
+    assert_eq!(
+        (inode(), first.is_some()),
+        (first, true),
+        "nobody touched it"
+    );
+    for _ in 0..2 {
+        wait_until("it is watched over", || inode().is_some());
+        std::fs::remove_file(&path).unwrap();
+        wait_until("it is there again", || UnixStream::connect(&path).is_ok());
+        server = server.succeed(&[]);
+    }
+    server.stop();
+    assert_eq!(inode(), None, "a clean end removes it");
+}
+
+#[test]
+fn who_says_nothing_does_not_keep_a_successor_waiting() {
+    let server = Server::start();
+    let idle = UnixStream::connect(private_socket(&server)).unwrap();
+    let started = std::time::Instant::now();
+    let server = server.succeed(&[]);
+    assert!(started.elapsed() < DEADLINE, "{:?}", started.elapsed());
+    drop(idle);
+    server.stop();
+}
+
+/// A successor that asks and then does nothing more.
+fn false_successor(server: &Server) -> UnixStream {
+    let mut path = server.socket.clone().into_os_string();
+    path.push(".takeover");
+    let mut stream = UnixStream::connect(path).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let place = json!({"host": "", "port": 0, "socket": "", "journal": null});
+    let hello = json!({"takeover": 1, "program": "a false one", "words": [], "place": place});
+    stream.write_all(format!("{hello}\n").as_bytes()).unwrap();
+    let mut byte = [0];
+    while byte != *b"\n" {
+        stream.read_exact(&mut byte).unwrap();
+    }
+    // One byte of message, no descriptors, no bytes: begin.
+    stream
+        .write_all(&[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+        .unwrap();
+    stream
+}
+
+#[test]
+fn a_successor_that_fails_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal").display().to_string();
+    let mut server = Server::with(&["--journal", &path]);
+    let mut client = watching(&server, &["products", "orders"]);
+    let mut emitter = server.emitter();
+    for round in 0..3 {
+        let mut successor = false_successor(&server);
+        // It has been sent something, so everything stands still.
+        successor.read_exact(&mut [0]).unwrap();
+        emitter.send_line(product(round).to_string().as_bytes());
+        if round == 1 {
+            successor.shutdown(Shutdown::Both).unwrap();
+        }
+        drop(successor);
+        emitter.settle();
+        assert_eq!(client.next()["data"]["productId"], round.to_string());
+        client.ping();
+    }
+    assert!(server.is_running());
+    let mut late = watching(&server, &["products"]);
+    emitter.emit(&product(9));
+    assert_eq!(late.next()["data"]["productId"], "9");
+    assert_eq!(client.next()["data"]["productId"], "9");
+    // And a good one is still welcome.
+    let server = server.succeed(&[]);
+    emitter.emit(&product(10));
+    assert_eq!(client.next()["data"]["productId"], "10");
+    server.stop();
+}
+
+/// Reads what the old process sends until it has said this, by its number in `FromOld`.
+fn read_until(successor: &mut UnixStream, word: u8) {
+    loop {
+        let mut head = [0; 16];
+        successor.read_exact(&mut head).unwrap();
+        let message = u64::from(u32::from_le_bytes(head[..4].try_into().unwrap()));
+        let body = u64::from_le_bytes(head[8..].try_into().unwrap());
+        let mut text = Vec::new();
+        let mut all = successor.take(message + body);
+        all.read_to_end(&mut text).unwrap();
+        if text[0] == word {
+            return;
+        }
+        assert_ne!(text[0], STAYS, "{}", String::from_utf8_lossy(&text));
+    }
+}
+
+const DONE: u8 = 5;
+const GO: u8 = 6;
+const STAYS: u8 = 7;
+/// Messages of one byte, without descriptors.
+const COMMIT: [u8; 17] = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+const SERVES: [u8; 17] = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
+
+#[test]
+fn a_stop_and_a_continue_in_the_middle_are_no_end_of_the_other_side() {
+    let mut server = Server::start();
+    let mut successor = false_successor(&server);
+    read_until(&mut successor, DONE);
+    let is_stopped = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.id())).unwrap();
+        stat.rsplit_once(')').unwrap().1.starts_with(" T")
+    };
+    // It waits for our word, or soon does: one of these finds it there.
+    for _ in 0..20 {
+        server.signal(Signal::STOP);
+        wait_until("it is stopped", is_stopped);
+        server.signal(Signal::CONT);
+        wait_until("it goes on", || !is_stopped());
+    }
+    successor.write_all(&COMMIT).unwrap();
+    read_until(&mut successor, GO);
+    successor.write_all(&SERVES).unwrap();
+    let (status, _) = server.exit_within(DEADLINE);
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn a_process_that_dies_in_the_middle_is_no_loss() {
+    let mut server = Server::start();
+    let mut client = watching(&server, &["products"]);
+    let mut emitter = server.emitter();
+    let setup = Setup::new(&[]);
+    // Its secret is not there, so it fails before it asks; the one that runs does not even notice.
+    let mut command = setup.command("serve");
+    let socket = server.socket.display().to_string();
+    command
+        .args(["--takeover", "--jwt-secret-file", "/nowhere"])
+        .env("WS_SOCKET", socket);
+    let output = command.output().unwrap();
+    assert_eq!(
+        output.status.code(),
+        Some(2),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    emitter.emit(&product(1));
+    assert_eq!(client.next()["data"]["productId"], "1");
+    assert!(server.is_running());
+}
