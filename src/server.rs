@@ -4,6 +4,7 @@
 //! between the loops and each part is built around its ends. Called by `cli::serve`; returns when
 //! the server has drained.
 
+mod displace;
 mod listen;
 pub mod past;
 mod signals;
@@ -81,16 +82,23 @@ impl Server {
         let started = Instant::now();
         let now = Now::at(started);
         let hasher = NameHasher::default();
-        let mut past = if takeover {
-            Past::succeeding(&config, &hello, &hasher)?
+        let acceptor = match &config.tls {
+            Some(tls) => Some(tls::acceptor(&tls.identity)?),
+            None => None,
+        };
+        let (mut past, port) = if takeover {
+            Past::succeeding(&config, &hello, &hasher, now)?
         } else {
-            Past::Nothing
+            (Past::Nothing, None)
         };
         let (listener, ingest) = match past.take_listeners() {
             Some(listeners) => {
                 listeners.map_err(|error| format!("the sockets are no good: {error}"))?
             }
-            None => (listen::websockets(&config)?, listen::ingest(&config)?),
+            None => {
+                let port = port.map_or_else(|| listen::websockets(&config), Ok)?;
+                (port, listen::ingest(&config)?)
+            }
         };
         let door = past.take_door();
         past.add_journal(&config, &hasher, now)?;
@@ -101,10 +109,6 @@ impl Server {
         let shared = Arc::new(Shared::new(config, hasher, runs, started)?);
         let host = listen::reachable_host(address);
         let (workers, path) = (shared.config.workers, shared.config.socket.display());
-        let acceptor = match &shared.config.tls {
-            Some(tls) => Some(tls::acceptor(&tls.identity)?),
-            None => None,
-        };
         let scheme = if acceptor.is_some() { "wss" } else { "ws" };
         let ready =
             format!("shopwire ready ws={scheme}://{host}/api/ws ingest={path} workers={workers}");

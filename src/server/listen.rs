@@ -44,6 +44,13 @@ pub fn websockets(config: &Config) -> Result<TcpListener, String> {
     })
 }
 
+/// Whether a port can be opened at this address at all, though the one that is wanted is in use.
+pub fn check_host(host: IpAddr) -> Result<(), String> {
+    std::net::TcpListener::bind((host, 0))
+        .map(drop)
+        .map_err(|error| format!("could not listen on {host}: {error}"))
+}
+
 /// Opens the ingest socket. A file left behind by a dead server is replaced; a live server's, or a
 /// file of another kind, is left alone.
 pub fn ingest(config: &Config) -> Result<Ingest, String> {

@@ -4,15 +4,12 @@
 
 use std::fs::File;
 use std::io;
-use std::io::{Read, Write};
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, UnixListener};
 
+use super::displace::displace;
 use crate::clock::Now;
 use crate::config::Config;
 use crate::engine::Engine;
@@ -43,12 +40,17 @@ pub enum Past {
 }
 
 impl Past {
-    /// Asks the server that runs in this place to hand over. One that cannot is drained, so that its
-    /// place is free.
+    /// Asks the server that runs in this place to hand over. One of another form or place is drained, so
+    /// that its place is free; then the port may be there already.
     ///
     /// # Errors
     /// A sentence, if a server runs there and does neither.
-    pub fn succeeding(config: &Config, hello: &Hello, hasher: &NameHasher) -> Result<Past, String> {
+    pub fn succeeding(
+        config: &Config,
+        hello: &Hello,
+        hasher: &NameHasher,
+        now: Now,
+    ) -> Result<(Past, Option<TcpListener>), String> {
         match guest::ask(hello, hasher)? {
             Asked::Arrived(arrival) => {
                 log::info!(
@@ -57,19 +59,19 @@ impl Past {
                     arrival.emitters.len(),
                     arrival.history.len()
                 );
-                Ok(Past::Arrival(arrival))
+                Ok((Past::Arrival(arrival), None))
             }
             Asked::Nobody => {
                 log::info!("no server to take over from");
-                Ok(Past::Nothing)
+                Ok((Past::Nothing, None))
             }
-            Asked::Refused(reason) => {
-                log::warn!(
-                    "the running server cannot be taken over from, and is drained: {reason}"
-                );
-                drain(config)?;
-                Ok(Past::Nothing)
+            Asked::Another(reason, place) => {
+                displace(config, (&hello.place, &place), &reason, hasher, now)
+                    .map_err(|fault| format!("{fault} (not taken over, because {reason})"))
             }
+            Asked::Refused(reason) => Err(format!(
+                "the running server was not taken over from, and goes on: {reason}"
+            )),
         }
     }
 
@@ -288,6 +290,10 @@ fn journal_of(
     let (Some(lock), Some(path)) = (arrival.files.pop(), &shared.config.journal) else {
         return Err(io::Error::other("the lock of the journal is missing"));
     };
+    let in_folder = |error: io::Error| {
+        let fault = format!("the journal's folder {}: {error}", path.display());
+        io::Error::new(error.kind(), fault)
+    };
     let beginning = Beginning {
         preface: Preface::new(arrival.router.secret, &shared.runs),
         newest: arrival.router.newest,
@@ -297,7 +303,7 @@ fn journal_of(
         policy: shared.config.journal_sync,
     };
     let folder = Folder::go_on(path, lock);
-    let disk = disk(folder.open()?)?;
+    let disk = disk(folder.open().map_err(in_folder)?)?;
     Ok(Journal::go_on(folder, state, beginning, terms, disk, now))
 }
 
@@ -309,32 +315,4 @@ fn sequencer(shared: &Shared, now: Now) -> Sequencer {
     };
     let builder = BlockBuilder::new(shared.runs.now().epoch, shared.hasher.clone(), max_message);
     Sequencer::new(Parser::new(rules), builder, now.instant)
-}
-
-/// Drains the server that runs in this place, and waits until its place is free.
-fn drain(config: &Config) -> Result<(), String> {
-    let shown = config.socket.display();
-    let failed = |error: io::Error| format!("the server on {shown} could not be drained: {error}");
-    let mut socket = match UnixStream::connect(&config.socket) {
-        Ok(socket) => socket,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed(error)),
-    };
-    let patience = config.drain_timeout + Duration::from_secs(5);
-    socket.set_read_timeout(Some(patience)).map_err(failed)?;
-    socket
-        .write_all(b"{\"command\":\"drain\"}\n")
-        .map_err(failed)?;
-    // It answers, and closes when it ends.
-    let mut answers = Vec::new();
-    socket.read_to_end(&mut answers).map_err(failed)?;
-    let until = Instant::now() + patience;
-    let address = SocketAddr::new(config.host, config.port);
-    while config.port != 0 && std::net::TcpListener::bind(address).is_err() {
-        if Instant::now() > until {
-            return Err(format!("{address} did not become free"));
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    Ok(())
 }

@@ -11,7 +11,7 @@ use super::link::{Link, Received};
 use super::state::{
     ConnectionState, EmitterState, FromNew, FromOld, KeyState, RouterState, read_blocks, read_keys,
 };
-use super::{Hello, socket_beside};
+use super::{Hello, Place, socket_beside};
 use crate::event::stored::{Lexicon, NoBlock};
 use crate::event::{Block, NameHasher};
 
@@ -19,7 +19,9 @@ use crate::event::{Block, NameHasher};
 pub enum Asked {
     /// No server runs there.
     Nobody,
-    /// One runs, and cannot be taken over from, for this reason.
+    /// One runs there, in another form or place, for this reason.
+    Another(String, Box<Place>),
+    /// One runs, and goes on, for this reason.
     Refused(String),
     /// Everything is here.
     Arrived(Box<Arrival>),
@@ -62,7 +64,7 @@ pub fn ask(hello: &Hello, hasher: &NameHasher) -> Result<Asked, String> {
     link.send_line(hello).map_err(failed)?;
     let theirs: Hello = link.receive_line().map_err(failed)?;
     if let Some(obstacle) = hello.obstacle(&theirs) {
-        return Ok(Asked::Refused(obstacle));
+        return Ok(Asked::Another(obstacle, Box::new(theirs.place)));
     }
     link.send(&FromNew::Begin, &[], &[]).map_err(failed)?;
     receive_all(link, hasher).map_err(failed)

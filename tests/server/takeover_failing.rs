@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
@@ -142,6 +142,82 @@ fn a_signal_before_the_ready_line_drains_behind_it() {
     assert_eq!(status.code(), Some(0));
     let told = client.expect_close(1001);
     assert_eq!(told.last().unwrap()["type"], "reconnect", "{told:?}");
+}
+
+#[test]
+fn a_place_that_cannot_be_had_is_found_out_before_the_server_is_drained() {
+    let setup = Setup::new(&[]);
+    let server = setup.start();
+    let mut client = watching(&server, &["products"]);
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let in_folder = |name: &str| folder.path().join(name).display().to_string();
+    let (file, in_use) = (in_folder("file"), in_folder("in_use"));
+    std::fs::write(&file, "").unwrap();
+    let _other = Server::with(&["--journal", &in_use]);
+    let places = [
+        (["--port", port.as_str()], "in use; choose another --port"),
+        (["--host", "192.0.2.1"], "could not listen on 192.0.2.1"),
+        (
+            ["--journal", "/proc/nowhere"],
+            "/proc/nowhere cannot be used",
+        ),
+        (["--journal", file.as_str()], "cannot be used"),
+        (["--journal", in_use.as_str()], "in use by another shopwire"),
+    ];
+    for (n, (place, reason)) in places.into_iter().enumerate() {
+        let mut args = Setup::new(&place);
+        args.same_place_as(&setup);
+        let (code, said) = end_of(successor(&args, &[], Stdio::null()));
+        assert_eq!(code, Some(1), "{place:?}: {said}");
+        assert!(said.contains(reason), "{place:?}: {said}");
+        server.emitter().emit(&product(n));
+        assert_eq!(client.next()["data"]["productId"], n.to_string());
+    }
+    goes_on(server, client, 10);
+}
+
+#[test]
+fn a_journal_that_cannot_be_written_is_neither_taken_over_nor_drained() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (own, other) = (path("own"), path("other"));
+    let setup = Setup::new(&["--journal", &own]);
+    let mut server = setup.start();
+    let mut client = watching(&server, &["products"]);
+    server.limit_files(Some(1));
+    let mut emitter = server.emitter();
+    emitter.send_line(product(1).to_string().as_bytes());
+    wait_until("it is in trouble", || {
+        server.stats()["journal"]["failing"] == true
+    });
+    for journal in [&own, &other] {
+        let mut args = Setup::new(&["--journal", journal]);
+        args.same_place_as(&setup);
+        let (code, said) = end_of(successor(&args, &[], Stdio::null()));
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("cannot be written"), "{said}");
+        assert!(server.is_running());
+    }
+    client.ping();
+    server.limit_files(None);
+    emitter.settle();
+    server.stop();
+}
+
+#[test]
+fn a_folder_that_is_gone_is_named_as_the_journal_s() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal");
+    let setup = Setup::new(&["--journal", path.to_str().unwrap()]);
+    let mut server = setup.start();
+    std::fs::rename(&path, folder.path().join("gone")).unwrap();
+    let (code, said) = end_of(successor(&setup, &[], Stdio::null()));
+    assert_eq!(code, Some(1), "{said}");
+    let named = format!("the journal's folder {}", path.display());
+    assert!(said.contains(&named), "{said}");
+    assert!(server.is_running());
 }
 
 #[test]
