@@ -125,6 +125,51 @@ fn the_newest_events_count_though_nobody_can_read_them() {
     }
 }
 
+#[test]
+fn a_newest_record_that_has_changed_is_a_hole_and_no_torn_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = Writer::start(folder.path(), 0xa, SyncPolicy::Batch, RETENTION);
+    writer.append(2);
+    let whole = fs::metadata(&files(folder.path(), EVENTS)[0])
+        .unwrap()
+        .len() as usize;
+    writer.append(1);
+    writer.make_safe();
+    drop(writer);
+    let path = files(folder.path(), EVENTS).remove(0);
+    let good = fs::read(&path).unwrap();
+    for at in whole + record::HEAD..good.len() {
+        let killed = snapshot(folder.path());
+        let path = files(killed.path(), EVENTS).remove(0);
+        let mut bytes = good.clone();
+        bytes[at] ^= 0x10;
+        fs::write(&path, bytes).unwrap();
+        for _ in 0..2 {
+            let past = read(killed.path(), RETENTION, now());
+            assert_eq!(numbers(&past), [0u64; 0], "flipped at {at}");
+            // Whoever has seen the second event has not seen all.
+            assert!(past.let_go() >= 3, "{} at {at}", past.let_go());
+            assert_eq!(past.newest, past.let_go());
+            Writer::start(killed.path(), 0xb, SyncPolicy::Batch, RETENTION);
+        }
+    }
+}
+
+#[test]
+fn what_is_named_like_a_file_of_the_journal_and_is_none_is_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    Writer::start(folder.path(), 0xa, SyncPolicy::Batch, RETENTION).append(2);
+    let mode = rustix::fs::Mode::RWXU;
+    let pipe = path_of(folder.path(), 0, EVENTS);
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, mode).unwrap();
+    fs::create_dir(path_of(folder.path(), 7, EVENTS)).unwrap();
+    fs::create_dir(path_of(folder.path(), 8, KEYS)).unwrap();
+    let past = read(folder.path(), RETENTION, now());
+    assert_eq!(numbers(&past), [1, 2]);
+    Writer::start(folder.path(), 0xb, SyncPolicy::Batch, RETENTION).append(1);
+    assert_eq!(numbers(&read(folder.path(), RETENTION, now())), [1, 2, 3]);
+}
+
 /// A power failure may take what was written first and leave what was written last.
 #[test]
 fn what_follows_a_hole_of_unsafe_events_is_not_kept() {
