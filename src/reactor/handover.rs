@@ -215,9 +215,22 @@ impl Reactor {
             };
             self.directory.identify(key, &identity).presence
         });
-        self.directory.go_on(key, state.subscribed, state.wanted);
-        if let Some(replay) = state.replay {
-            self.replays.go_on(key, replay, &mut self.directory);
+        let must_authenticate = self.shared.config.require_auth && role == Role::Public;
+        self.connections[key as usize].stage_due = if must_authenticate {
+            let auth_due = self.tick.plus(steps(limits::AUTH_TIMEOUT));
+            self.connections[key as usize].stage_due.or(Some(auth_due))
+        } else {
+            // Where tokens were required, it had to show one in time.
+            None
+        };
+        if !must_authenticate {
+            self.directory.go_on(key, state.subscribed, state.wanted);
+            if let Some(replay) = state.replay {
+                self.replays.go_on(key, replay, &mut self.directory);
+            }
+        }
+        if self.directory.subscribed(key) != state.subscribed {
+            self.tell_unsubscribed(key);
         }
         let stats = &self.shared.stats.reactors[self.index];
         stats.connections.add(1);
@@ -228,6 +241,17 @@ impl Reactor {
             Some(PresenceChange::Arrived(user)) => Some(user),
             _ => None,
         }
+    }
+
+    /// The rules here are narrower than in the other process. It is told behind what waits for it, when
+    /// this one serves.
+    fn tell_unsubscribed(&mut self, key: u32) {
+        let mut frame = Vec::new();
+        let left = self.directory.subscribed(key);
+        self.answers.unsubscribed(left, &mut frame);
+        self.connections[key as usize]
+            .outbox_or_new()
+            .push_answer(&frame, &mut self.writing.backlog);
     }
 
     /// How many customers are online as of the newest event.

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -246,6 +247,42 @@ fn history_keys_and_presence_go_on() {
         staff.expect_event("customer:offline")["data"]["customerId"],
         "ann"
     );
+}
+
+#[test]
+fn narrower_rules_are_told_to_those_they_meet() {
+    let server = Server::start();
+    let mut sam = server.user("sam", "staff");
+    sam.subscribe(&["orders", "products"]);
+    let mut public = server.public();
+    public.subscribe(&["products"]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shopwire.toml");
+    std::fs::write(&path, "[access]\norders = { admin = \"all\" }\n").unwrap();
+    let server = server.succeed(&["--config", path.to_str().unwrap()]);
+    let told = sam.expect("unsubscribed");
+    assert_eq!(told["data"]["namespaces"], json!(["products"]));
+    let mut emitter = server.emitter();
+    emitter.emit(&order(1, "ann"));
+    emitter.emit(&product(2));
+    assert_eq!(sam.next()["data"]["productId"], "2");
+    assert_eq!(public.next()["data"]["productId"], "2");
+
+    // A connection without a token is one that has not shown it yet.
+    let server = server.succeed(&["--require-auth"]);
+    let told = public.expect("unsubscribed");
+    assert_eq!(told["data"]["namespaces"], json!([]));
+    emitter.emit(&product(3));
+    assert_eq!(sam.next()["data"]["productId"], "3");
+    // The client's own deadline is as long as the server's.
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(8) {
+        public.ping();
+        thread::sleep(Duration::from_millis(200));
+    }
+    assert_eq!(public.expect_close(4401), Vec::<Value>::new());
+    sam.ping();
+    server.stop();
 }
 
 #[test]
