@@ -17,6 +17,7 @@ use crate::clock::Now;
 use crate::journal::Journal;
 use crate::limits;
 use crate::ring::{Mailbox, ToReactor};
+use crate::takeover::ENDING;
 use crate::takeover::guest::Arrival;
 use crate::takeover::host::{Outcome, Request};
 use crate::takeover::link::FILES_MAX;
@@ -87,7 +88,7 @@ impl Router {
                 let until = now.instant + limits::SETTLE_TIMEOUT;
                 self.handover = Handover::Settling(Box::new(request), until);
             } else {
-                refuse(&request, "the server is draining".to_owned());
+                refuse(&request, ENDING.to_owned());
             }
         }
         match std::mem::take(&mut self.handover) {

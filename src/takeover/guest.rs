@@ -11,7 +11,7 @@ use super::link::{Link, Received};
 use super::state::{
     ConnectionState, EmitterState, FromNew, FromOld, KeyState, RouterState, read_blocks, read_keys,
 };
-use super::{Hello, Place, socket_beside};
+use super::{ENDING, Hello, Place, socket_beside};
 use crate::event::stored::{Lexicon, NoBlock};
 use crate::event::{Block, NameHasher};
 
@@ -19,7 +19,7 @@ use crate::event::{Block, NameHasher};
 pub enum Asked {
     /// No server runs there.
     Nobody,
-    /// One runs there, in another form or place, for this reason.
+    /// One runs there, in another form or place, or ends, for this reason.
     Another(String, Box<Place>),
     /// One runs, and goes on, for this reason.
     Refused(String),
@@ -67,7 +67,12 @@ pub fn ask(hello: &Hello, hasher: &NameHasher) -> Result<Asked, String> {
         return Ok(Asked::Another(obstacle, Box::new(theirs.place)));
     }
     link.send(&FromNew::Begin, &[], &[]).map_err(failed)?;
-    receive_all(link, hasher).map_err(failed)
+    match receive_all(link, hasher).map_err(failed)? {
+        Asked::Refused(reason) if reason == ENDING => {
+            Ok(Asked::Another(reason, Box::new(theirs.place)))
+        }
+        asked => Ok(asked),
+    }
 }
 
 fn is_nobody(error: &io::Error) -> bool {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::door::{Door, FileId, Guard, Passed};
 use super::link::Link;
 use super::state::{FromNew, FromOld};
-use super::{HELLO_PATIENCE, Hello, PATIENCE, socket_beside};
+use super::{ENDING, HELLO_PATIENCE, Hello, PATIENCE, socket_beside};
 use crate::ring::{Doorbell, Mailbox, Post, mailbox};
 use crate::router::peer_is_operator;
 
@@ -136,11 +136,10 @@ impl Host {
             outcome,
         };
         if !requests.send(request) {
+            link.send(&FromOld::Stays(ENDING.to_owned()), &[], &[])?;
             return Ok(None);
         }
-        let all = is_sent
-            .recv()
-            .unwrap_or_else(|_| Err("the server is ending".to_owned()));
+        let all = is_sent.recv().unwrap_or_else(|_| Err(ENDING.to_owned()));
         if let Err(reason) = all {
             log::warn!("no takeover: {reason}");
             link.send(&FromOld::Stays(reason), &[], &[])?;

@@ -42,6 +42,9 @@ pub const FORMAT: u32 = 2;
 /// How long either side waits for the other's next word.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Why a server does not hand over that ends anyway: its place will be free.
+pub const ENDING: &str = "the server is draining";
+
 /// How long the old process waits for a first word, while others may be waiting behind.
 pub const HELLO_PATIENCE: Duration = Duration::from_secs(1);
 

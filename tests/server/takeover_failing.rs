@@ -207,6 +207,23 @@ fn a_journal_that_cannot_be_written_is_neither_taken_over_nor_drained() {
 }
 
 #[test]
+fn a_server_that_drains_already_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal");
+    let setup = Setup::new(&["--journal", path.to_str().unwrap()]);
+    let mut server = setup.start();
+    // It reads no goodbye, so the drain lingers over it.
+    let client = watching(&server, &["products"]);
+    server.signal(Signal::TERM);
+    wait_until("it drains", || !server.socket.exists());
+    let next = setup.start_with(&["--takeover"]);
+    let (status, _) = server.exit_within(DEADLINE);
+    assert_eq!(status.code(), Some(0));
+    drop(client);
+    next.stop();
+}
+
+#[test]
 fn a_folder_that_is_gone_is_named_as_the_journal_s() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal");
