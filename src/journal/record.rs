@@ -108,24 +108,6 @@ pub fn scan(bytes: &[u8]) -> impl Iterator<Item = Found<'_>> {
     })
 }
 
-/// What the kernel puts on a disk at once, in bytes.
-const SECTOR: usize = 512;
-
-/// The body of the record that begins at this place, if it was once whole there and has changed since:
-/// it is as long as its head says, and no part of it was never written. A write that was cut off is
-/// shorter, or has a stretch of zeros in it where the disk had not got to.
-pub fn harmed(file: &[u8], at: usize) -> Option<&[u8]> {
-    let (head, rest) = file[at..].split_at_checked(HEAD)?;
-    let mut fields = head.strip_prefix(&MARK)?;
-    Kind::of(fields.get_u32_le())?;
-    let body = rest.get(..fields.get_u32_le() as usize)?;
-    // Sectors begin where the file has a multiple of their length, not where the body does.
-    let (first, others) = body.split_at((SECTOR - (at + HEAD) % SECTOR).min(body.len()));
-    let is_unwritten = |part: &[u8]| part.len() >= HEAD && part.iter().all(|&byte| byte == 0);
-    let mut parts = std::iter::once(first).chain(others.chunks(SECTOR));
-    (!parts.any(is_unwritten)).then_some(body)
-}
-
 /// The record that begins here, if it is whole and unharmed.
 fn record(mut bytes: &[u8]) -> Option<(Kind, &[u8])> {
     if bytes.len() < HEAD || !bytes.starts_with(&MARK) {
@@ -213,26 +195,6 @@ mod tests {
             assert_eq!(found[1], Found::Damage { at: first, len }, "{at}");
             assert_eq!(bodies(&damaged), [&b"{}"[..], b"", b"two"]);
         }
-    }
-
-    #[test]
-    fn a_changed_record_is_told_from_one_that_was_never_whole() {
-        let body: Vec<u8> = (0..3000).map(|n| (n % 250) as u8 + 1).collect();
-        let mut file = file();
-        let at = file.len();
-        put(Kind::Block, &body, &mut file);
-        let mut flipped = file.clone();
-        flipped[at + HEAD + 1000] ^= 1;
-        assert_eq!(harmed(&flipped, at).map(<[u8]>::len), Some(3000));
-        assert_eq!(harmed(&file[..file.len() - 1], at), None, "cut");
-        let mut unwritten = file.clone();
-        unwritten[1024..1536].fill(0);
-        assert_eq!(harmed(&unwritten, at), None, "a sector is missing");
-        let end = file.len() / SECTOR * SECTOR;
-        file[end..].fill(0);
-        assert_eq!(harmed(&file, at), None, "the last sector is missing");
-        assert_eq!(harmed(&file, at + 1), None, "no mark");
-        assert_eq!(harmed(&file, file.len()), None);
     }
 
     proptest! {

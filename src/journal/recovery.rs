@@ -213,10 +213,6 @@ impl Past {
                     end = at;
                 }
                 Found::Record(..) => end = at,
-                Found::Tail { at, len } if record::harmed(&bytes, at).is_some() => {
-                    tell_damage(path, at, len);
-                    self.lose(&bytes, at);
-                }
                 Found::Tail { at, len } if is_last => {
                     log::warn!(
                         "{} ended in {len} bytes of an unfinished write, which were cut off",
@@ -265,18 +261,6 @@ impl Past {
                 self.expect_behind(body);
             }
         }
-    }
-
-    /// The record at this place, the last one of its file, is damaged: its events were safe, and are
-    /// lost. There was one at least; of the number that it tells, only a likely one is believed.
-    fn lose(&mut self, bytes: &[u8], at: usize) {
-        let body = record::harmed(bytes, at).unwrap_or_default();
-        let events = body::Events::read(body);
-        let told = events.and_then(|events| stored::last_id(events.block));
-        let after = self.newest.saturating_add(1);
-        let is_likely = |&last: &u64| last >= after && last - after < body.len() as u64;
-        let last = told.ok().filter(is_likely).unwrap_or(after);
-        self.expect(last.saturating_add(1));
     }
 
     /// The events in this record cannot be read, or are known: their numbers are not given anew, and

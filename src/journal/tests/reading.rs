@@ -126,36 +126,6 @@ fn the_newest_events_count_though_nobody_can_read_them() {
 }
 
 #[test]
-fn a_newest_record_that_has_changed_is_a_hole_and_no_torn_end() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut writer = Writer::start(folder.path(), 0xa, SyncPolicy::Batch, RETENTION);
-    writer.append(2);
-    let whole = fs::metadata(&files(folder.path(), EVENTS)[0])
-        .unwrap()
-        .len() as usize;
-    writer.append(1);
-    writer.make_safe();
-    drop(writer);
-    let path = files(folder.path(), EVENTS).remove(0);
-    let good = fs::read(&path).unwrap();
-    for at in whole + record::HEAD..good.len() {
-        let killed = snapshot(folder.path());
-        let path = files(killed.path(), EVENTS).remove(0);
-        let mut bytes = good.clone();
-        bytes[at] ^= 0x10;
-        fs::write(&path, bytes).unwrap();
-        for _ in 0..2 {
-            let past = read(killed.path(), RETENTION, now());
-            assert_eq!(numbers(&past), [0u64; 0], "flipped at {at}");
-            // Whoever has seen the second event has not seen all.
-            assert!(past.let_go() >= 3, "{} at {at}", past.let_go());
-            assert_eq!(past.newest, past.let_go());
-            Writer::start(killed.path(), 0xb, SyncPolicy::Batch, RETENTION);
-        }
-    }
-}
-
-#[test]
 fn what_is_named_like_a_file_of_the_journal_and_is_none_is_passed_over() {
     let folder = tempfile::tempdir().unwrap();
     Writer::start(folder.path(), 0xa, SyncPolicy::Batch, RETENTION).append(2);
