@@ -365,10 +365,9 @@ fn address(entry: &str) -> Option<IpAddr> {
         text.bytes().all(|digit| digit.is_ascii_digit()) && text.parse::<u16>().is_ok()
     };
     let ip = if let Some(rest) = entry.strip_prefix('[') {
-        let (ip, port) = rest.split_once(']')?;
-        let port = port.strip_prefix(':');
-        let is_whole = rest.ends_with(']');
-        (is_whole || port.is_some_and(is_port)).then_some(())?;
+        let (ip, after) = rest.split_once(']')?;
+        let port = after.strip_prefix(':');
+        (after.is_empty() || port.is_some_and(is_port)).then_some(())?;
         IpAddr::V6(ip.parse().ok()?)
     } else if let Ok(ip) = entry.parse::<Ipv6Addr>() {
         IpAddr::V6(ip)
