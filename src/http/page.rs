@@ -1,4 +1,4 @@
-//! `GET /`: the live page, as its build left it (`client/page`, embedded by `build.rs`).
+//! `GET /`: the live page, as its build left it (`client/page`, embedded by `embed_page.rs`).
 //!
 //! Pure: a request in, headers and a shared body out. Bytes are never copied for a client: what its
 //! socket does not take waits as a reference. Without a built page, `/` says how to build it.

@@ -1,6 +1,8 @@
-//! Puts the live page into the program, if it has been built (`make page`): the files that
+//! The build script: puts the live page into the program, if it has been built (`make page`): the files that
 //! `client/page` leaves in `client/page/built`. Node is not needed here, and nothing is when they
 //! are missing: then `/` says how to build them.
+
+#![expect(clippy::print_stdout, reason = "cargo is told by it")]
 
 use std::fs;
 use std::hash::{DefaultHasher, Hasher};
@@ -22,7 +24,7 @@ fn main() -> io::Result<()> {
     // The folder is always there, so this runs when its content changes and at no other time.
     println!("cargo::rerun-if-changed={BUILT}");
     println!("cargo::rerun-if-changed={UNBUILT}");
-    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=src/http/embed_page.rs");
     let root = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
     let built = root.join(BUILT);
     let mut assets = String::new();
