@@ -175,7 +175,7 @@ loadtest: ## Hold a release build against the founding page: 10,000 connections,
 	$(PROGRAMS)/loadtest seed $(ARGS)
 
 .PHONY: compare
-compare: peers ## Measure shopwire beside the peers, 3 rounds, and write docs/benchmarks.md; well over half an hour, or what target/peers lacks of it
+compare: peers ## Measure shopwire beside the peers and write docs/benchmarks.md; about an hour, or what target/peers lacks of it
 	$(CARGO) build --release --workspace --locked
 	$(PROGRAMS)/loadtest peers --markdown docs/benchmarks.md $(ARGS)
 

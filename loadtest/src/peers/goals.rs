@@ -177,7 +177,7 @@ impl Goal {
                     let met = self.is_within(ratio, times);
                     judged(format!("{ratio:.2} x {FLOOR}"), met)
                 }
-                Bound::Peers => self.judge_beside_peers(&mine, outcomes),
+                Bound::Peers => self.judge_beside_peers(outcomes),
                 Bound::Case(other, times) => {
                     let ratio = self.ratio(&mine, &of(other, SHOPWIRE)?);
                     judged(
@@ -199,14 +199,18 @@ impl Goal {
     }
 
     /// Against the peer that comes closest, or is furthest ahead. One that was not measured, or whose
-    /// runs did not all hold, may be better than all that were.
-    fn judge_beside_peers(&self, mine: &Values, outcomes: &[Outcome<'_>]) -> Judged {
+    /// runs did not all hold, may be better than all that were. The best of more rounds would be the
+    /// better one by luck alone.
+    fn judge_beside_peers(&self, outcomes: &[Outcome<'_>]) -> Judged {
+        let of = |server: &str| {
+            let shared = outcomes.iter().filter(|outcome| !outcome.is_extra);
+            Values::of(shared, self.case, server, self.figure)
+        };
         let measured = |peer| {
             if !all_hold(outcomes, self.case, peer) {
                 return None;
             }
-            let theirs = Values::of(outcomes, self.case, peer, self.figure)?;
-            Some((peer, self.ratio(mine, &theirs)))
+            Some((peer, self.ratio(&of(SHOPWIRE)?, &of(peer)?)))
         };
         let worse = |a: f64, b: f64| match better(self.figure) {
             Better::Higher => b.total_cmp(&a),
@@ -411,6 +415,10 @@ mod tests {
         all.push(outcome("a", "axum", CPU, 6.0));
         let equal = came_to("1.00 x axum", Verdict::Missed);
         assert_eq!(beside(&all), equal, "a peer's best round counts, too");
+        let mut extra = outcome("a", SHOPWIRE, CPU, 3.0);
+        extra.is_extra = true;
+        all.push(extra);
+        assert_eq!(beside(&all), equal, "the peer had no such round");
     }
 
     #[test]

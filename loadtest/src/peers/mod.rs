@@ -45,6 +45,8 @@ struct Outcome<'a> {
     case: &'a Case,
     /// The server.
     server: String,
+    /// Not every server was measured in this round.
+    is_extra: bool,
     /// What came out.
     report: Result<Report, String>,
 }
@@ -126,18 +128,20 @@ pub fn main(arguments: &Peers) -> Result<bool, String> {
         let opened = File::options().create(true).append(true).open(path);
         opened.map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    let rounds = arguments.rounds;
     let shopwire = versions::shopwire();
     let tools = versions::tools();
     let mut outcomes: Vec<Outcome> = Vec::new();
-    for round in 1..=rounds {
+    for round in 1..=cases::close_rounds(arguments.rounds) {
+        let is_extra = round > arguments.rounds;
         for case in &cases {
             // Nobody comes first in every round.
             let turn = round as usize % arguments.servers.len();
             let (later, first) = arguments.servers.split_at(turn);
             let servers = first.iter().chain(later);
-            for server in servers.filter(|server| case.suits(server)) {
-                eprintln!("round {round} of {rounds}: {}, {server}", case.title);
+            let rounds = |server: &str| case.rounds(arguments.rounds, server);
+            for server in servers.filter(|server| round <= rounds(server)) {
+                let of = rounds(server);
+                eprintln!("round {round} of {of}: {}, {server}", case.title);
                 let report = measure(arguments, case, server, round, &tools);
                 if let Err(message) = &report {
                     eprintln!("  {message}");
@@ -145,6 +149,7 @@ pub fn main(arguments: &Peers) -> Result<bool, String> {
                 outcomes.push(Outcome {
                     case,
                     server: server.clone(),
+                    is_extra,
                     report,
                 });
             }
@@ -248,6 +253,7 @@ mod tests {
         Outcome {
             case: CASES.iter().find(|case| case.letter == letter).unwrap(),
             server: server.into(),
+            is_extra: false,
             report: Ok(report),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::cases::Case;
+use super::cases::{Case, close_rounds};
 use super::goals::{GOALS, Notes, Verdict};
 use super::values::{Values, better, times_worse};
 use super::{FLOOR, Outcome, SHOPWIRE, all_hold, peers};
@@ -130,9 +130,14 @@ fn put_conditions(
     writeln!(
         page,
         "- The server, with one worker, on core {}, the client on core {}; a fresh server and client for each measurement, 1 s of\n  \
-         warming up, {} s measured, or as long as the case's line says, {} rounds with the servers by turns. Figures are medians, in\n  \
-         brackets the least and the most.",
-        arguments.pin_server, arguments.pin_client, arguments.seconds, arguments.rounds
+         warming up, {} s measured, or as long as the case's line says, {} rounds with the servers by turns; {} for\n  \
+         {SHOPWIRE} and {FLOOR} in cases where they are to be close, of which those that every server had count against the peers.\n  \
+         Figures are medians, in brackets the least and the most.",
+        arguments.pin_server,
+        arguments.pin_client,
+        arguments.seconds,
+        arguments.rounds,
+        close_rounds(arguments.rounds)
     )?;
     writeln!(
         page,

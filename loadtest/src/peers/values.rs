@@ -10,9 +10,14 @@ pub struct Values(Vec<f64>);
 
 impl Values {
     /// What `server` came to in the case of this letter; none where nothing was measured.
-    pub fn of(outcomes: &[Outcome<'_>], letter: &str, server: &str, key: &str) -> Option<Self> {
+    pub fn of<'a, 'c: 'a>(
+        outcomes: impl IntoIterator<Item = &'a Outcome<'c>>,
+        letter: &str,
+        server: &str,
+        key: &str,
+    ) -> Option<Self> {
         let mut values: Vec<f64> = outcomes
-            .iter()
+            .into_iter()
             .filter(|outcome| outcome.case.letter == letter && outcome.server == server)
             .filter_map(|outcome| outcome.report.as_ref().ok()?.figures.get(key).copied())
             .collect();
