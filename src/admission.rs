@@ -4,7 +4,7 @@
 //! the table of addresses may sit behind (sharded) locks.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use hashbrown::HashMap;
@@ -20,7 +20,8 @@ pub struct Admission {
     /// Every socket accepted on the port and not closed yet.
     sockets: AtomicUsize,
     draining: AtomicBool,
-    connect_rate: Rate,
+    /// Handshakes a minute from one address.
+    connect_rate: AtomicU32,
     addresses: [Mutex<HashMap<u128, Bucket>>; SHARDS],
 }
 
@@ -34,7 +35,7 @@ impl Admission {
             websockets_max,
             sockets: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
-            connect_rate: Rate::per_minute(connects_per_minute),
+            connect_rate: AtomicU32::new(connects_per_minute),
             addresses: Default::default(),
         }
     }
@@ -101,15 +102,25 @@ impl Admission {
                 buckets.clear();
             }
         }
-        self.connect_rate
+        self.connect_rate()
             .take(buckets.entry(key).or_default(), now_ns)
+    }
+
+    /// From now on so many handshakes a minute may come from one address (0 = any).
+    pub fn set_connect_rate(&self, connects_per_minute: u32) {
+        self.connect_rate
+            .store(connects_per_minute, Ordering::Relaxed);
+    }
+
+    fn connect_rate(&self) -> Rate {
+        Rate::per_minute(self.connect_rate.load(Ordering::Relaxed))
     }
 
     /// The handshake counted before turned out to be a good one.
     pub fn give_back_handshake(&self, ip: IpAddr) {
         let key = rate_key(ip);
         if let Some(bucket) = self.shard(key).get_mut(&key) {
-            self.connect_rate.give_back(bucket);
+            self.connect_rate().give_back(bucket);
         }
     }
 
@@ -171,6 +182,18 @@ mod tests {
         assert!(gate.take_handshake(v6(2), 0).is_err());
         gate.give_back_handshake(v6(9));
         assert!(gate.take_handshake(v6(3), 0).is_ok());
+    }
+
+    #[test]
+    fn another_rate_counts_at_once() {
+        let gate = Admission::new(2, 1);
+        let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        assert!(gate.take_handshake(ip, 0).is_ok());
+        assert!(gate.take_handshake(ip, 0).is_err());
+        gate.set_connect_rate(0);
+        assert!(gate.take_handshake(ip, 0).is_ok());
+        gate.set_connect_rate(3);
+        assert!(gate.take_handshake(ip, 60_000_000_000).is_ok());
     }
 
     #[test]

@@ -28,7 +28,7 @@ const EVENTS: usize = 1024;
 pub struct Orders {
     /// Drain.
     pub drain: AtomicBool,
-    /// Read keys and certificates again.
+    /// Read settings, keys and certificates again.
     pub reload: AtomicBool,
 }
 

@@ -32,6 +32,7 @@ pub mod event;
 pub mod http;
 pub mod journal;
 pub mod limits;
+pub mod live;
 pub mod log_throttle;
 pub mod rate;
 pub mod reactor;

@@ -57,6 +57,10 @@ pub const AUTH_TIMEOUT: Duration = Duration::from_secs(10);
 pub const PUBLIC_MESSAGE_MAX: usize = 8 * 1024;
 /// Answers that may wait for a public connection that does not read them, in bytes.
 pub const PUBLIC_ANSWERS_MAX: usize = 8 * 1024;
+/// Secrets, and public keys from PEM files, that are valid at once: they have no names, so a token with a
+/// bad signature costs a check by each that fits its algorithm. A rotation needs two. The keys of a JWK set
+/// are picked by their names.
+pub const NAMELESS_KEYS_MAX: usize = 16;
 /// After its close frame or refusal the server reads on for at most this long ...
 pub const LINGER_TIME: Duration = Duration::from_secs(1);
 /// ... and at most so many bytes, so that the kernel does not answer with a reset.

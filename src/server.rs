@@ -20,7 +20,7 @@ use mio::Poll;
 use sd_notify::NotifyState;
 
 use crate::clock::Now;
-use crate::config::Config;
+use crate::config::{Config, Flags};
 use crate::engine::{DOORBELL, Engine, Orders};
 use crate::event::NameHasher;
 use crate::journal::{Disk, Syncer};
@@ -33,7 +33,6 @@ use crate::takeover::Hello;
 use crate::takeover::door::{FileId, Guard};
 use crate::takeover::guest::Commit;
 use crate::takeover::host::{Host, Request};
-use crate::tls::{self, Acceptor};
 use past::Past;
 
 /// A server whose sockets are open, and that has not begun to serve.
@@ -75,17 +74,14 @@ impl Server {
     /// # Errors
     /// A sentence that says what only running shows: a port in use, a socket path that is taken.
     ///
-    /// With `takeover` it takes over from the server that runs in this place, if there is one.
-    pub fn open(config: Config, takeover: bool) -> Result<Self, String> {
+    /// With `takeover` it takes over from the server that runs in this place, if there is one. `flags` are
+    /// what the configuration was read by, and is by each reload.
+    pub fn open(config: Config, flags: Flags, takeover: bool) -> Result<Self, String> {
         listen::raise_file_limit(config.max_connections);
         let hello = Hello::of(&config);
         let started = Instant::now();
         let now = Now::at(started);
         let hasher = NameHasher::default();
-        let acceptor = match &config.tls {
-            Some(tls) => Some(tls::acceptor(&tls.identity)?),
-            None => None,
-        };
         let (mut past, port) = if takeover {
             Past::succeeding(&config, &hello, &hasher, now)?
         } else {
@@ -109,7 +105,11 @@ impl Server {
         let shared = Arc::new(Shared::new(config, hasher, runs, started)?);
         let host = listen::reachable_host(address);
         let (workers, path) = (shared.config.workers, shared.config.socket.display());
-        let scheme = if acceptor.is_some() { "wss" } else { "ws" };
+        let scheme = if shared.config.tls.is_some() {
+            "wss"
+        } else {
+            "ws"
+        };
         let ready =
             format!("shopwire ready ws={scheme}://{host}/api/ws ingest={path} workers={workers}");
         let port = address.port();
@@ -139,9 +139,6 @@ impl Server {
                 let mut reactor =
                     Reactor::new(Arc::clone(&shared), index, registry, ring, uplink, started);
                 reactor.go_on(past.newest(), past.blocks());
-                if let Some(acceptor) = &acceptor {
-                    reactor.accept_by(Acceptor::clone(acceptor));
-                }
                 engines.push(Engine {
                     poll: each.poll,
                     doorbell: each.doorbell,
@@ -182,7 +179,7 @@ impl Server {
             past.board_router(&mut router, customers, now)?;
             router.expect_successors(successors);
             let (read, reloads) = ring::mailbox(Arc::clone(&router_doorbell));
-            router.expect_reloads(read, reloads);
+            router.expect_reloads(flags, read, reloads);
             engine.router = Some(router);
             Ok((engines, router_doorbell, orders, ask))
         };

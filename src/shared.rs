@@ -2,23 +2,23 @@
 //!
 //! Made once by [`crate::server`]; the router and the reactors each hold it behind one Arc.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::admission::Admission;
-use crate::auth::Verifier;
 use crate::clock::WallClock;
 use crate::config::Config;
 use crate::event::{NameHasher, Runs};
-use crate::http::info_body;
+use crate::live::Live;
 use crate::stats::Stats;
 
 /// The shared parts.
 pub struct Shared {
-    /// The settings in force.
-    pub config: Config,
-    /// Judges tokens.
-    pub verifier: Verifier,
+    /// The settings at start. Those of them that may change are to be read from [`Live::config`].
+    pub config: Arc<Config>,
+    /// What router and reactors begin with, and replace after a reload.
+    pub at_start: Arc<Live>,
     /// The gate.
     pub admission: Admission,
     /// Counters of all threads.
@@ -30,8 +30,6 @@ pub struct Shared {
     /// What event ids stand for.
     pub runs: Runs,
     newest: AtomicU64,
-    /// The body of `GET /api/ws/info`, which does not change.
-    pub info: String,
 }
 
 impl Shared {
@@ -45,17 +43,15 @@ impl Shared {
         runs: Runs,
         now: Instant,
     ) -> Result<Self, String> {
-        let verifier = Verifier::new(&config.jwt)?;
-        let info = info_body(&config);
+        let config = Arc::new(config);
         Ok(Self {
-            verifier,
+            at_start: Arc::new(Live::new(Arc::clone(&config))?),
             admission: Admission::new(config.max_connections, config.connect_rate),
             stats: Stats::new(config.workers, config.tls.is_some(), now),
             hasher,
             wall: WallClock::System,
             newest: AtomicU64::new(runs.now().first - 1),
             runs,
-            info,
             config,
         })
     }
@@ -68,11 +64,5 @@ impl Shared {
     /// Tells the number of the newest event, before it is handed out. Only the router may call this.
     pub fn set_newest(&self, number: u64) {
         self.newest.store(number, Ordering::Release);
-    }
-
-    /// When a token that says it ends at `expires_at` is no longer accepted (both in ms).
-    pub fn token_end(&self, expires_at: u64) -> u64 {
-        let leeway = u64::try_from(self.verifier.leeway().as_millis()).unwrap_or(u64::MAX);
-        expires_at.saturating_add(leeway)
     }
 }

@@ -77,7 +77,7 @@ fn verifier() -> &'static Verifier {
     static VERIFIER: OnceLock<Verifier> = OnceLock::new();
     VERIFIER.get_or_init(|| {
         let settings = KeySettings {
-            secret: Some(Secret::new(SECRET.to_vec()).unwrap()),
+            secrets: vec![Secret::new(SECRET.to_vec()).unwrap()],
             issuer: Some("shop".to_owned()),
             audience: Some("ws".to_owned()),
             leeway: Duration::from_millis(LEEWAY),

@@ -13,7 +13,7 @@ use std::fmt;
 
 use crate::access::Role;
 
-pub use keys::{KeySettings, Secret, check_jwks, check_public_key};
+pub use keys::{KeyFile, KeySettings, Secret, SecretsFrom, check_jwks, check_public_keys};
 pub use mint::{Subject, mint};
 pub use verifier::Verifier;
 

@@ -27,14 +27,13 @@ impl Verifier {
     /// # Errors
     /// A sentence about the key that cannot be used.
     pub fn new(settings: &KeySettings) -> Result<Verifier, String> {
-        let mut keys = Vec::new();
-        keys.extend(settings.secret.as_ref().map(Key::from_secret));
-        if let Some((path, pem)) = &settings.public_key_pem {
-            keys.push(Key::from_pem(pem).map_err(|why| format!("{}: {why}", path.display()))?);
+        let mut keys: Vec<Key> = settings.secrets.iter().map(Key::from_secret).collect();
+        for file in &settings.public_keys {
+            keys.extend(Key::from_pem(file.bytes()).map_err(|why| file.blame(&why))?);
         }
         let mut set_len = 0;
-        if let Some((path, json)) = &settings.jwks {
-            let set = Key::from_jwks(json).map_err(|why| format!("{}: {why}", path.display()))?;
+        if let Some(file) = &settings.jwks {
+            let set = Key::from_jwks(file.bytes()).map_err(|why| file.blame(&why))?;
             set_len = set.len();
             keys.extend(set);
         }
@@ -45,6 +44,16 @@ impl Verifier {
             audience: settings.audience.clone(),
             leeway: settings.leeway,
         })
+    }
+
+    /// How many keys there are.
+    pub fn keys(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// When a token that says it ends at `expires_at` is no longer accepted (both in ms).
+    pub fn token_end(&self, expires_at: u64) -> u64 {
+        expires_at.saturating_add(self.leeway_ms())
     }
 
     /// How long after `exp` a token is still good.
@@ -72,7 +81,7 @@ impl Verifier {
         let expected = Expected {
             issuer: self.issuer.as_deref(),
             audience: self.audience.as_deref(),
-            leeway_ms: u64::try_from(self.leeway.as_millis()).unwrap_or(u64::MAX),
+            leeway_ms: self.leeway_ms(),
         };
         let mut tried = false;
         for key in self.candidates(header.alg, header.kid.as_deref()) {
@@ -88,6 +97,10 @@ impl Verifier {
         }))
     }
 
+    fn leeway_ms(&self) -> u64 {
+        u64::try_from(self.leeway.as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// The keys a token with this header may have been signed with.
     fn candidates<'a>(
         &'a self,
@@ -96,7 +109,7 @@ impl Verifier {
     ) -> impl Iterator<Item = &'a Key> {
         self.keys.iter().filter(move |key| {
             let selected = match (&key.origin, kid) {
-                (Origin::Single, _) => true,
+                (Origin::Nameless, _) => true,
                 (Origin::Set { kid: own }, Some(kid)) => own.as_deref() == Some(kid),
                 (Origin::Set { .. }, None) => self.set_len == 1,
             };

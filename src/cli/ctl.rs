@@ -44,7 +44,7 @@ enum Command {
     /// Stop taking connections, bring out what is in hand, and end
     #[command(after_help = "Example:\n  shopwire ctl drain")]
     Drain,
-    /// Read the certificate and its key again; open connections stay
+    /// Read settings, keys and certificates again; open connections stay
     #[command(after_help = "Example:\n  shopwire ctl reload")]
     Reload,
 }
@@ -125,21 +125,27 @@ fn ask(mut socket: UnixStream, request: &Value, within: Duration) -> Result<Valu
     Err(format!("the server did not answer within {within:?}"))
 }
 
-/// What was read again, and what is not as it should be.
+/// What was read again, what has changed, and what is not as it should be.
 fn reloaded(result: &Value) -> String {
     let words = |name: &str| -> Vec<String> {
         let all = result[name].as_array().into_iter().flatten();
         all.map(word).collect()
     };
-    let settings = match &words("reloaded")[..] {
-        [] => "nothing to read again: no setting names a certificate".to_owned(),
+    let files = match &words("reloaded")[..] {
+        [] => "nothing to reload: no setting names a file with keys".to_owned(),
         some => format!("reloaded {}", some.join(", ")),
+    };
+    let list = |name: &str, what: &str| match &words(name)[..] {
+        [] => None,
+        some => Some(format!("{what} {}", some.join(", "))),
     };
     let warnings = words("warnings")
         .into_iter()
         .map(|warning| format!("warning: {warning}"));
-    [settings]
+    [files]
         .into_iter()
+        .chain(list("changed", "changed"))
+        .chain(list("afterRestart", "only a restart changes"))
         .chain(warnings)
         .map(|line| line + "\n")
         .collect()
@@ -310,6 +316,20 @@ mod tests {
              \x20 by namespace  none\nlatency (ms)    p50 0.2, p99 -\nworker 0        connections 3\n"
         );
         assert_eq!(stats(&Value::Null), "");
+    }
+
+    #[test]
+    fn a_reload_tells_what_it_did() {
+        let text = reloaded(
+            &json!({"reloaded": ["tls-cert", "jwt-secret-file"], "changed": ["access"],
+            "afterRestart": ["port", "workers"], "keys": 2, "warnings": ["mind this"]}),
+        );
+        assert_eq!(
+            text,
+            "reloaded tls-cert, jwt-secret-file\nchanged access\nonly a restart changes port, workers\n\
+             warning: mind this\n"
+        );
+        assert!(reloaded(&json!({"reloaded": []})).starts_with("nothing to reload"));
     }
 
     #[test]

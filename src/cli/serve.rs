@@ -49,7 +49,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 
 fn serve(config: Config, arguments: &Arguments) -> Result<ExitCode, String> {
     let hinted = config.dev.then(|| config.clone());
-    let server = Server::open(config, arguments.takeover)?;
+    let server = Server::open(config, arguments.flags.0.clone(), arguments.takeover)?;
     let mut demo = None;
     if let Some(config) = hinted {
         if arguments.demo {

@@ -72,14 +72,20 @@ impl File {
             let source = Source::File(self.path.clone());
             ConfigError::hidden(setting, source, format!("must be {expected}"))
         };
+        let strings = |items: &[Value]| -> Option<Vec<String>> {
+            let string = |item: &Value| item.as_str().map(str::to_owned);
+            items.iter().map(string).collect()
+        };
         match (setting.shape, value) {
-            (Shape::List, Value::Array(items)) => items
-                .iter()
-                .map(|item| item.as_str().map(str::to_owned))
-                .collect::<Option<Vec<String>>>()
+            (Shape::List, Value::Array(items)) => strings(items)
                 .map(Some)
                 .ok_or_else(|| wrong("an array of strings")),
             (Shape::List, _) => Err(wrong("an array of strings")),
+            (Shape::Files, Value::String(path)) => Ok(Some(vec![path.clone()])),
+            (Shape::Files, Value::Array(items)) => strings(items)
+                .map(Some)
+                .ok_or_else(|| wrong("a string, or an array of strings")),
+            (Shape::Files, _) => Err(wrong("a string, or an array of strings")),
             (Shape::Switch, Value::Boolean(on)) => Ok(Some(vec![on.to_string()])),
             (Shape::Switch, _) => Err(wrong("true or false")),
             (Shape::One, Value::String(text)) => Ok(Some(vec![text.clone()])),

@@ -6,6 +6,7 @@
 mod error;
 mod file;
 mod keys;
+mod renewal;
 pub mod settings;
 mod socket_path;
 mod sources;
@@ -29,6 +30,7 @@ use sources::Sources;
 
 pub use error::ConfigError;
 pub use file::File;
+pub use renewal::Renewed;
 pub use socket_path::{SocketFolder, default_socket, prepare_folder};
 pub use tls::TlsSettings;
 pub use values::{LogFormat, duration};
@@ -205,11 +207,7 @@ impl Config {
 impl Config {
     /// What is allowed and probably not wanted: sentences.
     pub fn warnings(&self, now_ms: u64) -> Vec<String> {
-        let untimely = self
-            .tls
-            .as_ref()
-            .and_then(|tls| Some((tls, tls.identity.untimely(now_ms)?)))
-            .map(|(tls, what)| format!("{}: {what}", tls.files.cert.display()));
+        let untimely = self.tls.as_ref().and_then(|tls| tls.untimely(now_ms));
         let is_open = self.tls.is_none() && !self.host.is_loopback();
         let open = is_open.then(|| {
             format!(

@@ -24,25 +24,44 @@ pub struct Setting {
 pub enum Shape {
     /// One value.
     One,
-    /// Comma-separated; an array in the file.
+    /// Comma-separated, or the flag several times; an array in the file.
     List,
+    /// One path or several: the flag several times, comma-separated in the environment, a string or an
+    /// array in the file.
+    Files,
     /// True or false; as a flag the value may be left out.
     Switch,
 }
 
 impl Shape {
-    /// The items of a text from a flag or the environment.
-    pub(super) fn split(self, text: &str) -> Vec<String> {
+    /// Whether a flag may be given several times, and all of it counts.
+    pub fn takes_several(self) -> bool {
+        matches!(self, Shape::List | Shape::Files)
+    }
+
+    /// The items of a flag's text. A path is taken as it is, whatever is in it.
+    pub(super) fn of_flag(self, text: &str) -> Vec<String> {
         match self {
-            Shape::List => text
-                .split(',')
-                .map(str::trim)
-                .filter(|item| !item.is_empty())
-                .map(str::to_owned)
-                .collect(),
+            Shape::List => items(text),
+            Shape::One | Shape::Switch | Shape::Files => vec![text.to_owned()],
+        }
+    }
+
+    /// The items of an environment variable.
+    pub(super) fn of_variable(self, text: &str) -> Vec<String> {
+        match self {
+            Shape::List | Shape::Files => items(text),
             Shape::One | Shape::Switch => vec![text.to_owned()],
         }
     }
+}
+
+fn items(text: &str) -> Vec<String> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 macro_rules! settings {
@@ -75,12 +94,12 @@ settings! {
         "Reactors, each on a thread of its own";
     ALLOWED_ORIGINS = List "allowed-origins" "ALLOWED_ORIGINS" <"ORIGINS"> ["same host"]
         "Origins browsers may come from, comma-separated: https://shop.example, https://*.shop.example, or *";
-    JWT_SECRET_FILE = One "jwt-secret-file" "WS_JWT_SECRET_FILE" <"FILE"> ["none"]
-        "File with the secret for HS256, HS384 and HS512 tokens, at least 32 bytes; or the secret itself in WS_JWT_SECRET";
-    JWT_PUBLIC_KEY = One "jwt-public-key" "WS_JWT_PUBLIC_KEY" <"FILE"> ["none"]
-        "PEM file with the public key for RS*, PS*, ES* or EdDSA tokens";
+    JWT_SECRET_FILE = Files "jwt-secret-file" "WS_JWT_SECRET_FILE" <"FILE"> ["none"]
+        "File with a secret for HS256, HS384 and HS512 tokens, at least 32 bytes; may be given several times, and new tokens are signed with the first; read again on reload; or the secret itself in WS_JWT_SECRET";
+    JWT_PUBLIC_KEY = Files "jwt-public-key" "WS_JWT_PUBLIC_KEY" <"FILE"> ["none"]
+        "PEM file with one or more public keys for RS*, PS*, ES* or EdDSA tokens; may be given several times; read again on reload";
     JWKS_FILE = One "jwks-file" "WS_JWKS_FILE" <"FILE"> ["none"]
-        "JWK set with the keys for tokens, picked by kid";
+        "JWK set with the keys for tokens, picked by kid; read again on reload";
     JWT_ISSUER = One "jwt-issuer" "WS_JWT_ISSUER" <"TEXT"> ["unchecked"]
         "What a token's iss must be";
     JWT_AUDIENCE = One "jwt-audience" "WS_JWT_AUDIENCE" <"TEXT"> ["unchecked"]

@@ -23,7 +23,7 @@ impl Reactor {
     pub(super) fn on_text(&mut self, key: u32, text: &str) -> Result<(), CloseReason> {
         let now_ns = self.now_ns();
         let connection = &mut self.connections[key as usize];
-        if let Err(wait_ns) = self.message_rate.take(&mut connection.messages, now_ns) {
+        if let Err(wait_ns) = self.rates.messages.take(&mut connection.messages, now_ns) {
             self.answer_error(
                 key,
                 &ErrorAnswer {
@@ -70,7 +70,8 @@ impl Reactor {
         let now_ns = self.now_ns();
         let connection = &mut self.connections[key as usize];
         if self
-            .control_rate
+            .rates
+            .controls
             .take(&mut connection.controls, now_ns)
             .is_ok()
         {
@@ -94,7 +95,7 @@ impl Reactor {
             connection.refusals_since = self.tick;
         }
         connection.refusals = connection.refusals.saturating_add(1);
-        if u32::from(connection.refusals) >= self.refusals_max.min(u32::from(u16::MAX)) {
+        if u32::from(connection.refusals) >= self.rates.refusals_max.min(u32::from(u16::MAX)) {
             return Err(CloseReason::Flooding);
         }
         Ok(())
@@ -112,7 +113,7 @@ impl Reactor {
 
     fn authenticate(&mut self, key: u32, token: &str) -> Result<(), CloseReason> {
         let is_first = self.directory.user(key).is_none();
-        let identity = match self.shared.verifier.verify(token, self.shared.wall.ms()) {
+        let identity = match self.live.verifier.verify(token, self.shared.wall.ms()) {
             Ok(identity) => identity,
             Err(error) => {
                 self.answer_error(key, &ErrorAnswer::to("auth", error.code(), error.message()));

@@ -63,7 +63,7 @@ impl Reactor {
         if connection.stage != Stage::Fresh {
             return Some(0);
         }
-        let trusted = &self.shared.config.trusted_proxies;
+        let trusted = &self.live.config.trusted_proxies;
         if client_address::is_trusted(connection.ip, trusted) {
             match proxy_header::parse(input) {
                 ProxyHeader::Partial => {
@@ -118,7 +118,7 @@ impl Reactor {
     fn answer(&mut self, key: u32, request: &Request<'_>, body: &[u8]) -> Outcome {
         let peer = self.connections[key as usize].ip;
         let forwarded = request.values("x-forwarded-for");
-        let ip = client_address::client_ip(peer, &self.shared.config.trusted_proxies, forwarded);
+        let ip = client_address::client_ip(peer, &self.live.config.trusted_proxies, forwarded);
         if request.path() != http::WEBSOCKET_PATH {
             return self.answer_http(key, request, body, peer);
         }
@@ -147,6 +147,7 @@ impl Reactor {
         let is_read = !request.has_body() || !body.is_empty();
         let keep_alive = has_room && request.keep_alive() && is_read;
         let caller = Caller {
+            live: &self.live,
             ip: peer,
             now: self.now,
             now_ms: self.shared.wall.ms(),
@@ -196,7 +197,7 @@ impl Reactor {
         request: &Request<'a>,
     ) -> Result<(Upgrade<'a>, Option<Identity>), Refusal> {
         let upgrade = check_upgrade(request)?;
-        let shared = &self.shared;
+        let (shared, live) = (&self.shared, &self.live);
         let now_ns = self.now.saturating_duration_since(self.started).as_nanos();
         let now_ns = u64::try_from(now_ns).unwrap_or(u64::MAX);
         let within_rate = shared.admission.take_handshake(ip, now_ns);
@@ -213,7 +214,7 @@ impl Reactor {
             Ok(None) => upgrade.subprotocol_token,
             Err(_) => None,
         };
-        let identity = token.map(|token| shared.verifier.verify(token, shared.wall.ms()));
+        let identity = token.map(|token| live.verifier.verify(token, shared.wall.ms()));
         if let Err(wait_ns) = within_rate
             && !matches!(identity, Some(Ok(_)))
         {
@@ -221,7 +222,7 @@ impl Reactor {
             let seconds = u32::try_from(wait_ns.div_ceil(1_000_000_000)).unwrap_or(u32::MAX);
             return Err(refusal.with_retry_after(seconds));
         }
-        let origins = shared.config.allowed_origins.as_deref();
+        let origins = live.config.allowed_origins.as_deref();
         if !origin::allowed(origins, request.single("origin")?, request.host()) {
             let message = "this origin is not among the allowed ones";
             return Err(Refusal::new(403, "forbidden_origin", message));

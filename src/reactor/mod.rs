@@ -16,6 +16,7 @@
 //! | `budget` | how much all outboxes may hold |
 //! | `past`, `resume` | what is kept of the newest events, and how it is replayed |
 //! | `ending` | how a connection ends |
+//! | `renewal` | what a reload changes for those who are connected |
 //! | `handover` | how all of them go to another process, and come from one |
 
 mod answers;
@@ -32,6 +33,7 @@ pub mod message;
 mod outbox;
 pub mod past;
 mod read;
+mod renewal;
 mod resume;
 mod secure;
 mod ticks;
@@ -47,11 +49,10 @@ use slab::Slab;
 
 use crate::event::{Block, Parser, Rules};
 use crate::limits;
+use crate::live::Live;
 use crate::log_throttle::LogThrottle;
-use crate::rate::Rate;
 use crate::ring::{Receiver, Selector, Sender, Serial, ToReactor, ToRouter};
 use crate::shared::Shared;
-use crate::tls::Acceptor;
 use crate::wire::CloseReason;
 use answers::Answers;
 use connection::{Connection, Stage};
@@ -60,11 +61,14 @@ pub use fanout::lay_out;
 use layer::Writing;
 pub use past::Replay as ReplayState;
 use past::{Batch, History, Replays};
+use renewal::Rates;
 use ticks::{Tick, Wheel};
 
 /// One reactor.
 pub struct Reactor {
     shared: Arc<Shared>,
+    /// What is in force.
+    live: Arc<Live>,
     index: usize,
     registry: Registry,
     ring: Receiver<ToReactor>,
@@ -83,8 +87,6 @@ pub struct Reactor {
     answers: Answers,
     /// Checks client-published events.
     parser: Parser,
-    /// How TLS connections are accepted, where there is a certificate.
-    acceptor: Option<Acceptor>,
     /// Flights of TLS handshakes answered in this turn.
     flights: usize,
     read_buffer: Vec<u8>,
@@ -109,9 +111,7 @@ pub struct Reactor {
     outbox_limit: usize,
     /// What all writes share, and what the outboxes hold.
     writing: Writing,
-    message_rate: Rate,
-    control_rate: Rate,
-    refusals_max: u32,
+    rates: Rates,
     /// Connections in `Stage::KeepAlive`.
     keep_alive: usize,
     /// Connections in `Stage::Leaving` or `Stage::Lingering`.
@@ -151,10 +151,8 @@ impl Reactor {
             order_statuses: config.order_statuses.clone(),
             max_message: config.max_message,
         };
-        let control_rate = config
-            .message_rate
-            .saturating_mul(limits::CONTROL_RATE_FACTOR);
         Self {
+            live: Arc::clone(&shared.at_start),
             index,
             registry,
             ring,
@@ -169,7 +167,6 @@ impl Reactor {
             online: 0,
             answers: Answers::default(),
             parser: Parser::new(rules),
-            acceptor: None,
             flights: 0,
             read_buffer: vec![0; limits::READ_BUFFER],
             plain: Vec::new(),
@@ -185,9 +182,7 @@ impl Reactor {
             tick: Tick(0),
             outbox_limit: config.outbox_limit,
             writing: Writing::default(),
-            message_rate: Rate::per_minute(config.message_rate),
-            control_rate: Rate::per_minute(control_rate),
-            refusals_max: config.message_rate.max(limits::REFUSALS_MIN),
+            rates: Rates::of(config),
             keep_alive: 0,
             parting: 0,
             drain: Drain::No,
@@ -290,7 +285,10 @@ impl Reactor {
                 None => return,
                 Some(ToReactor::Block(block)) => self.collect(block),
                 Some(ToReactor::Socket(stream, ip, serial)) => self.adopt(stream, ip, serial),
-                Some(ToReactor::Renew(acceptor)) => self.accept_by(acceptor),
+                Some(ToReactor::Renew(live)) => {
+                    self.fan_out();
+                    self.renew(live);
+                }
                 Some(ToReactor::Disconnect(selector)) => {
                     self.fan_out();
                     self.disconnect(&selector);

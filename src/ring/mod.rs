@@ -21,8 +21,8 @@ use mio::net::TcpStream;
 use mio::{Registry, Token, Waker};
 
 use crate::event::Block;
+use crate::live::Live;
 use crate::takeover::link::Link;
-use crate::tls::Acceptor;
 pub use channel::{Receiver, Sender, channel};
 pub use doorbell::Doorbell;
 pub use mailbox::{Mailbox, Post, mailbox};
@@ -33,8 +33,8 @@ pub enum ToReactor {
     Block(Arc<Block>),
     /// A connection just accepted, with the address it came from and its number.
     Socket(TcpStream, IpAddr, Serial),
-    /// New connections are accepted by this from now on.
-    Renew(Acceptor),
+    /// From now on this is in force.
+    Renew(Arc<Live>),
     /// `ctl disconnect`; answered by [`ToRouter::Disconnected`].
     Disconnect(Arc<Selector>),
     /// Say goodbye to every connection; answered by [`ToRouter::Drained`].

@@ -13,7 +13,7 @@ pub enum Command {
     Stats,
     /// Say goodbye to everybody and end.
     Drain,
-    /// Read keys and certificates again.
+    /// Read settings, keys and certificates again.
     Reload,
     /// Close the connections that the selector names.
     Disconnect(Selector),

@@ -30,6 +30,7 @@ use crate::clock::Now;
 use crate::event::{Block, EventType};
 use crate::journal::Journal;
 use crate::limits;
+use crate::live::Live;
 use crate::log_throttle::LogThrottle;
 use crate::ring::{Mailbox, Receiver, Sender, ToReactor, ToRouter};
 use crate::shared::Shared;
@@ -57,6 +58,8 @@ pub struct Lane {
 /// The router.
 pub struct Router {
     shared: Arc<Shared>,
+    /// What is in force.
+    live: Arc<Live>,
     registry: Registry,
     listener: TcpListener,
     accepting: accept::Accepting,
@@ -111,6 +114,7 @@ impl Router {
         registry.register(&mut ingest.listener, INGEST, Interest::READABLE)?;
         let gathering = Gathering::new(shared.config.gather);
         Ok(Self {
+            live: Arc::clone(&shared.at_start),
             shared,
             registry,
             listener,

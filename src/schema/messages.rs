@@ -353,7 +353,7 @@ pub(super) fn commands() -> Vec<Message> {
         ),
         Message::new(
             "reload",
-            "Has the certificate and its key read again; open connections stay.",
+            "Has settings, keys and certificates read again; open connections stay.",
             command("reload", &[]),
         ),
         Message::new("disconnect", "Closes connections with 4403.", disconnect),

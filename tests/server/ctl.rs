@@ -1,31 +1,13 @@
 //! The operator's commands over the ingest socket.
 
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::harness::examples::event;
-use crate::harness::server::{BINARY, plain_command};
+use crate::harness::server::{BINARY, text};
 use crate::harness::{Client, Opening, Server, tokens};
-
-fn ctl(server: &Server, args: &[&str]) -> Output {
-    plain_command()
-        .arg("ctl")
-        .args(args)
-        .arg("--socket")
-        .arg(&server.socket)
-        .output()
-        .unwrap()
-}
-
-fn text(output: &Output) -> String {
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
-}
 
 #[test]
 fn stats_are_those_of_http() {
@@ -43,11 +25,11 @@ fn stats_are_those_of_http() {
     };
     assert_eq!(names(&result), names(&over_http));
     assert_eq!(result["totalConnections"], 1);
-    let output = ctl(&server, &["stats", "--json"]);
+    let output = server.ctl(&["stats", "--json"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(printed["connectionsByRole"]["admin"], 1);
-    let output = ctl(&server, &["stats"]);
+    let output = server.ctl(&["stats"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
 }
 
@@ -96,7 +78,7 @@ fn disconnect_closes_those_who_are_named_with_4403() {
     emitter.command(&json!({"command": "disconnect", "connection": connection}));
     bob_1.expect_close(4403);
     bob_2.ping();
-    let output = ctl(&server, &["disconnect", "--session", "s-bob"]);
+    let output = server.ctl(&["disconnect", "--session", "s-bob"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     bob_2.expect_close(4403);
     public.ping();

@@ -37,6 +37,7 @@ mod page;
 mod presence;
 mod proxy;
 mod publish;
+mod reload;
 mod replay;
 mod resume;
 mod schema;
