@@ -61,6 +61,13 @@ pub const PUBLIC_ANSWERS_MAX: usize = 8 * 1024;
 /// bad signature costs a check by each that fits its algorithm. A rotation needs two. The keys of a JWK set
 /// are picked by their names.
 pub const NAMELESS_KEYS_MAX: usize = 16;
+/// Users and sessions whose tokens are revoked, at once: about 100 bytes each, and as many again as a long
+/// name has. Over it none is added until one is over.
+pub const REVOCATIONS_MAX: usize = 100_000;
+/// A revocation is remembered for at least so long ...
+pub const REVOKED_FOR_MIN: Duration = Duration::from_secs(1);
+/// ... and at most a (leap) year, but for tokens that are seen to last longer.
+pub const REVOKED_FOR_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 /// After its close frame or refusal the server reads on for at most this long ...
 pub const LINGER_TIME: Duration = Duration::from_secs(1);
 /// ... and at most so many bytes, so that the kernel does not answer with a reset.

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::auth::Verifier;
+use crate::auth::{Revocations, Verifier};
 use crate::config::Config;
 use crate::http::info_body;
 use crate::tls::{self, Acceptor};
@@ -24,14 +24,14 @@ pub struct Live {
 }
 
 impl Live {
-    /// Puts these settings into force.
+    /// Puts these settings into force. Tokens that are `revoked` are refused.
     ///
     /// # Errors
     /// A sentence: a key that cannot be used, or the operating system gives no randomness.
-    pub fn new(config: Arc<Config>) -> Result<Self, String> {
+    pub fn new(config: Arc<Config>, revoked: &Arc<Revocations>) -> Result<Self, String> {
         let tls = config.tls.as_ref();
         Ok(Self {
-            verifier: Verifier::new(&config.jwt)?,
+            verifier: Verifier::new(&config.jwt)?.heeding(Arc::clone(revoked)),
             acceptor: tls.map(|tls| tls::acceptor(&tls.identity)).transpose()?,
             info: info_body(&config),
             config,

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::admission::Admission;
+use crate::auth::Revocations;
 use crate::clock::WallClock;
 use crate::config::Config;
 use crate::event::{NameHasher, Runs};
@@ -21,6 +22,8 @@ pub struct Shared {
     pub at_start: Arc<Live>,
     /// The gate.
     pub admission: Admission,
+    /// Whose tokens are refused.
+    pub revoked: Arc<Revocations>,
     /// Counters of all threads.
     pub stats: Stats,
     /// Hashes names alike in the router and in every reactor.
@@ -43,9 +46,10 @@ impl Shared {
         runs: Runs,
         now: Instant,
     ) -> Result<Self, String> {
-        let config = Arc::new(config);
+        let (config, revoked) = (Arc::new(config), Arc::default());
         Ok(Self {
-            at_start: Arc::new(Live::new(Arc::clone(&config))?),
+            at_start: Arc::new(Live::new(Arc::clone(&config), &revoked)?),
+            revoked,
             admission: Admission::new(config.max_connections, config.connect_rate),
             stats: Stats::new(config.workers, config.tls.is_some(), now),
             hasher,

@@ -115,6 +115,7 @@ impl Bench {
             user,
             role: Role::Customer,
             session: None,
+            issued_at: None,
             expires_at: NOW + 60_000,
         };
         self.signed.push((text, identity));

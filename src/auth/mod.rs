@@ -7,6 +7,7 @@
 mod claims;
 mod keys;
 mod mint;
+mod revocations;
 mod verifier;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use crate::access::Role;
 
 pub use keys::{KeyFile, KeySettings, Secret, SecretsFrom, check_jwks, check_public_keys};
 pub use mint::{Subject, mint};
+pub use revocations::{Full, Revocation, Revocations, Whom};
 pub use verifier::Verifier;
 
 /// The longest token that is looked at, in bytes: what also fits into a request head of 8 KiB.
@@ -29,6 +31,8 @@ pub struct Identity {
     pub role: Role,
     /// The session's id (`sid` or `sessionId`).
     pub session: Option<String>,
+    /// When the token was made (`iat`), in ms since the epoch, if it says so.
+    pub issued_at: Option<u64>,
     /// When the token ends, in ms since the epoch, leeway not included.
     pub expires_at: u64,
 }

@@ -1,20 +1,22 @@
 //! From a token to an identity.
 //!
-//! Owns the choice of the key. The library's own checks of claims are all turned off: they read the
+//! Owns the choice of the key, and asks whether a token was revoked. The library's own checks of claims are all turned off: they read the
 //! system's clock, forgive 60 s and pass over `nbf`; `claims` does them instead.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
 
 use super::claims::{Claims, Expected};
 use super::keys::{Key, KeySettings, Origin};
-use super::{Identity, TOKEN_MAX_BYTES, TokenError};
+use super::{Identity, Revocations, TOKEN_MAX_BYTES, TokenError};
 
 /// Judges tokens. Built once; the keys are parsed then and never again.
 pub struct Verifier {
     keys: Vec<Key>,
+    revoked: Arc<Revocations>,
     set_len: usize,
     issuer: Option<String>,
     audience: Option<String>,
@@ -39,11 +41,18 @@ impl Verifier {
         }
         Ok(Verifier {
             keys,
+            revoked: Arc::default(),
             set_len,
             issuer: settings.issuer.clone(),
             audience: settings.audience.clone(),
             leeway: settings.leeway,
         })
+    }
+
+    /// This one, which also refuses what is revoked.
+    #[must_use]
+    pub fn heeding(self, revoked: Arc<Revocations>) -> Verifier {
+        Verifier { revoked, ..self }
     }
 
     /// How many keys there are.
@@ -87,7 +96,13 @@ impl Verifier {
         for key in self.candidates(header.alg, header.kid.as_deref()) {
             tried = true;
             if let Some(claims) = signed_claims(token, header.alg, key)? {
-                return claims.judge(&expected, now_ms);
+                let identity = claims.judge(&expected, now_ms)?;
+                let ends_ms = self.token_end(identity.expires_at);
+                let leeway_ms = expected.leeway_ms;
+                return match self.revoked.refuses(&identity, ends_ms, leeway_ms, now_ms) {
+                    true => Err(refused("the token was revoked")),
+                    false => Ok(identity),
+                };
             }
         }
         Err(refused(if tried {

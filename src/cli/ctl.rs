@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Ask a running server, as its own user or as root
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  shopwire ctl stats\n  shopwire ctl disconnect --user c-42\n  shopwire ctl reload\n  shopwire ctl drain"
+    after_help = "Examples:\n  shopwire ctl stats\n  shopwire ctl disconnect --user c-42\n  shopwire ctl revoke --user c-42\n  shopwire ctl reload\n  shopwire ctl drain"
 )]
 pub(super) struct Arguments {
     /// The server's ingest socket [env: WS_SOCKET] [default: as for serve]
@@ -41,6 +41,12 @@ enum Command {
     /// Close the connections of a user or a session, or one connection
     #[command(after_help = "Example:\n  shopwire ctl disconnect --user c-42")]
     Disconnect(Whom),
+    /// Close the connections of a user or a session, and refuse the tokens that were made for it so far
+    #[command(
+        after_help = "A token that says when it was made (iat), and was made later, is taken as before.\n\n\
+        Example:\n  shopwire ctl revoke --user c-42 --for 30d"
+    )]
+    Revoke(Revoked),
     /// Stop taking connections, bring out what is in hand, and end
     #[command(after_help = "Example:\n  shopwire ctl drain")]
     Drain,
@@ -63,6 +69,26 @@ struct Whom {
     connection: Option<String>,
 }
 
+#[derive(clap::Args)]
+struct Revoked {
+    #[command(flatten)]
+    whose: Whose,
+    /// Remember it for so long, at least: as long as the longest token may last
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = config::duration)]
+    r#for: Duration,
+}
+
+#[derive(clap::Args)]
+#[group(required = true, multiple = false)]
+struct Whose {
+    /// The tokens of this user
+    #[arg(long, value_name = "ID")]
+    user: Option<String>,
+    /// The tokens of this session
+    #[arg(long, value_name = "ID")]
+    session: Option<String>,
+}
+
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let path = config::socket_to_talk_to(arguments.socket.as_deref());
     let socket = match UnixStream::connect(&path) {
@@ -77,6 +103,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         _ if arguments.json => format!("{result}\n"),
         Command::Stats => stats(&result),
         Command::Reload => reloaded(&result),
+        Command::Revoke(_) => revoked(&result),
         _ => plain(&result),
     };
     print(&text)
@@ -87,21 +114,32 @@ fn request(command: &Command) -> Value {
         Command::Stats => json!({"command": "stats"}),
         Command::Drain => json!({"command": "drain"}),
         Command::Reload => json!({"command": "reload"}),
-        Command::Disconnect(whom) => {
-            let mut request = json!({"command": "disconnect"});
-            let names = [
+        Command::Disconnect(whom) => naming(
+            json!({"command": "disconnect"}),
+            [
                 ("user", &whom.user),
                 ("session", &whom.session),
                 ("connection", &whom.connection),
-            ];
-            for (name, id) in names {
-                if let Some(id) = id {
-                    request[name] = id.as_str().into();
-                }
-            }
-            request
+            ],
+        ),
+        Command::Revoke(Revoked { whose, r#for: kept }) => {
+            let ms = u64::try_from(kept.as_millis()).unwrap_or(u64::MAX);
+            naming(
+                json!({"command": "revoke", "for": ms}),
+                [("user", &whose.user), ("session", &whose.session)],
+            )
         }
     }
+}
+
+/// The request with those of the names that are given.
+fn naming<const N: usize>(mut request: Value, names: [(&str, &Option<String>); N]) -> Value {
+    for (name, id) in names {
+        if let Some(id) = id {
+            request[name] = id.as_str().into();
+        }
+    }
+    request
 }
 
 /// Sends one command and waits for its answer.
@@ -149,6 +187,26 @@ fn reloaded(result: &Value) -> String {
         .chain(warnings)
         .map(|line| line + "\n")
         .collect()
+}
+
+/// How many were closed, and until when it is remembered.
+fn revoked(result: &Value) -> String {
+    let disconnected = word(&result["disconnected"]);
+    let until = match result["until"].as_u64() {
+        Some(ms) => date(ms),
+        None => word(&result["until"]),
+    };
+    format!("disconnected: {disconnected}\nremembered until: {until}\n")
+}
+
+/// A time, in ms since 1970; a token may end after the last date that can be written, in 9999.
+fn date(ms: u64) -> String {
+    let mut text = String::new();
+    let time = UNIX_EPOCH.checked_add(Duration::from_millis(ms));
+    match time.map(|time| write!(text, "{}", humantime::format_rfc3339_seconds(time))) {
+        Some(Ok(())) => text,
+        _ => ms.to_string(),
+    }
 }
 
 /// An answer with no form of its own: a field a line, or that it is done.
@@ -272,6 +330,24 @@ mod tests {
             let request = request_of(&["disconnect", &format!("--{whom}"), "x"]).unwrap();
             assert_eq!(request, json!({"command": "disconnect", whom: "x"}));
         }
+        for whom in ["user", "session"] {
+            let request =
+                request_of(&["revoke", &format!("--{whom}"), "x", "--for", "2h"]).unwrap();
+            assert_eq!(
+                request,
+                json!({"command": "revoke", whom: "x", "for": 7_200_000})
+            );
+        }
+        let request = request_of(&["revoke", "--user", "x"]).unwrap();
+        assert_eq!(request["for"], 86_400_000);
+        for words in [
+            &["revoke"][..],
+            &["revoke", "--for", "1h"],
+            &["revoke", "--user", "x", "--session", "y"],
+            &["revoke", "--user", "x", "--for", "soon"],
+        ] {
+            assert!(request_of(words).is_err(), "{words:?}");
+        }
         assert!(request_of(&["disconnect"]).is_err());
         assert!(request_of(&["disconnect", "--user", "x", "--session", "y"]).is_err());
     }
@@ -330,6 +406,16 @@ mod tests {
              warning: mind this\n"
         );
         assert!(reloaded(&json!({"reloaded": []})).starts_with("nothing to reload"));
+    }
+
+    #[test]
+    fn a_revocation_tells_until_when_it_holds() {
+        let text = revoked(&json!({"revoked": true, "disconnected": 2, "until": 86_400_500}));
+        assert_eq!(
+            text,
+            "disconnected: 2\nremembered until: 1970-01-02T00:00:00Z\n"
+        );
+        assert_eq!(date(9_007_199_254_740_991), "9007199254740991");
     }
 
     #[test]

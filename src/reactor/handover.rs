@@ -211,6 +211,7 @@ impl Reactor {
                 user,
                 role,
                 session: state.session,
+                issued_at: None,
                 expires_at: state.expires_at,
             };
             self.directory.identify(key, &identity).presence

@@ -355,7 +355,8 @@ impl Reactor {
         }
     }
 
-    /// `ctl disconnect`: closes those whom the selector names, and tells how many they were.
+    /// `ctl disconnect` and `ctl revoke`: closes those whom the selector names, and tells how many they
+    /// were and how long the last of their tokens is good.
     fn disconnect(&mut self, selector: &Selector) {
         let keys: Vec<u32> = match selector {
             Selector::User(user) => self.directory.of_user(user).to_vec(),
@@ -369,10 +370,18 @@ impl Reactor {
                 .map(|(key, _)| key as u32)
                 .collect(),
         };
+        let mut latest_end = 0;
         for &key in &keys {
+            let expires_at = self.connections[key as usize].expires_at;
+            if expires_at > 0 {
+                latest_end = latest_end.max(self.live.verifier.token_end(expires_at));
+            }
             self.close(key, CloseReason::Disconnected);
         }
-        self.uplink.send(ToRouter::Disconnected(keys.len()));
+        self.uplink.send(ToRouter::Disconnected {
+            connections: keys.len(),
+            latest_end,
+        });
     }
 
     /// The `connectionId` that `welcome` told: unique in this run of the server.

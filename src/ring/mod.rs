@@ -62,15 +62,20 @@ pub enum ToRouter {
     /// An event that came to a reactor, from a customer's page or under --dev from the live page,
     /// checked: an ingest line.
     Published(Box<[u8]>),
-    /// So many connections were closed for one [`ToReactor::Disconnect`].
-    Disconnected(usize),
+    /// What one [`ToReactor::Disconnect`] has done.
+    Disconnected {
+        /// So many connections were closed.
+        connections: usize,
+        /// The last of their tokens ends then, in ms since the epoch; 0 if none of them had one.
+        latest_end: u64,
+    },
     /// Every connection of this reactor has ended.
     Drained,
     /// What came of one [`ToReactor::HandOver`].
     HandedOver(Result<(), String>),
 }
 
-/// Whom `ctl disconnect` means.
+/// Whom `ctl disconnect` means, and `ctl revoke`.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Selector {
     /// Every connection of this user.

@@ -2,8 +2,13 @@
 //!
 //! Pure. The router carries commands out.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 
+use crate::auth::Whom;
+use crate::event::is_id;
+use crate::limits;
 use crate::ring::Selector;
 
 /// What an operator asks for.
@@ -17,7 +22,12 @@ pub enum Command {
     Reload,
     /// Close the connections that the selector names.
     Disconnect(Selector),
+    /// Close these connections, and refuse the tokens that were made so far; remember it for so long.
+    Revoke(Whom, Duration),
 }
+
+/// How long a revocation is remembered if nothing is said.
+const REVOKED_FOR: Duration = Duration::from_secs(24 * 3600);
 
 /// The field at fault and a sentence.
 pub type Fault = (&'static str, String);
@@ -32,6 +42,7 @@ pub fn parse(line: &[u8]) -> Result<Command, Fault> {
         .unwrap_or_default();
     let fields: &[&str] = match name {
         "disconnect" => &["command", "user", "session", "connection"],
+        "revoke" => &["command", "user", "session", "for"],
         _ => &["command"],
     };
     if object.keys().any(|key| !fields.contains(&key.as_str())) {
@@ -43,32 +54,74 @@ pub fn parse(line: &[u8]) -> Result<Command, Fault> {
         "stats" => Ok(Command::Stats),
         "drain" => Ok(Command::Drain),
         "disconnect" => selector(&object).map(Command::Disconnect),
+        "revoke" => revoke(&object),
         "reload" => Ok(Command::Reload),
         _ => Err((
             "command",
-            "the command is unknown; there are stats, drain, reload and disconnect".to_owned(),
+            "the command is unknown; there are stats, drain, reload, disconnect and revoke".to_owned(),
         )),
     }
 }
 
-type Make = fn(String) -> Selector;
-
 fn selector(object: &Map<String, Value>) -> Result<Selector, Fault> {
     const ALLOWED: &str = "disconnect takes exactly one of user, session and connection, a string";
-    let kinds: [(&str, Make); 3] = [
+    let kinds: [Kind<Selector>; 3] = [
         ("user", Selector::User),
         ("session", Selector::Session),
         ("connection", Selector::Connection),
     ];
+    one_of(object, &kinds, ALLOWED).map(|(_, selector)| selector)
+}
+
+fn revoke(object: &Map<String, Value>) -> Result<Command, Fault> {
+    const ALLOWED: &str = "revoke takes exactly one of user and session, a string";
+    let kinds: [Kind<Whom>; 2] = [("user", Whom::User), ("session", Whom::Session)];
+    let (field, whom) = one_of(object, &kinds, ALLOWED)?;
+    let (Whom::User(id) | Whom::Session(id)) = &whom;
+    if !is_id(id) {
+        let message =
+            format!("{field} must have 1 to 128 characters, none of them a control character");
+        return Err((field, message));
+    }
+    let kept = match object.get("for") {
+        None => Some(REVOKED_FOR),
+        Some(ms) => ms
+            .as_u64()
+            .map(Duration::from_millis)
+            .filter(|kept| (limits::REVOKED_FOR_MIN..=limits::REVOKED_FOR_MAX).contains(kept)),
+    };
+    let kept = kept.ok_or_else(|| {
+        let (least, most) = (limits::REVOKED_FOR_MIN, limits::REVOKED_FOR_MAX);
+        let message = format!(
+            "for must be a whole number of ms, from {} to {}",
+            least.as_millis(),
+            most.as_millis()
+        );
+        ("for", message)
+    })?;
+    Ok(Command::Revoke(whom, kept))
+}
+
+/// A field, and what its text is made into.
+type Kind<T> = (&'static str, fn(String) -> T);
+
+/// The one of these fields that is there, a string; else the fault is that `allowed` was not heeded.
+fn one_of<T>(
+    object: &Map<String, Value>,
+    kinds: &[Kind<T>],
+    allowed: &str,
+) -> Result<(&'static str, T), Fault> {
     let mut found = None;
-    for (field, make) in kinds {
+    for &(field, make) in kinds {
         match object.get(field) {
             None => {}
-            Some(Value::String(text)) if found.is_none() => found = Some(make(text.clone())),
-            Some(_) => return Err((field, ALLOWED.to_owned())),
+            Some(Value::String(text)) if found.is_none() => {
+                found = Some((field, make(text.clone())));
+            }
+            Some(_) => return Err((field, allowed.to_owned())),
         }
     }
-    found.ok_or_else(|| ("command", ALLOWED.to_owned()))
+    found.ok_or_else(|| ("command", allowed.to_owned()))
 }
 
 #[cfg(test)]
@@ -83,6 +136,17 @@ mod tests {
         assert_eq!(
             parse(br#"{"command":"disconnect","user":"u1"}"#),
             Ok(Command::Disconnect(Selector::User("u1".into())))
+        );
+        assert_eq!(
+            parse(br#"{"command":"revoke","user":"u1"}"#),
+            Ok(Command::Revoke(Whom::User("u1".into()), REVOKED_FOR))
+        );
+        assert_eq!(
+            parse(br#"{"command":"revoke","session":"s1","for":60000}"#),
+            Ok(Command::Revoke(
+                Whom::Session("s1".into()),
+                Duration::from_secs(60)
+            ))
         );
     }
 
@@ -103,6 +167,29 @@ mod tests {
                 r#"{"command":"disconnect","user":"a","session":"b"}"#,
                 "session",
                 "exactly one",
+            ),
+            (r#"{"command":"revoke"}"#, "command", "exactly one"),
+            (r#"{"command":"revoke","user":["a"]}"#, "user", "a string"),
+            (r#"{"command":"revoke","user":""}"#, "user", "1 to 128"),
+            (
+                r#"{"command":"revoke","connection":"c1"}"#,
+                "command",
+                "no other fields",
+            ),
+            (
+                r#"{"command":"revoke","user":"a","for":"1h"}"#,
+                "for",
+                "whole number",
+            ),
+            (
+                r#"{"command":"revoke","user":"a","for":999}"#,
+                "for",
+                "from 1000",
+            ),
+            (
+                r#"{"command":"revoke","user":"a","for":31622400001}"#,
+                "for",
+                "to 31622400000",
             ),
         ] {
             let (at, message) = parse(line.as_bytes()).unwrap_err();

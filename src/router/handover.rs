@@ -230,6 +230,7 @@ impl Router {
                 Some(journal) => Some(journal.hand_over(now)?),
                 None => None,
             },
+            revoked: self.shared.revoked.all(now.wall_ms),
         };
         let lock = self.journal.as_ref().map(Journal::lock);
         let (port, ingest, door) = (&self.listener, &ingest.listener, &request.door);
@@ -308,6 +309,11 @@ impl Router {
         let leaving = leaving.map(|(user, ms)| (user.into(), Duration::from_millis(ms)));
         self.presence.go_on(leaving, now.instant);
         self.accepting.serial = arrival.router.serial;
+        for revocation in &arrival.router.revoked {
+            if self.shared.revoked.add(revocation, now.wall_ms).is_err() {
+                return Err(io::Error::other("there is no room for what was revoked"));
+            }
+        }
         for (state, stream) in arrival.emitters.drain(..) {
             self.board_emitter(state, UnixStream::from_std(stream))?;
         }

@@ -266,7 +266,10 @@ impl Router {
                     }
                     ToRouter::CustomerLeft(user) => self.presence.left(user, now.instant),
                     ToRouter::Published(line) => self.settle_published(&line, now),
-                    ToRouter::Disconnected(connections) => self.on_disconnected(connections),
+                    ToRouter::Disconnected {
+                        connections,
+                        latest_end,
+                    } => self.on_disconnected(connections, latest_end),
                     ToRouter::HandedOver(sent) => self.on_handed_over(sent, now),
                     ToRouter::Drained => {
                         if let Drain::Reactors { left, .. } = &mut self.drain {

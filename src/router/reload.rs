@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::Router;
-use crate::auth::SecretsFrom;
+use crate::auth::{Revocations, SecretsFrom};
 use crate::clock::wall_ms;
 use crate::config::{Config, Flags, Renewed};
 use crate::live::Live;
@@ -59,7 +59,7 @@ pub struct Renewal {
 }
 
 /// Reads everything, and puts what can change into the place of what is in force.
-fn read_again(flags: &Flags, in_force: &Config) -> Outcome {
+fn read_again(flags: &Flags, in_force: &Config, revoked: &Arc<Revocations>) -> Outcome {
     let config = Config::load(flags).map_err(|error| error.to_string())?;
     let Renewed {
         config,
@@ -80,7 +80,7 @@ fn read_again(flags: &Flags, in_force: &Config) -> Outcome {
         );
     }
     Ok(Renewal {
-        live: Arc::new(Live::new(Arc::new(config))?),
+        live: Arc::new(Live::new(Arc::new(config), revoked)?),
         read,
         changed,
         waiting,
@@ -156,9 +156,10 @@ impl Router {
         };
         let (flags, post) = (Arc::clone(&reader.flags), reader.post.clone());
         let in_force = Arc::clone(&self.live.config);
+        let revoked = Arc::clone(&self.shared.revoked);
         std::thread::Builder::new()
             .name("reload".to_owned())
-            .spawn(move || post.send(read_again(&flags, &in_force)))?;
+            .spawn(move || post.send(read_again(&flags, &in_force, &revoked)))?;
         self.reload.under_way = Some(asker);
         Ok(())
     }

@@ -340,6 +340,18 @@ pub(super) fn commands() -> Vec<Message> {
         { "required": ["session"] },
         { "required": ["connection"] },
     ]);
+    let mut revoke = command(
+        "revoke",
+        &[
+            ("user", string("Refuse the tokens of this user.")),
+            ("session", string("Refuse the tokens of this session.")),
+            (
+                "for",
+                count("Remember it for so many ms, at least; a day if left out."),
+            ),
+        ],
+    );
+    revoke["oneOf"] = json!([{ "required": ["user"] }, { "required": ["session"] }]);
     vec![
         Message::new(
             "stats",
@@ -357,6 +369,11 @@ pub(super) fn commands() -> Vec<Message> {
             command("reload", &[]),
         ),
         Message::new("disconnect", "Closes connections with 4403.", disconnect),
+        Message::new(
+            "revoke",
+            "Closes connections with 4403, and refuses the tokens that were made so far.",
+            revoke,
+        ),
     ]
 }
 

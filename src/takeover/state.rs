@@ -12,6 +12,7 @@ use bytes::{Buf, BufMut};
 use serde::{Deserialize, Serialize};
 
 use crate::access::{NamespaceMask, Role, TypeMask};
+use crate::auth::Revocation;
 use crate::event::stored::{self, Lexicon, NoBlock};
 use crate::event::{Block, NameHasher, Run};
 use crate::journal::JournalState;
@@ -72,6 +73,8 @@ pub struct RouterState {
     pub door: (u64, u64),
     /// Where the journal stands.
     pub journal: Option<JournalState>,
+    /// Whose tokens are refused.
+    pub revoked: Vec<Revocation>,
 }
 
 /// One emitter. All its lines so far are settled.

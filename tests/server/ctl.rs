@@ -122,6 +122,7 @@ fn others_may_emit_but_not_command() {
         &["ctl", "drain"],
         &["ctl", "reload"],
         &["ctl", "disconnect", "--user", "ann"],
+        &["ctl", "revoke", "--user", "ann"],
     ] {
         let output = as_nobody(args);
         assert_eq!(output.status.code(), Some(1), "{args:?}: {}", text(&output));

@@ -40,6 +40,7 @@ mod publish;
 mod reload;
 mod replay;
 mod resume;
+mod revoke;
 mod schema;
 mod secure_handshake;
 mod settings;

@@ -8,6 +8,7 @@ fn a_good_token_becomes_an_identity() {
         user: "u-1".into(),
         role: Role::Customer,
         session: Some("s-1".into()),
+        issued_at: None,
         expires_at: NOW + 60_000,
     };
     assert_eq!(judge(claims()), Ok(expected.clone()));
