@@ -106,8 +106,8 @@ impl Engine {
             || self.reactor.as_ref().is_some_and(Reactor::has_work)
     }
 
-    /// How long to sleep at most; `now` is the latest reading of the clock. It may be as old as the
-    /// last turn was long, which makes a deadline that much late, and never early.
+    /// How long to sleep at most; `now` is the latest reading of the clock. A router's own may be as old
+    /// as its last turn was long, which makes a deadline that much late, and never early.
     fn timeout(&self, now: Instant) -> Option<Duration> {
         if self.has_work() {
             return Some(Duration::ZERO);
@@ -135,22 +135,27 @@ impl Engine {
 
     /// One pass of both parts; returns the latest reading of the clock.
     fn turn(&mut self) -> Instant {
-        let mut latest = Instant::now();
+        let began = Instant::now();
         if let Some(router) = &mut self.router {
             if self.orders.drain.swap(false, Ordering::Relaxed) {
-                router.begin_drain(latest);
+                router.begin_drain(began);
             }
             if self.orders.reload.swap(false, Ordering::Relaxed) {
                 router.reload();
             }
-            router.turn(latest);
+            router.turn(began);
         }
         if let Some(reactor) = &mut self.reactor {
-            latest = reactor.turn(latest);
+            reactor.turn(began);
         }
         if let Some(router) = &mut self.router {
             router.acknowledge();
         }
-        latest
+        let Some(reactor) = &mut self.reactor else {
+            return began;
+        };
+        let ended = Instant::now();
+        reactor.end_turn(began, ended);
+        ended
     }
 }

@@ -50,6 +50,16 @@ pub const KEEP_ALIVE_CONNECTIONS_MAX: usize = 64;
 /// Sockets beyond `--max-connections` that may be in the middle of a handshake, be plain HTTP,
 /// or be lingering after their close. Over it a new socket is closed at once.
 pub const EXTRA_SOCKETS_MAX: usize = 4096;
+/// Files that browsers' sockets are not given where the process may open few, or half of all: for
+/// emitters, and for polls, listeners, the journal and what is read at a reload.
+pub const FILES_BESIDE_SOCKETS: usize = EMITTERS_MAX + 64;
+/// A reactor lags when so many turns, ...
+pub const LAGGING_TURNS: u32 = 3;
+/// ... none of them longer than `CALM_AFTER` behind another, have each taken longer than this. A turn
+/// usually takes less than a millisecond.
+pub const TURN_MAX: Duration = Duration::from_millis(250);
+/// It no longer lags when no turn has been so long for so long.
+pub const CALM_AFTER: Duration = Duration::from_secs(1);
 /// How long a connection that nobody authenticated stays under `--require-auth` (4401 after it).
 pub const AUTH_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest message of a connection that has not authenticated, in bytes: what it may make the

@@ -77,7 +77,7 @@ impl Server {
     /// With `takeover` it takes over from the server that runs in this place, if there is one. `flags` are
     /// what the configuration was read by, and is by each reload.
     pub fn open(config: Config, flags: Flags, takeover: bool) -> Result<Self, String> {
-        listen::raise_file_limit(config.max_connections);
+        let files_max = listen::raise_file_limit(config.max_connections);
         let hello = Hello::of(&config);
         let started = Instant::now();
         let now = Now::at(started);
@@ -102,7 +102,11 @@ impl Server {
             .local_addr()
             .map_err(|error| format!("could not tell the port that was opened: {error}"))?;
         let runs = past.runs(now.wall_ms);
-        let shared = Arc::new(Shared::new(config, hasher, runs, started)?);
+        let mut shared = Shared::new(config, hasher, runs, started)?;
+        if let Some(most) = files_max {
+            shared.admission.leave_files(most);
+        }
+        let shared = Arc::new(shared);
         let host = listen::reachable_host(address);
         let (workers, path) = (shared.config.workers, shared.config.socket.display());
         let scheme = if shared.config.tls.is_some() {

@@ -50,7 +50,11 @@ impl Shared {
         Ok(Self {
             at_start: Arc::new(Live::new(Arc::clone(&config), &revoked)?),
             revoked,
-            admission: Admission::new(config.max_connections, config.connect_rate),
+            admission: Admission::new(
+                config.max_connections,
+                config.reserved_share,
+                config.connect_rate,
+            ),
             stats: Stats::new(config.workers, config.tls.is_some(), now),
             hasher,
             wall: WallClock::System,

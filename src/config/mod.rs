@@ -63,6 +63,8 @@ pub struct Config {
     pub page: bool,
     /// The most WebSockets at once.
     pub max_connections: usize,
+    /// How much of that is kept for admin, manager and staff, in percent.
+    pub reserved_share: u8,
     /// How often a quiet connection is pinged.
     pub ping_interval: Duration,
     /// How long a sign of life may take after a ping.
@@ -176,6 +178,7 @@ impl Config {
             page: !sources.read_or_default(&settings::NO_PAGE, values::switch)?,
             max_connections: sources
                 .read_or_default(&settings::MAX_CONNECTIONS, values::connections)?,
+            reserved_share: sources.read_or_default(&settings::RESERVED_SHARE, values::share)?,
             ping_interval: sources.read_or_default(&settings::PING_INTERVAL, values::interval)?,
             pong_timeout: sources.read_or_default(&settings::PONG_TIMEOUT, values::interval)?,
             message_rate: sources.read_or_default(&settings::MESSAGE_RATE, values::rate)?,

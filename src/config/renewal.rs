@@ -121,6 +121,11 @@ fn comparison(old: &Config, new: &Config) -> Vec<(&'static str, Effect, bool)> {
             old.max_connections == new.max_connections,
         ),
         (
+            s::RESERVED_SHARE.name,
+            Later,
+            old.reserved_share == new.reserved_share,
+        ),
+        (
             s::PING_INTERVAL.name,
             Later,
             old.ping_interval == new.ping_interval,

@@ -112,6 +112,8 @@ settings! {
         "Serve no live page at /";
     MAX_CONNECTIONS = One "max-connections" "WS_MAX_CONNECTIONS" <"N"> ["10000"]
         "The most WebSockets at once";
+    RESERVED_SHARE = One "reserved-share" "WS_RESERVED_SHARE" <"PERCENT"> ["10"]
+        "How much of max-connections is kept for admin, manager and staff, in percent; 0 is nothing";
     PING_INTERVAL = One "ping-interval" "WS_PING_INTERVAL" <"DURATION"> ["30000"]
         "How often a quiet connection is pinged";
     PONG_TIMEOUT = One "pong-timeout" "WS_PONG_TIMEOUT" <"DURATION"> ["5000"]

@@ -156,6 +156,9 @@ fn answer<'a>(
         Endpoint::Ready if shared.stats.journal.is_failing() => {
             Ok((503, Cow::Borrowed(r#"{"status":"journal unavailable"}"#)))
         }
+        Endpoint::Ready if shared.admission.is_overloaded() => {
+            Ok((503, Cow::Borrowed(r#"{"status":"overloaded"}"#)))
+        }
         Endpoint::Ready => Ok((200, Cow::Borrowed(r#"{"status":"ready"}"#))),
         Endpoint::Stats => {
             check_operator(request, caller)?;

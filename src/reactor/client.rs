@@ -137,6 +137,8 @@ impl Reactor {
             let ip = self.connections[key as usize].ip;
             self.shared.admission.give_back_handshake(ip);
         }
+        let old_role = self.directory.role(key);
+        self.shared.admission.change_role(old_role, identity.role);
         self.accept_identity(key, &identity);
         self.arm(key);
         Ok(())

@@ -215,7 +215,7 @@ impl Reactor {
         stats.connections.sub(1);
         stats.role(role).sub(1);
         stats.resubscribed(subscribed, NamespaceMask::default());
-        self.shared.admission.leave_websocket();
+        self.shared.admission.leave_websocket(role);
         self.log_end(key, reason);
         self.replays.leave(key);
         let change = self.directory.leave(key);

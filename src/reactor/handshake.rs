@@ -7,6 +7,7 @@
 use super::Reactor;
 use super::connection::{PartialHead, Stage};
 use super::timers::steps;
+use crate::access::Role;
 use crate::auth::Identity;
 use crate::event::{self, Line, Parser};
 use crate::http::{self, Caller};
@@ -215,6 +216,15 @@ impl Reactor {
             Err(_) => None,
         };
         let identity = token.map(|token| live.verifier.verify(token, shared.wall.ms()));
+        let role = match &identity {
+            Some(Ok(identity)) => identity.role,
+            _ => Role::Public,
+        };
+        if let Some(refusal) = self.storefront_refusal()
+            && !role.is_back_office()
+        {
+            return Err(refusal);
+        }
         if let Err(wait_ns) = within_rate
             && !matches!(identity, Some(Ok(_)))
         {
@@ -236,7 +246,7 @@ impl Reactor {
             }
         })?;
         // Another reactor may have taken the last place meanwhile.
-        if !shared.admission.enter_websocket() {
+        if !shared.admission.enter_websocket(role) {
             return Err(full());
         }
         if identity.is_some() && within_rate.is_ok() {
@@ -245,12 +255,23 @@ impl Reactor {
         Ok((upgrade, identity))
     }
 
+    /// Why nobody is let in now but the back office, if so.
+    fn storefront_refusal(&self) -> Option<Refusal> {
+        let gate = &self.shared.admission;
+        if gate.is_overloaded() {
+            let message = "the server has too much to do to take another connection";
+            let refusal = Refusal::new(503, "overloaded", message);
+            return Some(refusal.with_retry_after(FULL_RETRY_SECONDS));
+        }
+        gate.is_storefront_full().then(full)
+    }
+
     fn upgrade(&mut self, key: u32, upgrade: &Upgrade<'_>, identity: Option<&Identity>) {
         put_switching_protocols(&mut self.out, upgrade.key, upgrade.protocol);
         self.out_is_http = true;
         let stats = &self.shared.stats.reactors[self.index];
         stats.connections.add(1);
-        stats.role(crate::access::Role::Public).add(1);
+        stats.role(Role::Public).add(1);
         self.directory.enter(key);
         let heartbeat = self.first_heartbeat();
         let auth_due = (self.shared.config.require_auth && identity.is_none())
@@ -322,5 +343,5 @@ fn full() -> Refusal {
     Refusal::new(503, "full", message).with_retry_after(FULL_RETRY_SECONDS)
 }
 
-/// When a client that found the server full does well to try again.
+/// When a client that found the server full or overloaded does well to try again.
 const FULL_RETRY_SECONDS: u32 = 5;

@@ -14,6 +14,7 @@
 //! | `message`, `client`, `answers` | what a client may say, what happens then, what it hears |
 //! | `timers`, `ticks` | heartbeat, token end, time limits |
 //! | `budget` | how much all outboxes may hold |
+//! | `strain` | whether turns take too long |
 //! | `past`, `resume` | what is kept of the newest events, and how it is replayed |
 //! | `ending` | how a connection ends |
 //! | `renewal` | what a reload changes for those who are connected |
@@ -36,6 +37,7 @@ mod read;
 mod renewal;
 mod resume;
 mod secure;
+mod strain;
 mod ticks;
 mod timers;
 
@@ -62,6 +64,7 @@ use layer::Writing;
 pub use past::Replay as ReplayState;
 use past::{Batch, History, Replays};
 use renewal::Rates;
+use strain::Strain;
 use ticks::{Tick, Wheel};
 
 /// One reactor.
@@ -112,6 +115,7 @@ pub struct Reactor {
     /// What all writes share, and what the outboxes hold.
     writing: Writing,
     rates: Rates,
+    strain: Strain,
     /// Connections in `Stage::KeepAlive`.
     keep_alive: usize,
     /// Connections in `Stage::Leaving` or `Stage::Lingering`.
@@ -183,6 +187,7 @@ impl Reactor {
             outbox_limit: config.outbox_limit,
             writing: Writing::default(),
             rates: Rates::of(config),
+            strain: Strain::default(),
             keep_alive: 0,
             parting: 0,
             drain: Drain::No,
@@ -219,16 +224,15 @@ impl Reactor {
         }
     }
 
-    /// One pass: drain, send, read, replay, budget, time. Returns the latest reading of the clock: `now`, or the
-    /// end of the sends.
-    pub fn turn(&mut self, now: Instant) -> Instant {
+    /// One pass: drain, send, read, replay, budget, time.
+    pub fn turn(&mut self, now: Instant) {
         self.now = now;
         self.sent_at = now;
         self.tick = self.tick_of(now);
         self.drain_ring();
         if self.stands_still {
             self.uplink.notify();
-            return now;
+            return;
         }
         self.fan_out();
         self.flush_writable();
@@ -239,7 +243,6 @@ impl Reactor {
         self.run_sweep();
         self.advance_drain();
         self.uplink.notify();
-        self.sent_at
     }
 
     /// Whether there is work that no event of the poll will tell of.
@@ -260,7 +263,30 @@ impl Reactor {
             // The tick of now began up to one step ago; rounding up is never early.
             self.now + limits::TICK * steps
         });
-        timer.into_iter().chain(self.history.sweep_due()).min()
+        let calm = self.strain.deadline();
+        timer
+            .into_iter()
+            .chain(self.history.sweep_due())
+            .chain(calm)
+            .min()
+    }
+
+    /// The turn that began at `began` has ended, with all that shares its loop.
+    pub fn end_turn(&mut self, began: Instant, ended: Instant) {
+        let Some(lags) = self.strain.note(began, ended) else {
+            return;
+        };
+        self.shared.admission.set_lagging(lags);
+        let index = self.index;
+        if lags {
+            log::warn!(
+                "reactor {index} lags, its turns take over {:?}: new connections are refused but the \
+                 back office's",
+                limits::TURN_MAX
+            );
+        } else {
+            log::info!("reactor {index} no longer lags: new connections are taken");
+        }
     }
 
     /// Whether the router wants the process to end.

@@ -65,6 +65,8 @@ fn wrong_flags_are_named_with_their_value() {
         ("--allowed-origins", "ftp://shop.example"),
         ("--jwt-leeway", "soon"),
         ("--max-connections", "0"),
+        ("--reserved-share", "91"),
+        ("--reserved-share", "10%"),
         ("--ping-interval", "0"),
         ("--ping-interval", "5 parsecs"),
         ("--pong-timeout", "0"),

@@ -420,6 +420,7 @@ fn every_help_is_complete_with_an_example() {
         ("--jwt-leeway", "WS_JWT_LEEWAY"),
         ("--require-auth", "WS_REQUIRE_AUTH"),
         ("--max-connections", "WS_MAX_CONNECTIONS"),
+        ("--reserved-share", "WS_RESERVED_SHARE"),
         ("--ping-interval", "WS_PING_INTERVAL"),
         ("--pong-timeout", "WS_PONG_TIMEOUT"),
         ("--message-rate", "WS_MESSAGE_RATE"),

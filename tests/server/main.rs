@@ -13,6 +13,7 @@ mod access;
 mod auth;
 mod backpressure;
 mod bad_input;
+mod bulkheads;
 mod catalogue;
 mod certificates;
 mod cli;
