@@ -166,6 +166,9 @@ impl Namespace {
 pub struct NamespaceMask(u8);
 
 impl NamespaceMask {
+    /// Every namespace.
+    pub const ALL: NamespaceMask = NamespaceMask((1 << Namespace::ALL.len()) - 1);
+
     /// Whether `namespace` is in the set.
     pub fn contains(self, namespace: Namespace) -> bool {
         self.0 & (1 << namespace as u8) != 0

@@ -27,6 +27,7 @@ pub mod auth;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod emitters;
 pub mod engine;
 pub mod event;
 pub mod http;

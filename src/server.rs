@@ -7,6 +7,7 @@
 mod displace;
 mod listen;
 pub mod past;
+mod process;
 mod signals;
 
 use std::io;
@@ -34,6 +35,7 @@ use crate::takeover::door::{FileId, Guard};
 use crate::takeover::guest::Commit;
 use crate::takeover::host::{Host, Request};
 use past::Past;
+pub use process::keep_memory_private;
 
 /// A server whose sockets are open, and that has not begun to serve.
 pub struct Server {
@@ -89,10 +91,13 @@ impl Server {
         };
         let (listener, ingest) = match past.take_listeners() {
             Some(listeners) => {
+                process::drop_root(&config)?;
                 listeners.map_err(|error| format!("the sockets are no good: {error}"))?
             }
             None => {
                 let port = port.map_or_else(|| listen::websockets(&config), Ok)?;
+                // Only a port may need root. All files are to be the user's own.
+                process::drop_root(&config)?;
                 (port, listen::ingest(&config)?)
             }
         };

@@ -12,7 +12,7 @@ use super::server_flags::ServerFlags;
 use super::{FAILED, WRONG_USAGE, demo, fail};
 use crate::clock::wall_ms;
 use crate::config::{Config, LogFormat};
-use crate::server::Server;
+use crate::server::{self, Server};
 
 /// Run the server
 #[derive(clap::Args)]
@@ -40,6 +40,9 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(WRONG_USAGE, error),
     };
+    if let Err(error) = server::keep_memory_private(&config) {
+        return fail(FAILED, format!("core dumps cannot be turned off: {error}"));
+    }
     start_logging(config.log_format);
     for warning in config.warnings(wall_ms()) {
         log::warn!("{warning}");

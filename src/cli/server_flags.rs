@@ -73,7 +73,7 @@ fn with_settings(command: Command, settings: &[&'static Setting]) -> Command {
         .long(CONFIG)
         .value_name("FILE")
         .value_parser(clap::value_parser!(std::path::PathBuf))
-        .help("TOML file with settings: the flags' names as keys, and the tables [access] and [orders]");
+        .help("TOML file with settings: the flags' names as keys, and the tables [access], [emitters] and [orders]");
     command
         .arg(config)
         .args(settings.iter().map(|setting| flag(setting)))

@@ -1,6 +1,6 @@
 //! The TOML file: read, checked for keys that are no settings, and asked for texts.
 //!
-//! Owns the file's form; what its two tables mean is in `tables`.
+//! Owns the file's form; what its tables mean is in `tables`.
 
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,7 @@ use super::settings::{self, Setting, Shape};
 /// The tables beside the settings.
 pub(super) const ACCESS: &str = "access";
 pub(super) const ORDERS: &str = "orders";
+pub(super) const EMITTERS: &str = "emitters";
 
 /// A configuration file whose keys are all known.
 #[derive(Clone, Debug)]
@@ -56,7 +57,7 @@ impl File {
             table,
         };
         let names = settings::ALL.iter().map(|setting| setting.name);
-        let known: Vec<&str> = names.chain([ACCESS, ORDERS]).collect();
+        let known: Vec<&str> = names.chain([ACCESS, EMITTERS, ORDERS]).collect();
         match file.table.keys().find(|key| !known.contains(&key.as_str())) {
             Some(key) => Err(file.unknown_key("", key, &known)),
             None => Ok(file),

@@ -12,6 +12,7 @@ mod socket_path;
 mod sources;
 mod tables;
 mod tls;
+mod users;
 mod values;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -22,6 +23,7 @@ use ipnet::IpNet;
 
 use crate::access::AccessTable;
 use crate::auth::KeySettings;
+use crate::emitters::Emitters;
 use crate::journal::SyncPolicy;
 use crate::wire::origin::OriginRule;
 
@@ -33,6 +35,7 @@ pub use file::File;
 pub use renewal::Renewed;
 pub use socket_path::{SocketFolder, default_socket, prepare_folder};
 pub use tls::TlsSettings;
+pub use users::Account;
 pub use values::{LogFormat, duration};
 
 /// The default of `outbox-budget`, in bytes; a larger `outbox-limit` raises it.
@@ -47,6 +50,8 @@ pub struct Config {
     pub host: IpAddr,
     /// The port; 0 is any free one.
     pub port: u16,
+    /// The user to become, when started as root.
+    pub user: Option<Account>,
     /// The ingest socket's path.
     pub socket: PathBuf,
     /// Who has to make the socket's folder.
@@ -93,12 +98,16 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// The certificate that the port shows, where it speaks TLS.
     pub tls: Option<TlsSettings>,
+    /// The process may be dumped and looked into.
+    pub core_dumps: bool,
     /// How long stopping may take.
     pub drain_timeout: Duration,
     /// How log lines look.
     pub log_format: LogFormat,
     /// Who may see which namespace.
     pub access: AccessTable,
+    /// Which local users may emit and command what; `None` is the usual rule.
+    pub emitters: Option<Emitters>,
     /// Order statuses beside the five every shop has.
     pub order_statuses: Vec<String>,
 }
@@ -150,9 +159,9 @@ impl Config {
             Some(path) => (path, SocketFolder::Given),
             None => default_socket(env),
         };
-        let (access, order_statuses) = match file {
-            Some(file) => (file.access()?, file.order_statuses()?),
-            None => (AccessTable::default(), Vec::new()),
+        let (access, emitters, order_statuses) = match file {
+            Some(file) => (file.access()?, file.emitters()?, file.order_statuses()?),
+            None => (AccessTable::default(), None, Vec::new()),
         };
         let history = sources.read_or_default(&settings::HISTORY, values::history_size)?;
         let history_age = sources.read_or_default(&settings::HISTORY_AGE, values::history_age)?;
@@ -167,6 +176,7 @@ impl Config {
             dev,
             host: host(&sources, dev)?,
             port: sources.read_or_default(&settings::PORT, values::port)?,
+            user: sources.read(&settings::USER, users::find)?,
             socket,
             socket_folder,
             workers: sources
@@ -199,9 +209,13 @@ impl Config {
                 .read_list(&settings::TRUSTED_PROXIES, values::network)?
                 .unwrap_or_default(),
             tls: tls::resolve(&sources)?,
+            core_dumps: sources
+                .read(&settings::CORE_DUMPS, values::switch)?
+                .unwrap_or(dev),
             drain_timeout: sources.read_or_default(&settings::DRAIN_TIMEOUT, values::timeout)?,
             log_format: sources.read_or_default(&settings::LOG_FORMAT, values::log_format)?,
             access,
+            emitters,
             order_statuses,
         })
     }

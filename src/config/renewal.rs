@@ -3,6 +3,7 @@
 //! Owns which settings take effect while the server runs, and which at a restart only. Called by the
 //! router's reload.
 
+use super::file::{ACCESS, EMITTERS};
 use super::{Config, settings};
 use crate::auth::SecretsFrom;
 
@@ -28,9 +29,7 @@ enum Effect {
     Later,
 }
 
-/// The place of `[access]` in the file.
-const ACCESS: &str = "access";
-/// The place of the further order statuses.
+/// The place of the further order statuses in the file.
 const STATUSES: &str = "orders.statuses";
 
 impl Config {
@@ -70,6 +69,7 @@ impl Config {
         }
         let config = Config {
             jwt,
+            emitters: read.emitters,
             tls,
             allowed_origins: read.allowed_origins,
             trusted_proxies: read.trusted_proxies,
@@ -96,6 +96,7 @@ fn comparison(old: &Config, new: &Config) -> Vec<(&'static str, Effect, bool)> {
         (s::HOST.name, Later, old.host == new.host),
         (s::PORT.name, Later, old.port == new.port),
         (s::SOCKET.name, Later, old.socket == new.socket),
+        (s::USER.name, Later, old.user == new.user),
         (s::WORKERS.name, Later, old.workers == new.workers),
         (
             s::ALLOWED_ORIGINS.name,
@@ -178,6 +179,7 @@ fn comparison(old: &Config, new: &Config) -> Vec<(&'static str, Effect, bool)> {
             Now,
             old.trusted_proxies == new.trusted_proxies,
         ),
+        (s::CORE_DUMPS.name, Later, old.core_dumps == new.core_dumps),
         (
             s::DRAIN_TIMEOUT.name,
             Later,
@@ -185,6 +187,7 @@ fn comparison(old: &Config, new: &Config) -> Vec<(&'static str, Effect, bool)> {
         ),
         (s::LOG_FORMAT.name, Later, old.log_format == new.log_format),
         (ACCESS, Now, old.access == new.access),
+        (EMITTERS, Now, old.emitters == new.emitters),
         (STATUSES, Later, old.order_statuses == new.order_statuses),
     ]
 }
@@ -218,6 +221,8 @@ mod tests {
                 "{name}"
             );
         }
-        assert!(compared.contains(&"access") && compared.contains(&"orders.statuses"));
+        for table in ["access", "emitters", "orders.statuses"] {
+            assert!(compared.contains(&table), "{table}");
+        }
     }
 }

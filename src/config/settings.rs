@@ -90,6 +90,8 @@ settings! {
         "Port to listen on; 0 is any free one";
     SOCKET = One "socket" "WS_SOCKET" <"PATH"> ["$XDG_RUNTIME_DIR/shopwire.sock, else /run/shopwire/shopwire.sock, else a private folder under the temp dir"]
         "Unix socket that takes events";
+    USER = One "user" "WS_USER" <"NAME"> ["none"]
+        "User to become when started as root, once the port is open and keys are read";
     WORKERS = One "workers" "WS_WORKERS" <"N"> ["number of cores"]
         "Reactors, each on a thread of its own";
     ALLOWED_ORIGINS = List "allowed-origins" "ALLOWED_ORIGINS" <"ORIGINS"> ["same host"]
@@ -144,6 +146,8 @@ settings! {
         "PEM file with the server's certificate and those that lead to its authority: the port then speaks TLS alone (wss, https); read again on reload";
     TLS_KEY = One "tls-key" "WS_TLS_KEY" <"FILE"> ["none"]
         "PEM file with the certificate's key (PKCS#8, PKCS#1 or SEC1), not encrypted; read again on reload";
+    CORE_DUMPS = Switch "core-dumps" "WS_CORE_DUMPS" <"BOOL"> ["false, but under --dev"]
+        "Let the process be dumped and looked into, with the secrets in its memory: for debugging";
     DRAIN_TIMEOUT = One "drain-timeout" "WS_DRAIN_TIMEOUT" <"DURATION"> ["10000"]
         "How long stopping may take";
     LOG_FORMAT = One "log-format" "WS_LOG_FORMAT" <"FORMAT"> ["text"]

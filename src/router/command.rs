@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::auth::Whom;
+use crate::emitters::Verb;
 use crate::event::is_id;
 use crate::limits;
 use crate::ring::Selector;
@@ -26,6 +27,19 @@ pub enum Command {
     Revoke(Whom, Duration),
 }
 
+impl Command {
+    /// What it is called.
+    pub fn verb(&self) -> Verb {
+        match self {
+            Command::Stats => Verb::Stats,
+            Command::Drain => Verb::Drain,
+            Command::Reload => Verb::Reload,
+            Command::Disconnect(_) => Verb::Disconnect,
+            Command::Revoke(..) => Verb::Revoke,
+        }
+    }
+}
+
 /// How long a revocation is remembered if nothing is said.
 const REVOKED_FOR: Duration = Duration::from_secs(24 * 3600);
 
@@ -40,9 +54,10 @@ pub fn parse(line: &[u8]) -> Result<Command, Fault> {
         .get("command")
         .and_then(Value::as_str)
         .unwrap_or_default();
-    let fields: &[&str] = match name {
-        "disconnect" => &["command", "user", "session", "connection"],
-        "revoke" => &["command", "user", "session", "for"],
+    let verb = Verb::parse(name);
+    let fields: &[&str] = match verb {
+        Some(Verb::Disconnect) => &["command", "user", "session", "connection"],
+        Some(Verb::Revoke) => &["command", "user", "session", "for"],
         _ => &["command"],
     };
     if object.keys().any(|key| !fields.contains(&key.as_str())) {
@@ -50,16 +65,19 @@ pub fn parse(line: &[u8]) -> Result<Command, Fault> {
         let message = format!("a command takes no other fields than {}", fields.join(", "));
         return Err(("command", message));
     }
-    match name {
-        "stats" => Ok(Command::Stats),
-        "drain" => Ok(Command::Drain),
-        "disconnect" => selector(&object).map(Command::Disconnect),
-        "revoke" => revoke(&object),
-        "reload" => Ok(Command::Reload),
-        _ => Err((
-            "command",
-            "the command is unknown; there are stats, drain, reload, disconnect and revoke".to_owned(),
-        )),
+    match verb {
+        Some(Verb::Stats) => Ok(Command::Stats),
+        Some(Verb::Drain) => Ok(Command::Drain),
+        Some(Verb::Reload) => Ok(Command::Reload),
+        Some(Verb::Disconnect) => selector(&object).map(Command::Disconnect),
+        Some(Verb::Revoke) => revoke(&object),
+        None => {
+            let known = Verb::ALL.map(Verb::name).join(", ");
+            Err((
+                "command",
+                format!("the command is unknown; there are {known}"),
+            ))
+        }
     }
 }
 

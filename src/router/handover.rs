@@ -325,7 +325,7 @@ impl Router {
     }
 
     fn board_emitter(&mut self, state: EmitterState, stream: UnixStream) -> io::Result<()> {
-        let key = self.add_emitter(stream, state.is_operator)?;
+        let key = self.add_emitter(stream)?;
         self.emitters[key].go_on(state);
         Ok(())
     }

@@ -10,6 +10,7 @@ use super::command::{Command, Fault};
 use super::reload::Asker;
 use crate::auth::{Full, Revocation, Whom};
 use crate::clock::Now;
+use crate::emitters::Verbs;
 use crate::limits;
 use crate::ring::{Selector, ToReactor};
 
@@ -27,9 +28,19 @@ pub(super) struct PendingDisconnect {
 
 impl Router {
     pub(super) fn execute(&mut self, key: usize, command: Result<Command, Fault>, now: Now) {
+        let has_table = self.live.config.emitters.is_some();
         let emitter = &mut self.emitters[key];
-        if !emitter.is_operator {
-            let message = "commands are taken only from the server's own user or root";
+        let is_allowed = match &command {
+            Ok(command) => emitter.rights.verbs.contains(command.verb()),
+            // What is wrong with it is told to those who may say something.
+            Err(_) => emitter.rights.verbs != Verbs::default(),
+        };
+        if !is_allowed {
+            let message = if has_table {
+                "this user may not give this command: [emitters] in the configuration says who may"
+            } else {
+                "commands are taken only from the server's own user or root"
+            };
             return emitter.refuse_as("forbidden", None, message);
         }
         match command {

@@ -179,6 +179,7 @@ impl Router {
                 self.live = Arc::clone(&renewal.live);
                 let connect_rate = self.live.config.connect_rate;
                 self.shared.admission.set_connect_rate(connect_rate);
+                self.hold_emitters_to_rules();
                 for lane in &mut self.lanes {
                     lane.down.send(ToReactor::Renew(Arc::clone(&self.live)));
                 }

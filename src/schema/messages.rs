@@ -378,7 +378,7 @@ pub(super) fn commands() -> Vec<Message> {
 }
 
 /// The codes of refused commands, beside those of refused lines.
-const COMMAND_CODES: [&str; 3] = ["forbidden", "invalid_command", "reload_failed"];
+const COMMAND_CODES: [&str; 2] = ["invalid_command", "reload_failed"];
 
 /// The server's lines on the ingest socket.
 pub(super) fn line_answers() -> Vec<Message> {

@@ -77,11 +77,9 @@ pub struct RouterState {
     pub revoked: Vec<Revocation>,
 }
 
-/// One emitter. All its lines so far are settled.
+/// One emitter. All its lines so far are settled. Whose it is, its socket tells.
 #[derive(Serialize, Deserialize)]
 pub struct EmitterState {
-    /// May send commands.
-    pub is_operator: bool,
     /// The beginning of a line.
     pub unread: Vec<u8>,
     /// That line was too long already.

@@ -134,7 +134,6 @@ fn message(kind: u8, message: &impl Serialize) -> Vec<u8> {
 
 fn emitter() -> EmitterState {
     EmitterState {
-        is_operator: true,
         unread: b"{\"type\":".to_vec(),
         skipping: false,
         lines: 7,

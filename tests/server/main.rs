@@ -36,6 +36,7 @@ mod many;
 mod origin;
 mod page;
 mod presence;
+mod privileges;
 mod proxy;
 mod publish;
 mod reload;
