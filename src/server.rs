@@ -111,6 +111,7 @@ impl Server {
         if let Some(most) = files_max {
             shared.admission.leave_files(most);
         }
+        past.revoke_again(&shared, now)?;
         let shared = Arc::new(shared);
         let host = listen::reachable_host(address);
         let (workers, path) = (shared.config.workers, shared.config.socket.display());
@@ -189,6 +190,8 @@ impl Server {
             router.expect_successors(successors);
             let (read, reloads) = ring::mailbox(Arc::clone(&router_doorbell));
             router.expect_reloads(flags, read, reloads);
+            let (store, stored) = ring::mailbox(Arc::clone(&router_doorbell));
+            router.expect_stored(store, stored);
             engine.router = Some(router);
             Ok((engines, router_doorbell, orders, ask))
         };

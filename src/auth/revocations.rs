@@ -86,6 +86,9 @@ impl Revocations {
             at_ms,
             until_ms,
         } = revocation;
+        if *until_ms <= now_ms {
+            return Ok(());
+        }
         if let Some(entry) = tables.entry(whom) {
             entry.at_ms = entry.at_ms.max(*at_ms);
             entry.until_ms = entry.until_ms.max(*until_ms);
@@ -264,6 +267,9 @@ mod tests {
         assert_eq!(revoked.keep_until(&whom, 3 * HOUR), Some(3 * HOUR));
         assert_eq!(revoked.keep_until(&whom, 0), Some(3 * HOUR));
         assert_eq!(revoked.keep_until(&Whom::User("bob".into()), 9), None);
+        // One that is over already is not even added.
+        revoked.add(&user("eve", 1, 5), 5).unwrap();
+        assert_eq!(revoked.all(0).len(), 1);
         // Again: it counts from then on, and is never shortened.
         revoked.add(&user("ann", 20, HOUR), 20).unwrap();
         assert_eq!(revoked.all(HOUR), [user("ann", 20, 3 * HOUR)]);

@@ -196,7 +196,11 @@ fn revoked(result: &Value) -> String {
         Some(ms) => date(ms),
         None => word(&result["until"]),
     };
-    format!("disconnected: {disconnected}\nremembered until: {until}\n")
+    let lasting = match result["stored"].as_bool() {
+        Some(true) => "yes",
+        _ => "no",
+    };
+    format!("disconnected: {disconnected}\nremembered until: {until}\nover a restart: {lasting}\n")
 }
 
 /// A time, in ms since 1970; a token may end after the last date that can be written, in 9999.
@@ -410,10 +414,11 @@ mod tests {
 
     #[test]
     fn a_revocation_tells_until_when_it_holds() {
-        let text = revoked(&json!({"revoked": true, "disconnected": 2, "until": 86_400_500}));
+        let answer =
+            json!({"revoked": true, "disconnected": 2, "until": 86_400_500, "stored": true});
         assert_eq!(
-            text,
-            "disconnected: 2\nremembered until: 1970-01-02T00:00:00Z\n"
+            revoked(&answer),
+            "disconnected: 2\nremembered until: 1970-01-02T00:00:00Z\nover a restart: yes\n"
         );
         assert_eq!(date(9_007_199_254_740_991), "9007199254740991");
     }

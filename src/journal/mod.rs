@@ -26,6 +26,7 @@ mod folder;
 mod keys_file;
 mod record;
 mod recovery;
+pub mod revoked_file;
 mod segment;
 mod shelf;
 mod syncer;

@@ -32,7 +32,7 @@ use crate::journal::Journal;
 use crate::limits;
 use crate::live::Live;
 use crate::log_throttle::LogThrottle;
-use crate::ring::{Mailbox, Receiver, Sender, ToReactor, ToRouter};
+use crate::ring::{Mailbox, Post, Receiver, Sender, ToReactor, ToRouter};
 use crate::shared::Shared;
 use crate::takeover::host::Request;
 pub use accept::peer_is_operator;
@@ -41,7 +41,7 @@ pub use drain::Ingest;
 use emitter::Emitter;
 use gathering::Gathering;
 use handover::Handover;
-use operator::PendingDisconnect;
+use operator::{PendingDisconnect, Stored};
 use presence::Presence;
 use reload::Reload;
 use sequencer::Settled;
@@ -89,6 +89,8 @@ pub struct Router {
     lanes: Vec<Lane>,
     /// A `disconnect` that the reactors have not all answered.
     disconnect: Option<PendingDisconnect>,
+    /// The way of a thread that stores what is revoked to the router, and its end.
+    stored: Option<(Post<Stored>, Mailbox<Stored>)>,
     reload: Reload,
     drain: Drain,
     /// To be drained when it is known who serves.
@@ -137,6 +139,7 @@ impl Router {
             presence: Presence::default(),
             lanes,
             disconnect: None,
+            stored: None,
             reload: Reload::default(),
             drain: Drain::No,
             drain_after_handover: false,
@@ -194,6 +197,7 @@ impl Router {
             self.begin_drain(now.instant);
         }
         self.advance_reload();
+        self.advance_storing();
         self.announce_gone(now);
         self.accept_emitters(now.instant);
         self.read_emitters(now);
@@ -213,6 +217,7 @@ impl Router {
             return false;
         }
         self.reload.has_news()
+            || self.has_stored()
             || self.accepting.waiting.is_ready()
             || self.emitters_waiting.is_ready()
             || (!self.is_held_up() && !self.ready.is_empty())

@@ -11,10 +11,11 @@ use super::reload::Asker;
 use crate::auth::{Full, Revocation, Whom};
 use crate::clock::Now;
 use crate::emitters::Verbs;
+use crate::journal::revoked_file;
 use crate::limits;
-use crate::ring::{Selector, ToReactor};
+use crate::ring::{Mailbox, Post, Selector, ToReactor};
 
-/// A `disconnect` or `revoke` on its way through the reactors.
+/// A `disconnect` or `revoke` on its way through the reactors, and then to the disk.
 pub(super) struct PendingDisconnect {
     emitter: usize,
     generation: u32,
@@ -25,6 +26,9 @@ pub(super) struct PendingDisconnect {
     /// When the last token ends of those who were closed.
     latest_end: u64,
 }
+
+/// Whether what was revoked is on disk, as a thread tells it.
+pub type Stored = bool;
 
 impl Router {
     pub(super) fn execute(&mut self, key: usize, command: Result<Command, Fault>, now: Now) {
@@ -135,10 +139,70 @@ impl Router {
         if pending.reactors_left > 0 {
             return;
         }
+        let (latest_end, revoked) = (pending.latest_end, pending.revoked.clone());
+        if let Some(whom) = revoked {
+            // Their tokens may last longer than it would be remembered.
+            self.shared.revoked.keep_until(&whom, latest_end);
+            if self.begin_storing() {
+                return;
+            }
+        }
+        self.answer_disconnect(false);
+    }
+
+    /// Has what is revoked written beside the journal, on a thread of its own. False: there is no journal,
+    /// or it cannot be.
+    fn begin_storing(&mut self) -> bool {
+        let Some((post, _)) = &self.stored else {
+            return false;
+        };
+        let Some(folder) = self.shared.config.journal.clone() else {
+            return false;
+        };
+        let (post, shared) = (post.clone(), Arc::clone(&self.shared));
+        let store = move || {
+            let all = shared.revoked.all(shared.wall.ms());
+            let written = revoked_file::write(&folder, &all);
+            if let Err(error) = &written {
+                log::error!(
+                    "what was revoked could not be stored, and a restart forgets it: {error}"
+                );
+            }
+            post.send(written.is_ok())
+        };
+        let thread = std::thread::Builder::new().name("revoked".to_owned());
+        match thread.spawn(store) {
+            Ok(_) => true,
+            Err(error) => {
+                log::error!("what was revoked could not be stored: {error}");
+                false
+            }
+        }
+    }
+
+    /// Makes it possible to store what is revoked: the thread's word comes through this letter box.
+    pub fn expect_stored(&mut self, post: Post<Stored>, mailbox: Mailbox<Stored>) {
+        self.stored = Some((post, mailbox));
+    }
+
+    /// Whether it is known whether something was stored.
+    pub(super) fn has_stored(&self) -> bool {
+        let stored = self.stored.as_ref();
+        stored.is_some_and(|(_, mailbox)| mailbox.has_mail())
+    }
+
+    pub(super) fn advance_storing(&mut self) {
+        let stored = self.stored.as_ref();
+        if let Some(is_stored) = stored.and_then(|(_, mailbox)| mailbox.take()) {
+            self.answer_disconnect(is_stored);
+        }
+    }
+
+    fn answer_disconnect(&mut self, is_stored: bool) {
         let Some(done) = self.disconnect.take() else {
             return;
         };
-        let result = self.note_disconnected(&done);
+        let result = self.note_disconnected(&done, is_stored);
         if let Some(emitter) = self.emitters.get_mut(done.emitter)
             && emitter.generation == done.generation
         {
@@ -149,7 +213,7 @@ impl Router {
     }
 
     /// Logs what was done, and gives the answer.
-    fn note_disconnected(&self, done: &PendingDisconnect) -> serde_json::Value {
+    fn note_disconnected(&self, done: &PendingDisconnect, is_stored: bool) -> serde_json::Value {
         let total = done.connections;
         let Some(whom) = &done.revoked else {
             log::info!("the operator disconnected {total} connections");
@@ -162,8 +226,11 @@ impl Router {
         log::info!(
             "the operator revoked the tokens of {whose} and disconnected {total} connections"
         );
-        // Their tokens may last longer than it would be remembered.
-        let until = self.shared.revoked.keep_until(whom, done.latest_end);
-        serde_json::json!({ "revoked": true, "disconnected": total, "until": until })
+        serde_json::json!({
+            "revoked": true,
+            "disconnected": total,
+            "until": self.shared.revoked.keep_until(whom, 0),
+            "stored": is_stored,
+        })
     }
 }

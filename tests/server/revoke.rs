@@ -41,6 +41,7 @@ fn a_user_whose_tokens_are_revoked_is_out_until_he_signs_in_again() {
     let answer: Value = serde_json::from_str(&text(&output)).unwrap();
     assert_eq!(answer["disconnected"], 2, "{answer}");
     assert_eq!(answer["revoked"], true, "{answer}");
+    assert_eq!(answer["stored"], false, "there is no journal: {answer}");
     let until = answer["until"].as_u64().unwrap();
     let day = 24 * 3_600_000;
     assert!((before + day..=now_ms() + day).contains(&until), "{answer}");
@@ -157,6 +158,49 @@ fn what_is_revoked_stays_so_over_a_reload_and_a_takeover() {
     is_out(&server);
     let server = server.succeed(&["--workers", "1"]);
     is_out(&server);
+}
+
+#[test]
+fn with_a_journal_what_is_revoked_stays_so_over_a_restart() {
+    let setup = Setup::new(&[]);
+    let journal = setup.dir().join("journal");
+    let mut setup_with = Setup::new(&["--journal", &journal.display().to_string()]);
+    setup_with.same_place_as(&setup);
+    let (ann, session) = (made("ann", None, 5), made("bob", Some("s-1"), 5));
+    let server = setup_with.start();
+    let mut emitter = server.emitter();
+    for command in [
+        json!({"command": "revoke", "user": "ann"}),
+        json!({"command": "revoke", "session": "s-1"}),
+    ] {
+        let answer = emitter.command(&command);
+        assert_eq!(answer["stored"], true, "{answer}");
+    }
+    server.kill();
+    let server = setup_with.start();
+    for token in [&ann, &session] {
+        assert_eq!(status(&server, token), Some(401));
+    }
+    assert_eq!(status(&server, &made("ann", None, -2)), None);
+    assert_eq!(status(&server, &made("bob", Some("s-2"), 5)), None);
+    // Takes it along, and keeps on storing.
+    let server = server.succeed(&["--workers", "1"]);
+    let answer = server
+        .emitter()
+        .command(&json!({"command": "revoke", "user": "eve"}));
+    assert_eq!(answer["stored"], true, "{answer}");
+    server.stop();
+    let server = setup_with.start();
+    for token in [&ann, &session, &without_time("eve")] {
+        assert_eq!(status(&server, token), Some(401));
+    }
+    server.stop();
+
+    // Who cannot know whom to refuse does not begin.
+    std::fs::write(journal.join("revoked.json"), "{").unwrap();
+    let output = setup_with.command("serve").output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert!(text(&output).contains("revoked.json"), "{}", text(&output));
 }
 
 #[test]
