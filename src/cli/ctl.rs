@@ -38,7 +38,7 @@ enum Command {
     /// Connections, events and latency
     #[command(after_help = "Example:\n  shopwire ctl stats --json")]
     Stats,
-    /// Close the connections of a user or a session, or one connection
+    /// Close the connections of a user, a session or a role, or one connection
     #[command(after_help = "Example:\n  shopwire ctl disconnect --user c-42")]
     Disconnect(Whom),
     /// Close the connections of a user or a session, and refuse the tokens that were made for it so far
@@ -67,6 +67,9 @@ struct Whom {
     /// This connection (the connectionId of its welcome)
     #[arg(long, value_name = "ID")]
     connection: Option<String>,
+    /// All connections of this role: admin, manager, staff, customer, guest or public
+    #[arg(long, value_name = "ROLE")]
+    role: Option<String>,
 }
 
 #[derive(clap::Args)]
@@ -120,6 +123,7 @@ fn request(command: &Command) -> Value {
                 ("user", &whom.user),
                 ("session", &whom.session),
                 ("connection", &whom.connection),
+                ("role", &whom.role),
             ],
         ),
         Command::Revoke(Revoked { whose, r#for: kept }) => {
@@ -330,7 +334,7 @@ mod tests {
         for word in ["stats", "drain", "reload"] {
             assert_eq!(request_of(&[word]).unwrap(), json!({"command": word}));
         }
-        for whom in ["user", "session", "connection"] {
+        for whom in ["user", "session", "connection", "role"] {
             let request = request_of(&["disconnect", &format!("--{whom}"), "x"]).unwrap();
             assert_eq!(request, json!({"command": "disconnect", whom: "x"}));
         }

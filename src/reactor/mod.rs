@@ -387,14 +387,10 @@ impl Reactor {
         let keys: Vec<u32> = match selector {
             Selector::User(user) => self.directory.of_user(user).to_vec(),
             Selector::Session(session) => self.directory.of_session(session).to_vec(),
-            Selector::Connection(id) => self
-                .connections
-                .iter()
-                .filter(|(_, connection)| {
-                    connection.is_websocket() && Self::id_of(connection) == *id
-                })
-                .map(|(key, _)| key as u32)
-                .collect(),
+            Selector::Connection(id) => {
+                self.open_ones(|_, connection| Self::id_of(connection) == *id)
+            }
+            Selector::Role(role) => self.open_ones(|key, _| self.directory.role(key) == *role),
         };
         let mut latest_end = 0;
         for &key in &keys {
@@ -408,6 +404,16 @@ impl Reactor {
             connections: keys.len(),
             latest_end,
         });
+    }
+
+    /// The WebSockets for which this holds.
+    fn open_ones(&self, holds: impl Fn(u32, &Connection) -> bool) -> Vec<u32> {
+        self.connections
+            .iter()
+            .map(|(key, connection)| (key as u32, connection))
+            .filter(|&(key, connection)| connection.is_websocket() && holds(key, connection))
+            .map(|(key, _)| key)
+            .collect()
     }
 
     /// The `connectionId` that `welcome` told: unique in this run of the server.

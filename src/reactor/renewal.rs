@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use super::Reactor;
-use super::connection::Stage;
 use crate::config::Config;
 use crate::limits;
 use crate::live::Live;
@@ -45,13 +44,7 @@ impl Reactor {
 
     /// Ends subscriptions that the access table does not allow any more.
     fn hold_to_access(&mut self) {
-        let open: Vec<u32> = self
-            .connections
-            .iter()
-            .filter(|(_, connection)| connection.stage == Stage::Open)
-            .map(|(key, _)| key as u32)
-            .collect();
-        for key in open {
+        for key in self.open_ones(|_, _| true) {
             let old = self.directory.subscribed(key);
             if self.directory.drop_hidden(key).is_empty() {
                 continue;

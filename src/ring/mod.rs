@@ -20,6 +20,7 @@ use std::sync::Arc;
 use mio::net::TcpStream;
 use mio::{Registry, Token, Waker};
 
+use crate::access::Role;
 use crate::event::Block;
 use crate::live::Live;
 use crate::takeover::link::Link;
@@ -84,6 +85,8 @@ pub enum Selector {
     Session(String),
     /// The one with this `connectionId`.
     Connection(String),
+    /// Every connection of this role.
+    Role(Role),
 }
 
 impl Doorbell {

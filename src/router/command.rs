@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::access::Role;
 use crate::auth::Whom;
 use crate::emitters::Verb;
 use crate::event::is_id;
@@ -56,7 +57,7 @@ pub fn parse(line: &[u8]) -> Result<Command, Fault> {
         .unwrap_or_default();
     let verb = Verb::parse(name);
     let fields: &[&str] = match verb {
-        Some(Verb::Disconnect) => &["command", "user", "session", "connection"],
+        Some(Verb::Disconnect) => &["command", "user", "session", "connection", "role"],
         Some(Verb::Revoke) => &["command", "user", "session", "for"],
         _ => &["command"],
     };
@@ -82,25 +83,36 @@ pub fn parse(line: &[u8]) -> Result<Command, Fault> {
 }
 
 fn selector(object: &Map<String, Value>) -> Result<Selector, Fault> {
-    const ALLOWED: &str = "disconnect takes exactly one of user, session and connection, a string";
-    let kinds: [Kind<Selector>; 3] = [
-        ("user", Selector::User),
-        ("session", Selector::Session),
-        ("connection", Selector::Connection),
-    ];
-    one_of(object, &kinds, ALLOWED).map(|(_, selector)| selector)
+    const ALLOWED: &str =
+        "disconnect takes exactly one of user, session, connection and role, a string";
+    let fields = ["user", "session", "connection", "role"];
+    let (field, text) = one_of(object, &fields, ALLOWED)?;
+    match field {
+        "user" => Ok(Selector::User(text)),
+        "session" => Ok(Selector::Session(text)),
+        "connection" => Ok(Selector::Connection(text)),
+        _ => {
+            let role = Role::ALL.into_iter().find(|role| role.name() == text);
+            role.map(Selector::Role).ok_or_else(|| {
+                let known = Role::ALL.map(Role::name).join(", ");
+                (field, format!("role must be one of {known}"))
+            })
+        }
+    }
 }
 
 fn revoke(object: &Map<String, Value>) -> Result<Command, Fault> {
     const ALLOWED: &str = "revoke takes exactly one of user and session, a string";
-    let kinds: [Kind<Whom>; 2] = [("user", Whom::User), ("session", Whom::Session)];
-    let (field, whom) = one_of(object, &kinds, ALLOWED)?;
-    let (Whom::User(id) | Whom::Session(id)) = &whom;
-    if !is_id(id) {
+    let (field, id) = one_of(object, &["user", "session"], ALLOWED)?;
+    if !is_id(&id) {
         let message =
             format!("{field} must have 1 to 128 characters, none of them a control character");
         return Err((field, message));
     }
+    let whom = match field {
+        "user" => Whom::User(id),
+        _ => Whom::Session(id),
+    };
     let kept = match object.get("for") {
         None => Some(REVOKED_FOR),
         Some(ms) => ms
@@ -120,22 +132,17 @@ fn revoke(object: &Map<String, Value>) -> Result<Command, Fault> {
     Ok(Command::Revoke(whom, kept))
 }
 
-/// A field, and what its text is made into.
-type Kind<T> = (&'static str, fn(String) -> T);
-
-/// The one of these fields that is there, a string; else the fault is that `allowed` was not heeded.
-fn one_of<T>(
+/// The one of these fields that is there, with its text; else the fault is that `allowed` was not heeded.
+fn one_of(
     object: &Map<String, Value>,
-    kinds: &[Kind<T>],
+    fields: &[&'static str],
     allowed: &str,
-) -> Result<(&'static str, T), Fault> {
+) -> Result<(&'static str, String), Fault> {
     let mut found = None;
-    for &(field, make) in kinds {
+    for &field in fields {
         match object.get(field) {
             None => {}
-            Some(Value::String(text)) if found.is_none() => {
-                found = Some((field, make(text.clone())));
-            }
+            Some(Value::String(text)) if found.is_none() => found = Some((field, text.clone())),
             Some(_) => return Err((field, allowed.to_owned())),
         }
     }
@@ -154,6 +161,10 @@ mod tests {
         assert_eq!(
             parse(br#"{"command":"disconnect","user":"u1"}"#),
             Ok(Command::Disconnect(Selector::User("u1".into())))
+        );
+        assert_eq!(
+            parse(br#"{"command":"disconnect","role":"public"}"#),
+            Ok(Command::Disconnect(Selector::Role(Role::Public)))
         );
         assert_eq!(
             parse(br#"{"command":"revoke","user":"u1"}"#),
@@ -185,6 +196,11 @@ mod tests {
                 r#"{"command":"disconnect","user":"a","session":"b"}"#,
                 "session",
                 "exactly one",
+            ),
+            (
+                r#"{"command":"disconnect","role":"king"}"#,
+                "role",
+                "admin, manager",
             ),
             (r#"{"command":"revoke"}"#, "command", "exactly one"),
             (r#"{"command":"revoke","user":["a"]}"#, "user", "a string"),

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::json_schema::{Refs, about, data, event_name, line_name, of_rule};
 use super::{camel_case, pascal_case};
+use crate::access::Role;
 use crate::event::Code;
 use crate::event::catalogue::{EventType, PUBLISHABLE, Rule};
 use crate::limits::LAST_MAX;
@@ -333,12 +334,20 @@ pub(super) fn commands() -> Vec<Message> {
                 "connection",
                 string("Close this connection, the connectionId of its welcome."),
             ),
+            (
+                "role",
+                json!({
+                    "description": "Close all connections of this role.",
+                    "enum": Role::ALL.map(Role::name),
+                }),
+            ),
         ],
     );
     disconnect["oneOf"] = json!([
         { "required": ["user"] },
         { "required": ["session"] },
         { "required": ["connection"] },
+        { "required": ["role"] },
     ]);
     let mut revoke = command(
         "revoke",

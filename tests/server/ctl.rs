@@ -84,6 +84,15 @@ fn disconnect_closes_those_who_are_named_with_4403() {
     public.ping();
     emitter.command(&json!({"command": "disconnect", "user": "nobody"}));
     public.ping();
+
+    let (mut guest, mut staff) = (server.user("gil", "guest"), server.user("sam", "staff"));
+    let output = server.ctl(&["disconnect", "--role", "guest"]);
+    assert_eq!(text(&output), "disconnected: 1\n");
+    guest.expect_close(4403);
+    let answer = emitter.command(&json!({"command": "disconnect", "role": "public"}));
+    assert_eq!(answer, json!({"disconnected": 1}));
+    public.expect_close(4403);
+    staff.ping();
 }
 
 /// Needs root, to become somebody else who may still open the socket.
