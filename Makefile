@@ -9,6 +9,7 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PROGRAMS := $(TARGET)/release
 INTEROP := tests/interop
+CONFORMANCE := $(abspath $(TARGET))/conformance
 PEERS := loadtest/peers
 CLIENT := client
 EXAMPLES := examples/node-emitter examples/nextjs-shop
@@ -47,6 +48,7 @@ missing:
 .PHONY: test
 test: page lint interop peers ## Everything that must hold: lint, then all tests, the page in a browser, the peers' check, the instruction counts
 	$(CARGO) test --workspace --locked $(ARGS)
+	$(MAKE) conformance
 	$(MAKE) client
 	$(MAKE) browser
 	$(MAKE) examples
@@ -74,6 +76,18 @@ faults: ## Break clients, emitters, server and disk for 10 minutes and 1,000,000
 	  $(CARGO) test --package shopwire --test faults --locked $(ARGS) -- --nocapture --exact $(FAULT_TEST)
 
 FAULT_TEST := every_client_gets_exactly_its_events_once_in_one_order_whatever_happens
+
+# The Autobahn cases, driven by PyPI's kosoku, against an echo server on the same connections.
+.PHONY: conformance
+conformance: $(CONFORMANCE)/.installed ## Hold how the server speaks WebSocket against RFC 6455, by the Autobahn cases; CASES="5.* 7.1.6" for some
+	$(CARGO) build --package shopwire --example echo --locked
+	PYTHONPATH=$(CONFORMANCE) python3 tests/conformance/run.py $(TARGET)/debug/examples/echo $(foreach case,$(CASES),'$(case)')
+
+$(CONFORMANCE)/.installed: tests/conformance/requirements.txt
+	@python3 -m pip --version >/dev/null || { echo "make conformance needs Python 3.11 or later with pip: please install it" >&2; exit 1; }
+	rm -rf $(CONFORMANCE)
+	python3 -m pip install --quiet --disable-pip-version-check --target $(CONFORMANCE) --requirement $<
+	@touch $@
 
 .PHONY: simulate
 simulate: ## Simulate the server with faults: SEEDS=50000 or SEEDS=7000..9000 many runs, SEED=7 one, told step by step

@@ -25,7 +25,7 @@ use crate::engine::{DOORBELL, Engine, Orders};
 use crate::event::NameHasher;
 use crate::journal::{Disk, Syncer};
 use crate::limits;
-use crate::reactor::Reactor;
+use crate::reactor::{Dialect, Reactor};
 use crate::ring::{self, Doorbell, Post, Receiver, Sender, ToReactor, ToRouter};
 use crate::router::{Lane, Router};
 use crate::shared::Shared;
@@ -207,6 +207,15 @@ impl Server {
     /// The port that was opened, also where any free one was asked for.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Has its WebSockets speak something else than shopwire's protocol: see [`Reactor::speak`].
+    pub fn speak(&mut self, answer: Dialect) {
+        for engine in &mut self.engines {
+            if let Some(reactor) = &mut engine.reactor {
+                reactor.speak(answer);
+            }
+        }
     }
 
     /// Serves until a signal or `ctl drain` ends it.

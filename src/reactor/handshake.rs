@@ -263,6 +263,9 @@ impl Reactor {
         connection.heartbeat = heartbeat;
         let id = Self::id_of(&self.connections[key as usize]);
         log::debug!("connection {id} opens");
+        if self.dialect.is_some() {
+            return self.arm(key);
+        }
         let interval = self.shared.config.ping_interval.as_millis();
         let interval = u64::try_from(interval).unwrap_or(u64::MAX);
         self.answers.welcome(&id, interval, &mut self.out);

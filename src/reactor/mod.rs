@@ -52,7 +52,7 @@ use crate::rate::Rate;
 use crate::ring::{Receiver, Selector, Sender, Serial, ToReactor, ToRouter};
 use crate::shared::Shared;
 use crate::tls::Acceptor;
-use crate::wire::CloseReason;
+use crate::wire::{CloseReason, Incoming};
 use answers::Answers;
 use connection::{Connection, Stage};
 use directory::{Directory, Plan, PresenceChange};
@@ -61,6 +61,9 @@ use layer::Writing;
 pub use past::Replay as ReplayState;
 use past::{Batch, History, Replays};
 use ticks::{Tick, Wheel};
+
+/// Answers a whole text or binary message: appends frames to the bytes that its connection is sent.
+pub type Dialect = fn(&Incoming<'_>, &mut Vec<u8>);
 
 /// One reactor.
 pub struct Reactor {
@@ -81,6 +84,8 @@ pub struct Reactor {
     /// Customers online as of that event.
     online: u32,
     answers: Answers,
+    /// What is said on its WebSockets instead of shopwire's own protocol.
+    dialect: Option<Dialect>,
     /// Checks client-published events.
     parser: Parser,
     /// How TLS connections are accepted, where there is a certificate.
@@ -168,6 +173,7 @@ impl Reactor {
             batch: Batch::default(),
             online: 0,
             answers: Answers::default(),
+            dialect: None,
             parser: Parser::new(rules),
             acceptor: None,
             flights: 0,
@@ -203,6 +209,13 @@ impl Reactor {
     pub fn go_on(&mut self, newest: u64, blocks: impl IntoIterator<Item = Arc<Block>>) {
         self.history.go_on(newest, blocks);
         self.tell_history();
+    }
+
+    /// From now on its WebSockets speak something else than shopwire's protocol, text and binary: nobody is
+    /// welcomed or authenticated, and `answer` has every whole message. Frames, limits and closing stay as
+    /// they are, which is what this is for: holding them against a suite (`examples/echo.rs`).
+    pub fn speak(&mut self, answer: Dialect) {
+        self.dialect = Some(answer);
     }
 
     /// Takes note of an event of the poll.
