@@ -46,8 +46,8 @@ $(PAGE): $(PAGE_SOURCES) $(CLIENT)/node_modules/.package-lock.json $(if $(wildca
 missing:
 
 .PHONY: test
-test: page lint interop peers ## Everything that must hold: lint, then all tests, the page in a browser, the peers' check, the instruction counts
-	$(CARGO) test --workspace --locked $(ARGS)
+test: page lint interop peers proxies ## Everything that must hold: lint, then all tests, the page in a browser, the peers' check, the instruction counts
+	SHOPWIRE_PROXIES=$(PROXIES) $(CARGO) test --workspace --locked $(ARGS)
 	$(MAKE) conformance
 	$(MAKE) client
 	$(MAKE) browser
@@ -258,4 +258,18 @@ $(INTEROP)/python_modules/.installed: $(INTEROP)/requirements.txt
 	@python3 -m pip --version >/dev/null || { echo "make test needs Python 3.11 or later with pip: please install it" >&2; exit 1; }
 	rm -rf $(INTEROP)/python_modules
 	python3 -m pip install --quiet --disable-pip-version-check --target $(INTEROP)/python_modules --requirement $<
+	@touch $@
+
+# Debian's nginx and HAProxy, which tests put before the server. Unpacked, not installed: nothing begins to serve by itself.
+PROXIES := $(abspath $(TARGET))/proxies
+PROXY_PACKAGES := nginx libnginx-mod-stream haproxy liblua5.3-0 libopentracing-c-wrapper0 libopentracing1
+
+.PHONY: proxies
+proxies: $(PROXIES)/.unpacked
+
+$(PROXIES)/.unpacked:
+	@rm -rf $(PROXIES) && mkdir -p $(PROXIES)/packages
+	@cd $(PROXIES)/packages && { apt-get download --quiet=2 $(PROXY_PACKAGES) || { $(AS_ROOT) apt-get update && apt-get download --quiet=2 $(PROXY_PACKAGES); }; } \
+	  || { echo "The tests behind proxies need these packages of Debian, and they cannot be fetched from here: $(PROXY_PACKAGES)" >&2; exit 1; }
+	@for package in $(PROXIES)/packages/*.deb; do dpkg-deb --extract $$package $(PROXIES); done
 	@touch $@

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 
 use crate::harness::examples::event;
-use crate::harness::server::{BINARY, plain_command};
+use crate::harness::server::{binary, plain_command};
 use crate::harness::{Client, Opening, Server, tokens};
 
 fn ctl(server: &Server, args: &[&str]) -> Output {
@@ -118,14 +118,14 @@ fn others_may_emit_but_not_command() {
     };
     open(server.dir(), 0o755);
     open(&server.socket, 0o666);
-    let binary = server.dir().join("shopwire");
-    std::fs::copy(BINARY, &binary).unwrap();
-    open(&binary, 0o755);
+    let copy = server.dir().join("shopwire");
+    std::fs::copy(binary(), &copy).unwrap();
+    open(&copy, 0o755);
     let as_nobody = |args: &[&str]| {
         let mut command = Command::new("setpriv");
         command
             .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
-            .arg(&binary)
+            .arg(&copy)
             .args(args);
         command
             .arg("--socket")
