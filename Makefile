@@ -77,6 +77,16 @@ faults: ## Break clients, emitters, server and disk for 10 minutes and 1,000,000
 
 FAULT_TEST := every_client_gets_exactly_its_events_once_in_one_order_whatever_happens
 
+# The server is a release build: debug figures would be those of something else.
+.PHONY: attack
+attack: ## Attack a release build in every way that is known, beside 1,000 good clients: see docs/security.md; ARGS=name for one
+	$(CARGO) build --release --package shopwire --locked
+	$(CARGO) test --package shopwire --test server --locked --no-run
+	@echo "| attack | tries | p99 before, ms | p99 during, ms | ratio | more memory, KiB |"
+	@echo "|---|---|---|---|---|---|"
+	@SHOPWIRE_BIN=$(abspath $(PROGRAMS))/shopwire ATTACK_CLIENTS=$${ATTACK_CLIENTS:-1000} ATTACK_SECONDS=$${ATTACK_SECONDS:-8} \
+	  $(CARGO) test --quiet --package shopwire --test server --locked -- attack::$(ARGS) --test-threads=1 --nocapture
+
 # The Autobahn cases, driven by PyPI's kosoku, against an echo server on the same connections.
 .PHONY: conformance
 conformance: $(CONFORMANCE)/.installed ## Hold how the server speaks WebSocket against RFC 6455, by the Autobahn cases; CASES="5.* 7.1.6" for some

@@ -9,6 +9,9 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+#[path = "../attack/mod.rs"]
+mod attack;
+
 mod access;
 mod auth;
 mod backpressure;
