@@ -76,6 +76,8 @@ impl Reactor {
         {
             return Ok(true);
         }
+        let stats = &self.shared.stats.reactors[self.index];
+        stats.controls_refused.add(1);
         self.count_refusal(key).map(|()| false)
     }
 
@@ -101,7 +103,8 @@ impl Reactor {
     }
 
     fn answer_error(&mut self, key: u32, error: &ErrorAnswer<'_>) {
-        self.shared.stats.reactors[self.index].rejected.add(1);
+        let stats = &self.shared.stats.reactors[self.index];
+        stats.rejected.count(error.code);
         if let Some(held) = self.refusals.admit(self.now) {
             let id = Self::id_of(&self.connections[key as usize]);
             let (code, held) = (error.code, held_back(held));
@@ -115,6 +118,7 @@ impl Reactor {
         let identity = match self.shared.verifier.verify(token, self.shared.wall.ms()) {
             Ok(identity) => identity,
             Err(error) => {
+                self.count_authentication(error.code());
                 self.answer_error(key, &ErrorAnswer::to("auth", error.code(), error.message()));
                 return if is_first {
                     Err(CloseReason::TokenRefused)
@@ -128,10 +132,12 @@ impl Reactor {
             .user(key)
             .is_some_and(|user| user != identity.user)
         {
+            self.count_authentication("unauthorized");
             let message = "a refresh must be for the same user";
             self.answer_error(key, &ErrorAnswer::to("auth", "unauthorized", message));
             return Ok(());
         }
+        self.count_authentication("accepted");
         if is_first {
             let ip = self.connections[key as usize].ip;
             self.shared.admission.give_back_handshake(ip);
@@ -139,6 +145,11 @@ impl Reactor {
         self.accept_identity(key, &identity);
         self.arm(key);
         Ok(())
+    }
+
+    fn count_authentication(&self, outcome: &str) {
+        let stats = &self.shared.stats.reactors[self.index];
+        stats.authentications.count(outcome);
     }
 
     /// A token was accepted: it is in force from now on.

@@ -209,10 +209,13 @@ impl Reactor {
         let connection = &mut self.connections[key as usize];
         connection.stage = Stage::Leaving;
         connection.stage_due = None;
+        let is_secure = connection.is_secure();
         self.parting += 1;
         let stats = &self.shared.stats.reactors[self.index];
         let (role, subscribed) = (self.directory.role(key), self.directory.subscribed(key));
+        stats.closed.at(reason.index()).add(1);
         stats.connections.sub(1);
+        stats.secure.sub(is_secure.into());
         stats.role(role).sub(1);
         stats.resubscribed(subscribed, NamespaceMask::default());
         self.shared.admission.leave_websocket();
@@ -228,7 +231,6 @@ impl Reactor {
         let (name, code) = (reason.name(), reason.code());
         match reason {
             CloseReason::SlowConsumer => {
-                self.shared.stats.reactors[self.index].slow_consumers.add(1);
                 if let Some(held) = self.slow.admit(self.now) {
                     let held = held_back(held);
                     log::warn!("connection {id} reads too slowly and is closed: {code}{held}");

@@ -103,8 +103,6 @@ pub struct Reactor {
     beat: u32,
     started: Instant,
     now: Instant,
-    /// When the sends of this turn ended; `now` if there were none.
-    sent_at: Instant,
     tick: Tick,
     outbox_limit: usize,
     /// What all writes share, and what the outboxes hold.
@@ -181,7 +179,6 @@ impl Reactor {
             beat: timers::steps_between_beats(config.ping_interval, config.pong_timeout),
             started: now,
             now,
-            sent_at: now,
             tick: Tick(0),
             outbox_limit: config.outbox_limit,
             writing: Writing::default(),
@@ -224,16 +221,14 @@ impl Reactor {
         }
     }
 
-    /// One pass: drain, send, read, replay, budget, time. Returns the latest reading of the clock: `now`, or the
-    /// end of the sends.
-    pub fn turn(&mut self, now: Instant) -> Instant {
+    /// One pass: drain, send, read, replay, budget, time.
+    pub fn turn(&mut self, now: Instant) {
         self.now = now;
-        self.sent_at = now;
         self.tick = self.tick_of(now);
         self.drain_ring();
         if self.stands_still {
             self.uplink.notify();
-            return now;
+            return;
         }
         self.fan_out();
         self.flush_writable();
@@ -244,7 +239,7 @@ impl Reactor {
         self.run_sweep();
         self.advance_drain();
         self.uplink.notify();
-        self.sent_at
+        self.tell_state();
     }
 
     /// Whether there is work that no event of the poll will tell of.
@@ -284,7 +279,19 @@ impl Reactor {
         self.uplink.waiting() > limits::UP_BACKLOG_MAX
     }
 
+    /// Tells the statistics what a turn leaves behind.
+    fn tell_state(&self) {
+        let stats = &self.shared.stats.reactors[self.index];
+        stats.sockets.set(self.connections.len() as u64);
+        stats.keep_alive.set(self.keep_alive as u64);
+        stats.parting.set(self.parting as u64);
+        stats.replaying.set(self.replays.len() as u64);
+        stats.backlog_up.set(self.uplink.waiting() as u64);
+    }
+
     fn drain_ring(&mut self) {
+        let stats = &self.shared.stats.reactors[self.index];
+        stats.ring_down.set(self.ring.waiting() as u64);
         for _ in 0..limits::BLOCKS_PER_TURN {
             match self.ring.take() {
                 None => return,

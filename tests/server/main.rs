@@ -32,6 +32,7 @@ mod keys;
 mod limits;
 mod lines;
 mod many;
+mod metrics;
 mod origin;
 mod page;
 mod presence;
