@@ -33,6 +33,7 @@ pub mod http;
 pub mod journal;
 pub mod limits;
 pub mod log_throttle;
+pub mod logging;
 pub mod metrics;
 pub mod rate;
 pub mod reactor;

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::answers::{Answer, Answers, Next};
 use super::{FAILED, fail, print, unreachable_socket};
 use crate::config;
+use crate::logging::LEVELS;
 
 /// The most a server may take for its answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -20,7 +21,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Ask a running server, as its own user or as root
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  shopwire ctl stats\n  shopwire ctl disconnect --user c-42\n  shopwire ctl reload\n  shopwire ctl drain"
+    after_help = "Examples:\n  shopwire ctl stats\n  shopwire ctl disconnect --user c-42\n  shopwire ctl log-level debug\n  shopwire ctl reload\n  shopwire ctl drain"
 )]
 pub(super) struct Arguments {
     /// The server's ingest socket [env: WS_SOCKET] [default: as for serve]
@@ -44,6 +45,15 @@ enum Command {
     /// Stop taking connections, bring out what is in hand, and end
     #[command(after_help = "Example:\n  shopwire ctl drain")]
     Drain,
+    /// Change which lines are logged, until the server ends
+    #[command(
+        after_help = "Example:\n  shopwire ctl log-level debug\n  shopwire ctl log-level default"
+    )]
+    LogLevel {
+        /// This level and what is graver; default is what RUST_LOG said at the start
+        #[arg(value_name = "LEVEL", value_parser = LEVELS.map(|(name, _)| name))]
+        level: String,
+    },
     /// Read the certificate and its key again; open connections stay
     #[command(after_help = "Example:\n  shopwire ctl reload")]
     Reload,
@@ -87,6 +97,7 @@ fn request(command: &Command) -> Value {
         Command::Stats => json!({"command": "stats"}),
         Command::Drain => json!({"command": "drain"}),
         Command::Reload => json!({"command": "reload"}),
+        Command::LogLevel { level } => json!({"command": "log-level", "level": level}),
         Command::Disconnect(whom) => {
             let mut request = json!({"command": "disconnect"});
             let names = [
@@ -266,6 +277,9 @@ mod tests {
             let request = request_of(&["disconnect", &format!("--{whom}"), "x"]).unwrap();
             assert_eq!(request, json!({"command": "disconnect", whom: "x"}));
         }
+        let request = request_of(&["log-level", "debug"]).unwrap();
+        assert_eq!(request, json!({"command": "log-level", "level": "debug"}));
+        assert!(request_of(&["log-level", "loud"]).is_err());
         assert!(request_of(&["disconnect"]).is_err());
         assert!(request_of(&["disconnect", "--user", "x", "--session", "y"]).is_err());
     }

@@ -107,8 +107,12 @@ impl Reactor {
         stats.rejected.count(error.code);
         if let Some(held) = self.refusals.admit(self.now) {
             let id = Self::id_of(&self.connections[key as usize]);
+            let (worker, user) = (self.index, self.user_hash(key));
             let (code, held) = (error.code, held_back(held));
-            log::info!("refused a message of connection {id}: {code}{held}");
+            log::info!(
+                connection = id.as_str(), worker, user = user.as_str(), code;
+                "refused a message{held}"
+            );
         }
         self.answers.error(error, &mut self.out);
     }
@@ -147,6 +151,13 @@ impl Reactor {
         Ok(())
     }
 
+    /// What stands in the log for the connection's user: nothing for a public one.
+    pub(super) fn user_hash(&self, key: u32) -> String {
+        let user = self.directory.user(key);
+        user.map(|user| format!("{:016x}", self.shared.hasher.hash(user)))
+            .unwrap_or_default()
+    }
+
     fn count_authentication(&self, outcome: &str) {
         let stats = &self.shared.stats.reactors[self.index];
         stats.authentications.count(outcome);
@@ -176,6 +187,15 @@ impl Reactor {
                 .unsubscribed(self.directory.subscribed(key), &mut self.out);
         }
         self.tell_presence(identified.presence);
+        if log::log_enabled!(log::Level::Debug) {
+            let id = Self::id_of(&self.connections[key as usize]);
+            let (worker, user) = (self.index, self.user_hash(key));
+            let role = identity.role.name();
+            log::debug!(
+                connection = id.as_str(), worker, user = user.as_str(), role;
+                "a connection authenticates"
+            );
+        }
     }
 
     fn subscribe(&mut self, key: u32, request: &Subscribe<'_>) {

@@ -273,7 +273,8 @@ impl Reactor {
         connection.stage_due = auth_due;
         connection.heartbeat = heartbeat;
         let id = Self::id_of(&self.connections[key as usize]);
-        log::debug!("connection {id} opens");
+        let (worker, ip) = (self.index, self.connections[key as usize].ip);
+        log::debug!(connection = id.as_str(), worker, ip:% = ip; "a connection opens");
         let interval = self.shared.config.ping_interval.as_millis();
         let interval = u64::try_from(interval).unwrap_or(u64::MAX);
         self.answers.welcome(&id, interval, &mut self.out);
@@ -289,7 +290,9 @@ impl Reactor {
         stats.handshakes.count(refusal.code);
         if let Some(held) = self.refusals.admit(self.now) {
             let (status, code) = (refusal.status, refusal.code);
-            log::info!("refused a request with {status} {code}{}", held_back(held));
+            let (worker, ip) = (self.index, self.connections[key as usize].ip);
+            let held = held_back(held);
+            log::info!(worker, ip:% = ip, status, code; "refused a request{held}");
         }
         http::put_refusal(refusal, head_only, self.shows_hsts(key), &mut self.out);
         self.out_is_http = true;

@@ -2,8 +2,10 @@
 //!
 //! Pure. The router carries commands out.
 
+use log::LevelFilter;
 use serde_json::{Map, Value};
 
+use crate::logging::LEVELS;
 use crate::ring::Selector;
 
 /// What an operator asks for.
@@ -17,6 +19,8 @@ pub enum Command {
     Reload,
     /// Close the connections that the selector names.
     Disconnect(Selector),
+    /// Log from this level on; `None`: as the server was started.
+    LogLevel(Option<LevelFilter>),
 }
 
 /// The field at fault and a sentence.
@@ -32,6 +36,7 @@ pub fn parse(line: &[u8]) -> Result<Command, Fault> {
         .unwrap_or_default();
     let fields: &[&str] = match name {
         "disconnect" => &["command", "user", "session", "connection"],
+        "log-level" => &["command", "level"],
         _ => &["command"],
     };
     if object.keys().any(|key| !fields.contains(&key.as_str())) {
@@ -44,11 +49,22 @@ pub fn parse(line: &[u8]) -> Result<Command, Fault> {
         "drain" => Ok(Command::Drain),
         "disconnect" => selector(&object).map(Command::Disconnect),
         "reload" => Ok(Command::Reload),
+        "log-level" => log_level(&object).map(Command::LogLevel),
         _ => Err((
             "command",
-            "the command is unknown; there are stats, drain, reload and disconnect".to_owned(),
+            "the command is unknown; there are stats, drain, reload, disconnect and log-level"
+                .to_owned(),
         )),
     }
+}
+
+fn log_level(object: &Map<String, Value>) -> Result<Option<LevelFilter>, Fault> {
+    let given = object.get("level").and_then(Value::as_str);
+    let found = LEVELS.into_iter().find(|(name, _)| Some(*name) == given);
+    found.map(|(_, level)| level).ok_or_else(|| {
+        let names = LEVELS.map(|(name, _)| name).join(", ");
+        ("level", format!("the level must be one of {names}"))
+    })
 }
 
 type Make = fn(String) -> Selector;
@@ -84,6 +100,14 @@ mod tests {
             parse(br#"{"command":"disconnect","user":"u1"}"#),
             Ok(Command::Disconnect(Selector::User("u1".into())))
         );
+        assert_eq!(
+            parse(br#"{"command":"log-level","level":"debug"}"#),
+            Ok(Command::LogLevel(Some(LevelFilter::Debug)))
+        );
+        assert_eq!(
+            parse(br#"{"command":"log-level","level":"default"}"#),
+            Ok(Command::LogLevel(None))
+        );
     }
 
     #[test]
@@ -99,6 +123,12 @@ mod tests {
             ),
             (r#"{"command":"disconnect"}"#, "command", "exactly one"),
             (r#"{"command":"disconnect","user":7}"#, "user", "a string"),
+            (r#"{"command":"log-level"}"#, "level", "off, error, warn"),
+            (
+                r#"{"command":"log-level","level":"loud"}"#,
+                "level",
+                "off, error, warn",
+            ),
             (
                 r#"{"command":"disconnect","user":"a","session":"b"}"#,
                 "session",

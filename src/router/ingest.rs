@@ -166,16 +166,11 @@ impl Router {
             .count(refusal.code.as_str());
         if let Some(held) = self.refusals.admit(now) {
             log::warn!(
-                "refused line {} of emitter {}: {}{}{}",
-                emitter.line_number(),
-                emitter.generation,
-                refusal.code.as_str(),
-                refusal
-                    .field
-                    .as_deref()
-                    .map(|field| format!(" in {field:?}"))
-                    .unwrap_or_default(),
-                held_back(held),
+                emitter = emitter.generation,
+                line = emitter.line_number(),
+                code = refusal.code.as_str(),
+                field = refusal.field.as_deref().unwrap_or_default();
+                "refused a line{}", held_back(held)
             );
         }
     }
@@ -241,10 +236,8 @@ impl Router {
 
     pub(super) fn drop_emitter(&mut self, key: usize, error: &io::Error) {
         // Every API route that ends before its ack does this: nothing for an operator.
-        log::debug!(
-            "emitter {} broke off: {error}",
-            self.emitters[key].generation
-        );
+        let emitter = self.emitters[key].generation;
+        log::debug!(emitter; "an emitter broke off: {error}");
         self.remove_emitter(key);
     }
 

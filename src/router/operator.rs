@@ -8,6 +8,7 @@ use super::Router;
 use super::command::{Command, Fault};
 use super::reload::Asker;
 use crate::clock::Now;
+use crate::logging;
 use crate::ring::ToReactor;
 
 /// A `disconnect` on its way through the reactors.
@@ -30,6 +31,13 @@ impl Router {
             Ok(Command::Stats) => {
                 let snapshot = self.shared.stats.snapshot(now.instant);
                 emitter.answer(&serde_json::json!({ "result": snapshot }));
+            }
+            Ok(Command::LogLevel(level)) => {
+                let name = level.map_or("default", |level| level.as_str());
+                let name = name.to_ascii_lowercase();
+                log::warn!(new_level = name.as_str(); "the operator sets the level of the log");
+                logging::set_level(level);
+                emitter.answer(&serde_json::json!({ "result": { "level": name } }));
             }
             Ok(Command::Drain) => {
                 emitter.answer(&serde_json::json!({ "result": { "draining": true } }));

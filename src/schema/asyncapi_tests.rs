@@ -86,7 +86,7 @@ fn every_message_of_the_contract_goes_its_way() {
         "reconnect",
     ]);
     assert_eq!(messages(&document, WEBSOCKET, "send"), &answers | &events);
-    let lines = &events | &set(&["stats", "drain", "reload", "disconnect"]);
+    let lines = &events | &set(&["stats", "drain", "reload", "disconnect", "log-level"]);
     assert_eq!(messages(&document, INGEST, "receive"), lines);
     assert_eq!(
         messages(&document, INGEST, "send"),

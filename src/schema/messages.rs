@@ -11,6 +11,7 @@ use super::{camel_case, pascal_case};
 use crate::event::Code;
 use crate::event::catalogue::{EventType, PUBLISHABLE, Rule};
 use crate::limits::LAST_MAX;
+use crate::logging::LEVELS;
 
 /// One kind of message.
 pub(super) struct Message {
@@ -340,6 +341,15 @@ pub(super) fn commands() -> Vec<Message> {
         { "required": ["session"] },
         { "required": ["connection"] },
     ]);
+    let levels = LEVELS.map(|(name, _)| name);
+    let mut log_level = object(
+        &[
+            ("command", json!({ "const": "log-level" })),
+            ("level", json!({ "enum": levels })),
+        ],
+        &[],
+    );
+    log_level["additionalProperties"] = false.into();
     vec![
         Message::new(
             "stats",
@@ -357,6 +367,11 @@ pub(super) fn commands() -> Vec<Message> {
             command("reload", &[]),
         ),
         Message::new("disconnect", "Closes connections with 4403.", disconnect),
+        Message::new(
+            "log-level",
+            "Changes which lines are logged, until the server ends.",
+            log_level,
+        ),
     ]
 }
 

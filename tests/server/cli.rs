@@ -435,6 +435,7 @@ fn every_help_is_complete_with_an_example() {
         ("--tls-key", "WS_TLS_KEY"),
         ("--drain-timeout", "WS_DRAIN_TIMEOUT"),
         ("--log-format", "WS_LOG_FORMAT"),
+        ("--log-figures", "WS_LOG_FIGURES"),
         ("--config", ""),
         ("--dev", ""),
     ] {

@@ -31,6 +31,7 @@ mod journal;
 mod keys;
 mod limits;
 mod lines;
+mod logs;
 mod many;
 mod metrics;
 mod origin;

@@ -444,6 +444,10 @@ fn what_the_ingest_socket_answers_is_what_asyncapi_says() {
             "disconnect",
             json!({"command": "disconnect", "user": "nobody"}),
         ),
+        (
+            "logLevel",
+            json!({"command": "log-level", "level": "default"}),
+        ),
     ];
     let mut text = format!("\n{good}\n{{\"type\":\"product:deleted\",\"data\":{{}}}}\nnonsense\n");
     for (key, command) in &commands {
