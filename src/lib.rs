@@ -32,6 +32,7 @@ pub mod event;
 pub mod http;
 pub mod journal;
 pub mod limits;
+pub mod listing;
 pub mod log_throttle;
 pub mod logging;
 pub mod metrics;

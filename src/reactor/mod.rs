@@ -16,6 +16,7 @@
 //! | `budget` | how much all outboxes may hold |
 //! | `past`, `resume` | what is kept of the newest events, and how it is replayed |
 //! | `ending` | how a connection ends |
+//! | `listing` | what an operator is shown of them |
 //! | `handover` | how all of them go to another process, and come from one |
 
 mod answers;
@@ -28,6 +29,7 @@ mod fanout;
 mod handover;
 mod handshake;
 mod layer;
+mod listing;
 pub mod message;
 mod outbox;
 pub mod past;
@@ -47,6 +49,7 @@ use slab::Slab;
 
 use crate::event::{Block, Parser, Rules};
 use crate::limits;
+use crate::listing::connection_id;
 use crate::log_throttle::LogThrottle;
 use crate::rate::Rate;
 use crate::ring::{Receiver, Selector, Sender, Serial, ToReactor, ToRouter};
@@ -302,6 +305,11 @@ impl Reactor {
                     self.fan_out();
                     self.disconnect(&selector);
                 }
+                Some(ToReactor::Connections(wanted)) => self.list_connections(&wanted),
+                Some(ToReactor::Events(wanted)) => {
+                    self.fan_out();
+                    self.list_events(&wanted);
+                }
                 Some(ToReactor::Drain) => {
                     self.fan_out();
                     self.begin_drain();
@@ -386,7 +394,7 @@ impl Reactor {
 
     /// The `connectionId` that `welcome` told: unique in this run of the server.
     fn id_of(connection: &Connection) -> String {
-        format!("c{:x}", connection.generation)
+        connection_id(connection.generation)
     }
 
     fn begin_drain(&mut self) {

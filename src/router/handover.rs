@@ -73,7 +73,7 @@ impl Router {
     fn is_settled(&self) -> bool {
         !self.is_clogged()
             && self.sequencer.waiting() == 0
-            && self.disconnect.is_none()
+            && self.question.is_none()
             && !self.reload.is_under_way()
             && self.unacked.is_empty()
             && self.unsettled.is_empty()

@@ -40,7 +40,7 @@ pub use drain::Ingest;
 use emitter::Emitter;
 use gathering::Gathering;
 use handover::Handover;
-use operator::PendingDisconnect;
+use operator::Question;
 use presence::Presence;
 use reload::Reload;
 use sequencer::Settled;
@@ -84,8 +84,8 @@ pub struct Router {
     gathering: Gathering,
     presence: Presence,
     lanes: Vec<Lane>,
-    /// A `disconnect` that the reactors have not all answered.
-    disconnect: Option<PendingDisconnect>,
+    /// What an operator has asked the reactors, and they have not all answered.
+    question: Option<Question>,
     reload: Reload,
     drain: Drain,
     /// To be drained when it is known who serves.
@@ -132,7 +132,7 @@ impl Router {
             gathering,
             presence: Presence::default(),
             lanes,
-            disconnect: None,
+            question: None,
             reload: Reload::default(),
             drain: Drain::No,
             drain_after_handover: false,
@@ -273,6 +273,8 @@ impl Router {
                     ToRouter::CustomerLeft(user) => self.presence.left(user, now.instant),
                     ToRouter::Published(line) => self.settle_published(&line, now),
                     ToRouter::Disconnected(connections) => self.on_disconnected(connections),
+                    ToRouter::Connections(connections) => self.on_connections(*connections),
+                    ToRouter::Events(events) => self.on_events(&events),
                     ToRouter::HandedOver(sent) => self.on_handed_over(sent, now),
                     ToRouter::Drained => {
                         if let Drain::Reactors { left, .. } = &mut self.drain {
