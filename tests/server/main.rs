@@ -19,6 +19,7 @@ mod cli;
 mod conflate;
 mod ctl;
 mod demo;
+mod doctor;
 mod drain;
 mod frames;
 mod handshake;
