@@ -19,6 +19,7 @@ RUNNER := $(abspath $(TARGET))/tools/gungraun-runner-$(RUNNER_VERSION)/bin/gungr
 COUNTS := $(TARGET)/instructions.json
 AUDIT_VERSION := 0.20.2
 AUDIT_TOOL := $(abspath $(TARGET))/tools/cargo-deny-$(AUDIT_VERSION)/bin/cargo-deny
+PROMTOOL ?= $(or $(shell command -v promtool),$(abspath $(TARGET))/tools/prometheus/usr/bin/promtool)
 ARGS ?=
 
 .PHONY: help
@@ -46,8 +47,8 @@ $(PAGE): $(PAGE_SOURCES) $(CLIENT)/node_modules/.package-lock.json $(if $(wildca
 missing:
 
 .PHONY: test
-test: page lint interop peers proxies ## Everything that must hold: lint, then all tests, the page in a browser, the peers' check, the instruction counts
-	SHOPWIRE_PROXIES=$(PROXIES) $(CARGO) test --workspace --locked $(ARGS)
+test: page lint interop peers proxies $(PROMTOOL) ## Everything that must hold: lint, then all tests, the page in a browser, the peers' check, the instruction counts
+	SHOPWIRE_PROXIES=$(PROXIES) PROMTOOL=$(PROMTOOL) $(CARGO) test --workspace --locked $(ARGS)
 	$(MAKE) conformance
 	$(MAKE) client
 	$(MAKE) browser
@@ -55,6 +56,14 @@ test: page lint interop peers proxies ## Everything that must hold: lint, then a
 	$(MAKE) peers-check
 	python3 -m unittest discover --start-directory benches
 	$(if $(WITHOUT_COUNTS),,$(MAKE) bench-check)
+
+# What Prometheus thinks of metrics and alert rules. Unpacked from Debian's package and not installed: that would start a server.
+$(PROMTOOL):
+	@mkdir -p $(TARGET)/tools/prometheus
+	cd $(TARGET)/tools/prometheus && { apt-get download prometheus || { $(AS_ROOT) apt-get update && apt-get download prometheus; }; } \
+	  && dpkg-deb --extract prometheus_*.deb . \
+	  || { echo "The tests need promtool, and it cannot be had from here: please install Prometheus, or name a promtool in PROMTOOL" >&2; exit 1; }
+	@touch $@
 
 .PHONY: lint
 lint: ## Formatting, clippy and rustdoc, warnings refused

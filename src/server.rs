@@ -6,6 +6,7 @@
 
 mod displace;
 mod listen;
+mod observer;
 pub mod past;
 mod signals;
 
@@ -39,6 +40,7 @@ use past::Past;
 /// A server whose sockets are open, and that has not begun to serve.
 pub struct Server {
     engines: Vec<Engine>,
+    shared: Arc<Shared>,
     router_doorbell: Arc<Doorbell>,
     orders: Arc<Orders>,
     ready: String,
@@ -148,6 +150,8 @@ impl Server {
                     router: None,
                     reactor: Some(reactor),
                     orders: Arc::default(),
+                    shared: Arc::clone(&shared),
+                    number: index,
                 });
             }
             if let Some(own) = router_loop {
@@ -157,6 +161,8 @@ impl Server {
                     router: None,
                     reactor: None,
                     orders: Arc::default(),
+                    shared: Arc::clone(&shared),
+                    number: workers,
                 });
             }
             let customers = past.board(&mut engines);
@@ -193,6 +199,7 @@ impl Server {
             .map_err(|error| format!("no descriptor is left: {error}"))?;
         Ok(Self {
             engines,
+            shared,
             router_doorbell,
             orders,
             ready,
@@ -253,6 +260,8 @@ impl Server {
         // From here on a signal drains; before, it ends this process, and one that was to be succeeded
         // goes on.
         signals::watch(self.router_doorbell, self.orders)?;
+        observer::start(self.shared)
+            .map_err(|error| format!("could not start a thread: {error}"))?;
         let mut commit = self.commit;
         if let Some(commit) = &mut commit {
             commit.finish()?;

@@ -47,10 +47,16 @@ impl Shared {
     ) -> Result<Self, String> {
         let verifier = Verifier::new(&config.jwt)?;
         let info = info_body(&config);
+        let stats = Stats::new(config.workers, config.tls.is_some(), now);
+        let certificate_end = config.tls.as_ref().and_then(|tls| tls.identity.ends_at());
+        stats
+            .router
+            .certificate_end
+            .set(certificate_end.unwrap_or(0));
         Ok(Self {
             verifier,
             admission: Admission::new(config.max_connections, config.connect_rate),
-            stats: Stats::new(config.workers, config.tls.is_some(), now),
+            stats,
             hasher,
             wall: WallClock::System,
             newest: AtomicU64::new(runs.now().first - 1),

@@ -93,6 +93,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// How log lines look.
     pub log_format: LogFormat,
+    /// How often there is one with figures; zero is never.
+    pub log_figures: Duration,
     /// Who may see which namespace.
     pub access: AccessTable,
     /// Order statuses beside the five every shop has.
@@ -196,6 +198,7 @@ impl Config {
             tls: tls::resolve(&sources)?,
             drain_timeout: sources.read_or_default(&settings::DRAIN_TIMEOUT, values::timeout)?,
             log_format: sources.read_or_default(&settings::LOG_FORMAT, values::log_format)?,
+            log_figures: sources.read_or_default(&settings::LOG_FIGURES, values::log_figures)?,
             access,
             order_statuses,
         })

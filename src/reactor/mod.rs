@@ -16,6 +16,7 @@
 //! | `budget` | how much all outboxes may hold |
 //! | `past`, `resume` | what is kept of the newest events, and how it is replayed |
 //! | `ending` | how a connection ends |
+//! | `listing` | what an operator is shown of them |
 //! | `handover` | how all of them go to another process, and come from one |
 
 mod answers;
@@ -28,6 +29,7 @@ mod fanout;
 mod handover;
 mod handshake;
 mod layer;
+mod listing;
 pub mod message;
 mod outbox;
 pub mod past;
@@ -47,6 +49,7 @@ use slab::Slab;
 
 use crate::event::{Block, Parser, Rules};
 use crate::limits;
+use crate::listing::connection_id;
 use crate::log_throttle::LogThrottle;
 use crate::rate::Rate;
 use crate::ring::{Receiver, Selector, Sender, Serial, ToReactor, ToRouter};
@@ -108,8 +111,6 @@ pub struct Reactor {
     beat: u32,
     started: Instant,
     now: Instant,
-    /// When the sends of this turn ended; `now` if there were none.
-    sent_at: Instant,
     tick: Tick,
     outbox_limit: usize,
     /// What all writes share, and what the outboxes hold.
@@ -187,7 +188,6 @@ impl Reactor {
             beat: timers::steps_between_beats(config.ping_interval, config.pong_timeout),
             started: now,
             now,
-            sent_at: now,
             tick: Tick(0),
             outbox_limit: config.outbox_limit,
             writing: Writing::default(),
@@ -237,16 +237,14 @@ impl Reactor {
         }
     }
 
-    /// One pass: drain, send, read, replay, budget, time. Returns the latest reading of the clock: `now`, or the
-    /// end of the sends.
-    pub fn turn(&mut self, now: Instant) -> Instant {
+    /// One pass: drain, send, read, replay, budget, time.
+    pub fn turn(&mut self, now: Instant) {
         self.now = now;
-        self.sent_at = now;
         self.tick = self.tick_of(now);
         self.drain_ring();
         if self.stands_still {
             self.uplink.notify();
-            return now;
+            return;
         }
         self.fan_out();
         self.flush_writable();
@@ -257,7 +255,7 @@ impl Reactor {
         self.run_sweep();
         self.advance_drain();
         self.uplink.notify();
-        self.sent_at
+        self.tell_state();
     }
 
     /// Whether there is work that no event of the poll will tell of.
@@ -297,7 +295,19 @@ impl Reactor {
         self.uplink.waiting() > limits::UP_BACKLOG_MAX
     }
 
+    /// Tells the statistics what a turn leaves behind.
+    fn tell_state(&self) {
+        let stats = &self.shared.stats.reactors[self.index];
+        stats.sockets.set(self.connections.len() as u64);
+        stats.keep_alive.set(self.keep_alive as u64);
+        stats.parting.set(self.parting as u64);
+        stats.replaying.set(self.replays.len() as u64);
+        stats.backlog_up.set(self.uplink.waiting() as u64);
+    }
+
     fn drain_ring(&mut self) {
+        let stats = &self.shared.stats.reactors[self.index];
+        stats.ring_down.set(self.ring.waiting() as u64);
         for _ in 0..limits::BLOCKS_PER_TURN {
             match self.ring.take() {
                 None => return,
@@ -307,6 +317,11 @@ impl Reactor {
                 Some(ToReactor::Disconnect(selector)) => {
                     self.fan_out();
                     self.disconnect(&selector);
+                }
+                Some(ToReactor::Connections(wanted)) => self.list_connections(&wanted),
+                Some(ToReactor::Events(wanted)) => {
+                    self.fan_out();
+                    self.list_events(&wanted);
                 }
                 Some(ToReactor::Drain) => {
                     self.fan_out();
@@ -392,7 +407,7 @@ impl Reactor {
 
     /// The `connectionId` that `welcome` told: unique in this run of the server.
     fn id_of(connection: &Connection) -> String {
-        format!("c{:x}", connection.generation)
+        connection_id(connection.generation)
     }
 
     fn begin_drain(&mut self) {

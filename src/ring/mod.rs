@@ -21,6 +21,7 @@ use mio::net::TcpStream;
 use mio::{Registry, Token, Waker};
 
 use crate::event::Block;
+use crate::listing::{Connections, ConnectionsWanted, Events, EventsWanted};
 use crate::takeover::link::Link;
 use crate::tls::Acceptor;
 pub use channel::{Receiver, Sender, channel};
@@ -37,6 +38,10 @@ pub enum ToReactor {
     Renew(Acceptor),
     /// `ctl disconnect`; answered by [`ToRouter::Disconnected`].
     Disconnect(Arc<Selector>),
+    /// `ctl connections`; answered by [`ToRouter::Connections`].
+    Connections(Arc<ConnectionsWanted>),
+    /// `ctl history`; answered by [`ToRouter::Events`].
+    Events(Arc<EventsWanted>),
     /// Say goodbye to every connection; answered by [`ToRouter::Drained`].
     Drain,
     /// The drain timeout is over: end now.
@@ -64,6 +69,10 @@ pub enum ToRouter {
     Published(Box<[u8]>),
     /// So many connections were closed for one [`ToReactor::Disconnect`].
     Disconnected(usize),
+    /// What was asked by one [`ToReactor::Connections`].
+    Connections(Box<Connections>),
+    /// What was asked by one [`ToReactor::Events`].
+    Events(Box<Events>),
     /// Every connection of this reactor has ended.
     Drained,
     /// What came of one [`ToReactor::HandOver`].

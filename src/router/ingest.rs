@@ -14,7 +14,7 @@ use super::emitter::{Emitter, Next};
 use super::sequencer::Settled;
 use super::{ROUTER, Router, accept, command};
 use crate::clock::Now;
-use crate::event::Refusal;
+use crate::event::{Code, Refusal};
 use crate::limits;
 use crate::log_throttle::held_back;
 
@@ -143,11 +143,11 @@ impl Router {
         };
         match self.sequencer.line(emitter.bytes(line.clone()), now) {
             Ok(Settled::Blank) => {}
-            Ok(Settled::Accepted(id)) => {
+            Ok(Settled::Accepted(id)) => emitter.accepted(id),
+            Ok(Settled::Repeated(id)) => {
                 emitter.accepted(id);
-                self.shared.stats.router.events_in.add(1);
+                self.shared.stats.router.repeated.add(1);
             }
-            Ok(Settled::Repeated(id)) => emitter.accepted(id),
             Ok(Settled::Command) => {
                 let command = command::parse(emitter.bytes(line));
                 self.execute(key, command, now);
@@ -159,19 +159,18 @@ impl Router {
     pub(super) fn refuse(&mut self, key: usize, refusal: &Refusal, now: Instant) {
         let emitter = &mut self.emitters[key];
         emitter.refuse(refusal);
-        self.shared.stats.router.rejected.add(1);
+        self.shared
+            .stats
+            .router
+            .rejected
+            .count(refusal.code.as_str());
         if let Some(held) = self.refusals.admit(now) {
             log::warn!(
-                "refused line {} of emitter {}: {}{}{}",
-                emitter.line_number(),
-                emitter.generation,
-                refusal.code.as_str(),
-                refusal
-                    .field
-                    .as_deref()
-                    .map(|field| format!(" in {field:?}"))
-                    .unwrap_or_default(),
-                held_back(held),
+                emitter = emitter.generation,
+                line = emitter.line_number(),
+                code = refusal.code.as_str(),
+                field = refusal.field.as_deref().unwrap_or_default();
+                "refused a line{}", held_back(held)
             );
         }
     }
@@ -196,7 +195,11 @@ impl Router {
             }
             if let Some(journal) = &self.journal {
                 let lost = journal.trouble().map(|why| (journal.written_to(), why));
-                emitter.settle(journal.safe_to(), lost, &self.shared.runs);
+                let given_up = emitter.settle(journal.safe_to(), lost, &self.shared.runs);
+                if given_up > 0 {
+                    let rejected = &self.shared.stats.router.rejected;
+                    rejected.add(Code::Unavailable.as_str(), given_up);
+                }
                 if emitter.is_settling() {
                     self.unsettled.push(key);
                 }
@@ -233,10 +236,8 @@ impl Router {
 
     pub(super) fn drop_emitter(&mut self, key: usize, error: &io::Error) {
         // Every API route that ends before its ack does this: nothing for an operator.
-        log::debug!(
-            "emitter {} broke off: {error}",
-            self.emitters[key].generation
-        );
+        let emitter = self.emitters[key].generation;
+        log::debug!(emitter; "an emitter broke off: {error}");
         self.remove_emitter(key);
     }
 

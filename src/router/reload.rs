@@ -42,6 +42,8 @@ pub struct Renewal {
     /// The settings that were read again.
     settings: Vec<&'static str>,
     acceptor: Option<Acceptor>,
+    /// When the certificate ends, in seconds since 1970.
+    certificate_end: Option<u64>,
     warnings: Vec<String>,
 }
 
@@ -59,6 +61,7 @@ fn read_again(config: &Config) -> Outcome {
             .warnings
             .extend(untimely.map(|what| format!("{path}: {what}")));
         renewal.acceptor = Some(acceptor(&identity)?);
+        renewal.certificate_end = identity.ends_at();
         renewal.settings.extend(["tls-cert", "tls-key"]);
     }
     Ok(renewal)
@@ -124,6 +127,9 @@ impl Router {
                     some => some.join(", "),
                 };
                 log::info!("reloaded: {settings}");
+                if let Some(end) = renewal.certificate_end {
+                    self.shared.stats.router.certificate_end.set(end);
+                }
                 if let Some(acceptor) = &renewal.acceptor {
                     for lane in &mut self.lanes {
                         lane.down.send(ToReactor::Renew(Acceptor::clone(acceptor)));
