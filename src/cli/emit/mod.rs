@@ -1,6 +1,6 @@
 //! `shopwire emit`: sends events over the ingest socket and waits until they are settled.
 //!
-//! - [`exchange`]: how lines go out and answers come in
+//! - [`mod@exchange`]: how lines go out and answers come in
 
 mod exchange;
 
