@@ -87,7 +87,9 @@ impl Router {
     pub(super) fn read_emitter(&mut self, key: usize, now: Now) {
         let emitter = &mut self.emitters[key];
         match emitter.flush() {
-            Ok(_) if emitter.is_deaf() || emitter.awaits_answer => return,
+            Ok(_) if emitter.awaits_answer => return,
+            // One long answer is enough for that: when there is room for more of it, it is told.
+            Ok(_) if emitter.is_deaf() => return self.unacked.push(key),
             Ok(_) => {}
             Err(error) => return self.drop_emitter(key, &error),
         }
