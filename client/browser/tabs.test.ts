@@ -1,4 +1,4 @@
-// Tabs that share a connection, in a browser: with its own locks and channels, and tabs that it closes and freezes.
+// Tabs that share a connection, in a browser: with its own locks and channels, and tabs that it closes.
 
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -82,27 +82,4 @@ test('when the tab with the connection is closed another has one, and nothing is
   for (const each of others) await has(each, ['one', ...ids, 'last']);
   expect(connected(others)).toHaveLength(1);
   expect(others.flatMap(({ faults }) => faults)).toEqual([]);
-});
-
-test('a tab that the browser freezes loses the connection to another, and has missed nothing when it goes on', async () => {
-  const frozen = await tab();
-  const other = await tab();
-  await emit('one');
-  for (const each of [frozen, other]) await has(each, ['one']);
-  expect(other.sockets).toHaveLength(0);
-  const devtools = await context.newCDPSession(frozen.page);
-  await devtools.send('Page.setWebLifecycleState', { state: 'frozen' });
-  await emit('two');
-  // A tab that comes meanwhile is not left waiting either.
-  const late = await tab();
-  await emit('three');
-  await has(other, ['one', 'two', 'three']);
-  await has(late, ['three']);
-  expect(connected([other, late])).toHaveLength(1);
-  await devtools.send('Page.setWebLifecycleState', { state: 'active' });
-  await has(frozen, ['one', 'two', 'three']);
-  await emit('four');
-  for (const each of [frozen, other]) await has(each, ['one', 'two', 'three', 'four']);
-  await has(late, ['three', 'four']);
-  expect([frozen, other, late].flatMap(({ faults }) => faults)).toEqual([]);
 });
