@@ -21,6 +21,9 @@ AUDIT_VERSION := 0.20.2
 AUDIT_TOOL := $(abspath $(TARGET))/tools/cargo-deny-$(AUDIT_VERSION)/bin/cargo-deny
 PROMTOOL ?= $(or $(shell command -v promtool),$(abspath $(TARGET))/tools/prometheus/usr/bin/promtool)
 ARGS ?=
+# What tests outside of Rust start. With the examples, dependencies have the features that Rust's tests have them with:
+# without, a second copy of most of them would be built.
+DEBUG_BUILD := $(CARGO) build --workspace --bin shopwire --examples --locked
 
 .PHONY: help
 help: ## This list
@@ -47,7 +50,7 @@ $(PAGE): $(PAGE_SOURCES) $(CLIENT)/node_modules/.package-lock.json $(if $(wildca
 missing:
 
 .PHONY: test
-test: page lint interop peers proxies $(PROMTOOL) ## Everything that must hold: lint, then all tests, the page in a browser, the peers' check, the instruction counts
+test: page lint interop proxies $(PROMTOOL) ## Everything that must hold: lint, then all tests, the page in a browser, the peers' check, the instruction counts
 	SHOPWIRE_PROXIES=$(PROXIES) PROMTOOL=$(PROMTOOL) $(CARGO) test --workspace --locked $(ARGS)
 	$(MAKE) conformance
 	$(MAKE) client
@@ -75,7 +78,7 @@ lint: ## Formatting, clippy and rustdoc, warnings refused
 
 .PHONY: schema
 schema: ## Write what is made from the event catalogue: the client's types, docs/asyncapi.json
-	$(CARGO) build --package shopwire --locked
+	$(DEBUG_BUILD)
 	$(TARGET)/debug/shopwire schema --typescript >client/src/generated/events.ts
 	$(TARGET)/debug/shopwire schema --asyncapi >docs/asyncapi.json
 
@@ -99,7 +102,7 @@ attack: ## Attack a release build in every way that is known, beside 1,000 good 
 # The Autobahn cases, driven by PyPI's kosoku, against an echo server on the same connections.
 .PHONY: conformance
 conformance: $(CONFORMANCE)/.installed ## Hold how the server speaks WebSocket against RFC 6455, by the Autobahn cases; CASES="5.* 7.1.6" for some
-	$(CARGO) build --package shopwire --example echo --locked
+	$(DEBUG_BUILD)
 	PYTHONPATH=$(CONFORMANCE) python3 tests/conformance/run.py $(TARGET)/debug/examples/echo $(foreach case,$(CASES),'$(case)')
 
 $(CONFORMANCE)/.installed: tests/conformance/requirements.txt
@@ -212,12 +215,15 @@ compare: peers ## Measure shopwire beside the peers and write docs/benchmarks.md
 	$(CARGO) build --release --workspace --locked
 	$(PROGRAMS)/loadtest peers --markdown docs/benchmarks.md $(ARGS)
 
-# Every peer does the same job, and so does shopwire: what is compared is comparable.
+# Every peer does the same job, and so does shopwire: what is compared is comparable. What they do, and not how fast:
+# the one in Rust is built without optimization, and shares with the server what both are made of.
 .PHONY: peers-check
-peers-check: peers
-	for peer in bun ws socketio axum; do node $(PEERS)/check.mjs $$peer || exit 1; done
-	$(CARGO) build --package shopwire --locked
-	node $(PEERS)/check.mjs shopwire -- $(abspath $(or $(CARGO_TARGET_DIR),target)/debug/shopwire) serve
+peers-check: $(PEERS)/node_modules/.package-lock.json
+	for peer in bun ws socketio; do node $(PEERS)/check.mjs $$peer || exit 1; done
+	CARGO_TARGET_DIR=$(abspath $(TARGET)) $(CARGO) build --manifest-path $(PEERS)/axum/Cargo.toml --locked
+	node $(PEERS)/check.mjs axum -- $(abspath $(TARGET))/debug/axum-peer
+	$(DEBUG_BUILD)
+	node $(PEERS)/check.mjs shopwire -- $(abspath $(TARGET))/debug/shopwire serve
 
 .PHONY: peers
 peers: $(PEERS)/node_modules/.package-lock.json ## Install and build the servers that shopwire is measured beside
@@ -231,7 +237,7 @@ $(PEERS)/node_modules/.package-lock.json: $(PEERS)/package-lock.json
 # Its tests talk to a server. Built before it is tested: the tests load the package as an app does.
 .PHONY: client
 client: $(CLIENT)/node_modules/.package-lock.json ## Check, build and test the npm package: browser client, React, emit helpers
-	$(CARGO) build --package shopwire --locked
+	$(DEBUG_BUILD)
 	cd $(CLIENT) && npm run --silent check && npm run --silent build
 	cd $(CLIENT) && SHOPWIRE_BIN=$(abspath $(TARGET))/debug/shopwire npm test
 
@@ -242,7 +248,7 @@ CHROMIUM ?= $(or $(shell command -v chromium),/usr/bin/chromium)
 browser: page $(CLIENT)/node_modules/.package-lock.json ## Test the live page in Chromium against the real server
 	@test -x $(CHROMIUM) || { $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install --yes --no-install-recommends chromium; } \
 	  || { echo "The page's tests need Chromium, and it cannot be installed from here: please install it, or name a browser in CHROMIUM" >&2; exit 1; }
-	$(CARGO) build --package shopwire --locked
+	$(DEBUG_BUILD)
 	cd $(CLIENT) && CHROMIUM=$(CHROMIUM) SHOPWIRE_BIN=$(abspath $(TARGET))/debug/shopwire npm run --silent browser
 
 $(CLIENT)/node_modules/.package-lock.json: $(CLIENT)/package-lock.json
@@ -260,7 +266,7 @@ examples/%/node_modules/.package-lock.json: examples/%/package-lock.json $(CLIEN
 	@touch $@
 
 $(CLIENT)/dist/index.js: $(CLIENT)/node_modules/.package-lock.json $(wildcard $(CLIENT)/src/*.ts $(CLIENT)/src/*/*.ts $(CLIENT)/src/*/*.tsx)
-	$(CARGO) build --package shopwire --locked
+	$(DEBUG_BUILD)
 	cd $(CLIENT) && npm run --silent build
 	@touch $@
 
