@@ -9,6 +9,7 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PROGRAMS := $(TARGET)/release
 INTEROP := tests/interop
+CONFORMANCE := $(abspath $(TARGET))/conformance
 PEERS := loadtest/peers
 CLIENT := client
 EXAMPLES := examples/node-emitter examples/nextjs-shop
@@ -18,7 +19,11 @@ RUNNER := $(abspath $(TARGET))/tools/gungraun-runner-$(RUNNER_VERSION)/bin/gungr
 COUNTS := $(TARGET)/instructions.json
 AUDIT_VERSION := 0.20.2
 AUDIT_TOOL := $(abspath $(TARGET))/tools/cargo-deny-$(AUDIT_VERSION)/bin/cargo-deny
+PROMTOOL ?= $(or $(shell command -v promtool),$(abspath $(TARGET))/tools/prometheus/usr/bin/promtool)
 ARGS ?=
+# What tests outside of Rust start. With the examples, dependencies have the features that Rust's tests have them with:
+# without, a second copy of most of them would be built.
+DEBUG_BUILD := $(CARGO) build --workspace --bin shopwire --examples --locked
 
 .PHONY: help
 help: ## This list
@@ -45,14 +50,23 @@ $(PAGE): $(PAGE_SOURCES) $(CLIENT)/node_modules/.package-lock.json $(if $(wildca
 missing:
 
 .PHONY: test
-test: page lint interop peers ## Everything that must hold: lint, then all tests, the page in a browser, the peers' check, the instruction counts
-	$(CARGO) test --workspace --locked $(ARGS)
+test: page lint interop proxies $(PROMTOOL) ## Everything that must hold: lint, then all tests, the page in a browser, the peers' check, the instruction counts
+	SHOPWIRE_PROXIES=$(PROXIES) PROMTOOL=$(PROMTOOL) $(CARGO) test --workspace --locked $(ARGS)
+	$(MAKE) conformance
 	$(MAKE) client
 	$(MAKE) browser
 	$(MAKE) examples
 	$(MAKE) peers-check
 	python3 -m unittest discover --start-directory benches
 	$(if $(WITHOUT_COUNTS),,$(MAKE) bench-check)
+
+# What Prometheus thinks of metrics and alert rules. Unpacked from Debian's package and not installed: that would start a server.
+$(PROMTOOL):
+	@mkdir -p $(TARGET)/tools/prometheus
+	cd $(TARGET)/tools/prometheus && { apt-get download prometheus || { $(AS_ROOT) apt-get update && apt-get download prometheus; }; } \
+	  && dpkg-deb --extract prometheus_*.deb . \
+	  || { echo "The tests need promtool, and it cannot be had from here: please install Prometheus, or name a promtool in PROMTOOL" >&2; exit 1; }
+	@touch $@
 
 .PHONY: lint
 lint: ## Formatting, clippy and rustdoc, warnings refused
@@ -64,7 +78,7 @@ lint: ## Formatting, clippy and rustdoc, warnings refused
 
 .PHONY: schema
 schema: ## Write what is made from the event catalogue: the client's types, docs/asyncapi.json
-	$(CARGO) build --package shopwire --locked
+	$(DEBUG_BUILD)
 	$(TARGET)/debug/shopwire schema --typescript >client/src/generated/events.ts
 	$(TARGET)/debug/shopwire schema --asyncapi >docs/asyncapi.json
 
@@ -74,6 +88,28 @@ faults: ## Break clients, emitters, server and disk for 10 minutes and 1,000,000
 	  $(CARGO) test --package shopwire --test faults --locked $(ARGS) -- --nocapture --exact $(FAULT_TEST)
 
 FAULT_TEST := every_client_gets_exactly_its_events_once_in_one_order_whatever_happens
+
+# The server is a release build: debug figures would be those of something else.
+.PHONY: attack
+attack: ## Attack a release build in every way that is known, beside 1,000 good clients: see docs/security.md; ARGS=name for one
+	$(CARGO) build --release --package shopwire --locked
+	$(CARGO) test --package shopwire --test server --locked --no-run
+	@echo "| attack | tries | p99 before, ms | p99 during, ms | ratio | more memory, KiB |"
+	@echo "|---|---|---|---|---|---|"
+	@SHOPWIRE_BIN=$(abspath $(PROGRAMS))/shopwire ATTACK_CLIENTS=$${ATTACK_CLIENTS:-1000} ATTACK_SECONDS=$${ATTACK_SECONDS:-8} \
+	  $(CARGO) test --quiet --package shopwire --test server --locked -- attack::$(ARGS) --test-threads=1 --nocapture
+
+# The Autobahn cases, driven by PyPI's kosoku, against an echo server on the same connections.
+.PHONY: conformance
+conformance: $(CONFORMANCE)/.installed ## Hold how the server speaks WebSocket against RFC 6455, by the Autobahn cases; CASES="5.* 7.1.6" for some
+	$(DEBUG_BUILD)
+	PYTHONPATH=$(CONFORMANCE) python3 tests/conformance/run.py $(TARGET)/debug/examples/echo $(foreach case,$(CASES),'$(case)')
+
+$(CONFORMANCE)/.installed: tests/conformance/requirements.txt
+	@python3 -m pip --version >/dev/null || { echo "make conformance needs Python 3.11 or later with pip: please install it" >&2; exit 1; }
+	rm -rf $(CONFORMANCE)
+	python3 -m pip install --quiet --disable-pip-version-check --target $(CONFORMANCE) --requirement $<
+	@touch $@
 
 .PHONY: simulate
 simulate: ## Simulate the server with faults: SEEDS=50000 or SEEDS=7000..9000 many runs, SEED=7 one, told step by step
@@ -179,12 +215,15 @@ compare: peers ## Measure shopwire beside the peers and write docs/benchmarks.md
 	$(CARGO) build --release --workspace --locked
 	$(PROGRAMS)/loadtest peers --markdown docs/benchmarks.md $(ARGS)
 
-# Every peer does the same job, and so does shopwire: what is compared is comparable.
+# Every peer does the same job, and so does shopwire: what is compared is comparable. What they do, and not how fast:
+# the one in Rust is built without optimization, and shares with the server what both are made of.
 .PHONY: peers-check
-peers-check: peers
-	for peer in bun ws socketio axum; do node $(PEERS)/check.mjs $$peer || exit 1; done
-	$(CARGO) build --package shopwire --locked
-	node $(PEERS)/check.mjs shopwire -- $(abspath $(or $(CARGO_TARGET_DIR),target)/debug/shopwire) serve
+peers-check: $(PEERS)/node_modules/.package-lock.json
+	for peer in bun ws socketio; do node $(PEERS)/check.mjs $$peer || exit 1; done
+	CARGO_TARGET_DIR=$(abspath $(TARGET)) $(CARGO) build --manifest-path $(PEERS)/axum/Cargo.toml --locked
+	node $(PEERS)/check.mjs axum -- $(abspath $(TARGET))/debug/axum-peer
+	$(DEBUG_BUILD)
+	node $(PEERS)/check.mjs shopwire -- $(abspath $(TARGET))/debug/shopwire serve
 
 .PHONY: peers
 peers: $(PEERS)/node_modules/.package-lock.json ## Install and build the servers that shopwire is measured beside
@@ -198,7 +237,7 @@ $(PEERS)/node_modules/.package-lock.json: $(PEERS)/package-lock.json
 # Its tests talk to a server. Built before it is tested: the tests load the package as an app does.
 .PHONY: client
 client: $(CLIENT)/node_modules/.package-lock.json ## Check, build and test the npm package: browser client, React, emit helpers
-	$(CARGO) build --package shopwire --locked
+	$(DEBUG_BUILD)
 	cd $(CLIENT) && npm run --silent check && npm run --silent build
 	cd $(CLIENT) && SHOPWIRE_BIN=$(abspath $(TARGET))/debug/shopwire npm test
 
@@ -209,7 +248,7 @@ CHROMIUM ?= $(or $(shell command -v chromium),/usr/bin/chromium)
 browser: page $(CLIENT)/node_modules/.package-lock.json ## Test the live page in Chromium against the real server
 	@test -x $(CHROMIUM) || { $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install --yes --no-install-recommends chromium; } \
 	  || { echo "The page's tests need Chromium, and it cannot be installed from here: please install it, or name a browser in CHROMIUM" >&2; exit 1; }
-	$(CARGO) build --package shopwire --locked
+	$(DEBUG_BUILD)
 	cd $(CLIENT) && CHROMIUM=$(CHROMIUM) SHOPWIRE_BIN=$(abspath $(TARGET))/debug/shopwire npm run --silent browser
 
 $(CLIENT)/node_modules/.package-lock.json: $(CLIENT)/package-lock.json
@@ -227,7 +266,7 @@ examples/%/node_modules/.package-lock.json: examples/%/package-lock.json $(CLIEN
 	@touch $@
 
 $(CLIENT)/dist/index.js: $(CLIENT)/node_modules/.package-lock.json $(wildcard $(CLIENT)/src/*.ts $(CLIENT)/src/*/*.ts $(CLIENT)/src/*/*.tsx)
-	$(CARGO) build --package shopwire --locked
+	$(DEBUG_BUILD)
 	cd $(CLIENT) && npm run --silent build
 	@touch $@
 
@@ -244,4 +283,18 @@ $(INTEROP)/python_modules/.installed: $(INTEROP)/requirements.txt
 	@python3 -m pip --version >/dev/null || { echo "make test needs Python 3.11 or later with pip: please install it" >&2; exit 1; }
 	rm -rf $(INTEROP)/python_modules
 	python3 -m pip install --quiet --disable-pip-version-check --target $(INTEROP)/python_modules --requirement $<
+	@touch $@
+
+# Debian's nginx and HAProxy, which tests put before the server. Unpacked, not installed: nothing begins to serve by itself.
+PROXIES := $(abspath $(TARGET))/proxies
+PROXY_PACKAGES := nginx libnginx-mod-stream haproxy liblua5.3-0 libopentracing-c-wrapper0 libopentracing1
+
+.PHONY: proxies
+proxies: $(PROXIES)/.unpacked
+
+$(PROXIES)/.unpacked:
+	@rm -rf $(PROXIES) && mkdir -p $(PROXIES)/packages
+	@cd $(PROXIES)/packages && { apt-get download --quiet=2 $(PROXY_PACKAGES) || { $(AS_ROOT) apt-get update && apt-get download --quiet=2 $(PROXY_PACKAGES); }; } \
+	  || { echo "The tests behind proxies need these packages of Debian, and they cannot be fetched from here: $(PROXY_PACKAGES)" >&2; exit 1; }
+	@for package in $(PROXIES)/packages/*.deb; do dpkg-deb --extract $$package $(PROXIES); done
 	@touch $@

@@ -94,6 +94,11 @@ impl Admission {
         self.storefront.load(Ordering::Relaxed) >= self.storefront_max
     }
 
+    /// The most WebSockets that are not the back office's.
+    pub fn storefront_max(&self) -> usize {
+        self.storefront_max
+    }
+
     /// Counts a connection that another process had let in; a role has only a WebSocket.
     pub fn take_over(&self, role: Option<Role>) {
         self.sockets.fetch_add(1, Ordering::Relaxed);
@@ -158,7 +163,9 @@ impl Admission {
         let most = limits::RATED_ADDRESSES_MAX / SHARDS;
         if buckets.len() >= most && !buckets.contains_key(&key) {
             buckets.retain(|_, bucket| !bucket.is_full(now_ns));
-            if buckets.len() >= most {
+            // Looking at all of them has to make room for many, or a flood would have it done for each
+            // newcomer.
+            if buckets.len() > most / 2 {
                 // Forgetting everybody lets a flood from a million addresses begin anew; keeping
                 // them would turn a flood into a lock-out of everybody else.
                 buckets.clear();
@@ -303,15 +310,34 @@ mod tests {
     #[test]
     fn the_table_of_addresses_is_bounded() {
         let gate = Admission::new(2, 0, 10);
-        for number in 0..(limits::RATED_ADDRESSES_MAX as u32 + 200_000) {
+        for number in 0..10_000_000 {
             gate.take_handshake(IpAddr::V4(Ipv4Addr::from(number)), 0)
                 .unwrap();
         }
-        let held: usize = gate
-            .addresses
-            .iter()
-            .map(|shard| shard.lock().unwrap().len())
-            .sum();
+        let of_all = |size: fn(&HashMap<u128, Bucket>) -> usize| -> usize {
+            let shards = gate.addresses.iter();
+            shards.map(|shard| size(&shard.lock().unwrap())).sum()
+        };
+        let (held, room) = (of_all(HashMap::len), of_all(HashMap::capacity));
         assert!(held <= limits::RATED_ADDRESSES_MAX, "{held}");
+        assert!(room <= 2 * limits::RATED_ADDRESSES_MAX, "{room}");
+    }
+
+    #[test]
+    fn a_full_table_is_not_looked_through_for_each_newcomer() {
+        let gate = Admission::new(2, 0, 1);
+        // One bucket after the other is full again just when the next address comes: in a minute.
+        let step_ns = 60_000_000_000 / limits::RATED_ADDRESSES_MAX as u64;
+        let mut looked_through = 0;
+        for number in 0..3 * limits::RATED_ADDRESSES_MAX as u32 {
+            let ip = IpAddr::V4(Ipv4Addr::from(number));
+            let held = || gate.shard(rate_key(ip)).len();
+            let before = held();
+            gate.take_handshake(ip, u64::from(number) * step_ns)
+                .unwrap();
+            looked_through += u32::from(held() <= before);
+        }
+        assert!(looked_through > 0);
+        assert!(looked_through <= 10 * SHARDS as u32, "{looked_through}");
     }
 }

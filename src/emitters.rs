@@ -24,16 +24,25 @@ pub enum Verb {
     Disconnect,
     /// `revoke`
     Revoke,
+    /// `log-level`
+    LogLevel,
+    /// `connections`
+    Connections,
+    /// `history`
+    History,
 }
 
 impl Verb {
     /// Every command.
-    pub const ALL: [Verb; 5] = [
+    pub const ALL: [Verb; 8] = [
         Verb::Stats,
         Verb::Drain,
         Verb::Reload,
         Verb::Disconnect,
         Verb::Revoke,
+        Verb::LogLevel,
+        Verb::Connections,
+        Verb::History,
     ];
 
     /// The name on the wire and in configuration.
@@ -44,6 +53,9 @@ impl Verb {
             Verb::Reload => "reload",
             Verb::Disconnect => "disconnect",
             Verb::Revoke => "revoke",
+            Verb::LogLevel => "log-level",
+            Verb::Connections => "connections",
+            Verb::History => "history",
         }
     }
 
@@ -55,7 +67,7 @@ impl Verb {
 
 /// A set of commands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Verbs(u8);
+pub struct Verbs(u16);
 
 impl Verbs {
     /// Every command.

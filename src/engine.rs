@@ -16,6 +16,7 @@ use crate::limits;
 use crate::reactor::Reactor;
 use crate::ring::Doorbell;
 use crate::router::Router;
+use crate::shared::Shared;
 
 /// The token of every loop's doorbell.
 pub const DOORBELL: Token = Token(usize::MAX);
@@ -50,6 +51,10 @@ pub struct Engine {
     pub reactor: Option<Reactor>,
     /// What the router shall do, where it runs on this thread.
     pub orders: Arc<Orders>,
+    /// Where the loop tells of its turns ...
+    pub shared: Arc<Shared>,
+    /// ... as the loop with this number: its reactor's, or the one behind the last for the router's own.
+    pub number: usize,
 }
 
 impl Engine {
@@ -64,11 +69,17 @@ impl Engine {
         let mut events = Events::with_capacity(EVENTS);
         let mut now = Instant::now();
         while !self.is_done() {
+            let mut due = None;
             let timeout = if self.gather(now) {
                 Some(Duration::ZERO)
             } else {
                 self.doorbell.about_to_sleep();
-                self.timeout(now)
+                if self.has_work() {
+                    Some(Duration::ZERO)
+                } else {
+                    due = self.deadline();
+                    due.map(|due| due.saturating_duration_since(now))
+                }
             };
             let polled = self.poll.poll(&mut events, timeout);
             self.doorbell.awake();
@@ -77,7 +88,10 @@ impl Engine {
                 other => other?,
             }
             self.hand_out(&events);
-            now = self.turn();
+            let began = Instant::now();
+            self.turn(began);
+            now = Instant::now();
+            self.end_turn(began, now, due);
         }
         Ok(())
     }
@@ -106,16 +120,25 @@ impl Engine {
             || self.reactor.as_ref().is_some_and(Reactor::has_work)
     }
 
-    /// How long to sleep at most; `now` is the latest reading of the clock. A router's own may be as old
-    /// as its last turn was long, which makes a deadline that much late, and never early.
-    fn timeout(&self, now: Instant) -> Option<Duration> {
-        if self.has_work() {
-            return Some(Duration::ZERO);
-        }
+    /// When there is something to do although nothing happens.
+    fn deadline(&self) -> Option<Instant> {
         let router = self.router.as_ref().and_then(Router::deadline);
         let reactor = self.reactor.as_ref().and_then(Reactor::deadline);
-        let next = router.into_iter().chain(reactor).min()?;
-        Some(next.saturating_duration_since(now))
+        router.into_iter().chain(reactor).min()
+    }
+
+    /// Tells the reactor and the statistics how long a turn took, and how late it came to what was due.
+    fn end_turn(&mut self, began: Instant, ended: Instant, due: Option<Instant>) {
+        if let Some(reactor) = &mut self.reactor {
+            reactor.end_turn(began, ended);
+        }
+        let stats = self.shared.stats.of_loop(self.number);
+        stats.turns.record(micros(ended - began), 1);
+        if let Some(due) = due
+            && due <= began
+        {
+            stats.lag.record(micros(began - due), 1);
+        }
     }
 
     fn hand_out(&mut self, events: &Events) {
@@ -133,29 +156,26 @@ impl Engine {
         }
     }
 
-    /// One pass of both parts; returns the latest reading of the clock.
-    fn turn(&mut self) -> Instant {
-        let began = Instant::now();
+    /// One pass of both parts.
+    fn turn(&mut self, now: Instant) {
         if let Some(router) = &mut self.router {
             if self.orders.drain.swap(false, Ordering::Relaxed) {
-                router.begin_drain(began);
+                router.begin_drain(now);
             }
             if self.orders.reload.swap(false, Ordering::Relaxed) {
                 router.reload();
             }
-            router.turn(began);
+            router.turn(now);
         }
         if let Some(reactor) = &mut self.reactor {
-            reactor.turn(began);
+            reactor.turn(now);
         }
         if let Some(router) = &mut self.router {
             router.acknowledge();
         }
-        let Some(reactor) = &mut self.reactor else {
-            return began;
-        };
-        let ended = Instant::now();
-        reactor.end_turn(began, ended);
-        ended
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

@@ -187,5 +187,9 @@ pub const RECONNECT_SPREAD_MAX_MS: u64 = 60_000;
 /// `token:expiring` comes this long before the token's end, in milliseconds, or at half of what
 /// was left when it was accepted, whichever is later.
 pub const EXPIRY_NOTICE_MS: u16 = 60_000;
+/// Rows of one answer to `ctl connections` or `ctl history` ...
+pub const LIST_MAX: usize = 1000;
+/// ... and bytes of events' data in it.
+pub const LIST_DATA_MAX: usize = 1 << 20;
 /// Longest `last` of a subscribe.
 pub const LAST_MAX: u32 = 1000;

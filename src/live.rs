@@ -37,4 +37,10 @@ impl Live {
             config,
         })
     }
+
+    /// When the certificate that new connections are shown ends, in seconds since 1970; 0 without one.
+    pub fn certificate_end(&self) -> u64 {
+        let tls = self.config.tls.as_ref();
+        tls.and_then(|tls| tls.identity.ends_at()).unwrap_or(0)
+    }
 }

@@ -6,6 +6,7 @@
 
 mod displace;
 mod listen;
+mod observer;
 pub mod past;
 mod process;
 mod signals;
@@ -26,7 +27,7 @@ use crate::engine::{DOORBELL, Engine, Orders};
 use crate::event::NameHasher;
 use crate::journal::{Disk, Syncer};
 use crate::limits;
-use crate::reactor::Reactor;
+use crate::reactor::{Dialect, Reactor};
 use crate::ring::{self, Doorbell, Post, Receiver, Sender, ToReactor, ToRouter};
 use crate::router::{Lane, Router};
 use crate::shared::Shared;
@@ -40,6 +41,7 @@ pub use process::keep_memory_private;
 /// A server whose sockets are open, and that has not begun to serve.
 pub struct Server {
     engines: Vec<Engine>,
+    shared: Arc<Shared>,
     router_doorbell: Arc<Doorbell>,
     orders: Arc<Orders>,
     ready: String,
@@ -155,6 +157,8 @@ impl Server {
                     router: None,
                     reactor: Some(reactor),
                     orders: Arc::default(),
+                    shared: Arc::clone(&shared),
+                    number: index,
                 });
             }
             if let Some(own) = router_loop {
@@ -164,6 +168,8 @@ impl Server {
                     router: None,
                     reactor: None,
                     orders: Arc::default(),
+                    shared: Arc::clone(&shared),
+                    number: workers,
                 });
             }
             let customers = past.board(&mut engines);
@@ -202,6 +208,7 @@ impl Server {
             .map_err(|error| format!("no descriptor is left: {error}"))?;
         Ok(Self {
             engines,
+            shared,
             router_doorbell,
             orders,
             ready,
@@ -216,6 +223,15 @@ impl Server {
     /// The port that was opened, also where any free one was asked for.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Has its WebSockets speak something else than shopwire's protocol: see [`Reactor::speak`].
+    pub fn speak(&mut self, answer: Dialect) {
+        for engine in &mut self.engines {
+            if let Some(reactor) = &mut engine.reactor {
+                reactor.speak(answer);
+            }
+        }
     }
 
     /// Serves until a signal or `ctl drain` ends it.
@@ -253,6 +269,8 @@ impl Server {
         // From here on a signal drains; before, it ends this process, and one that was to be succeeded
         // goes on.
         signals::watch(self.router_doorbell, self.orders)?;
+        observer::start(self.shared)
+            .map_err(|error| format!("could not start a thread: {error}"))?;
         let mut commit = self.commit;
         if let Some(commit) = &mut commit {
             commit.finish()?;

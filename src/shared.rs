@@ -47,21 +47,36 @@ impl Shared {
         now: Instant,
     ) -> Result<Self, String> {
         let (config, revoked) = (Arc::new(config), Arc::default());
+        let at_start = Arc::new(Live::new(Arc::clone(&config), &revoked)?);
+        let stats = Stats::new(config.workers, config.tls.is_some(), now);
+        stats.router.certificate_end.set(at_start.certificate_end());
         Ok(Self {
-            at_start: Arc::new(Live::new(Arc::clone(&config), &revoked)?),
+            at_start,
             revoked,
             admission: Admission::new(
                 config.max_connections,
                 config.reserved_share,
                 config.connect_rate,
             ),
-            stats: Stats::new(config.workers, config.tls.is_some(), now),
+            stats,
             hasher,
             wall: WallClock::System,
             newest: AtomicU64::new(runs.now().first - 1),
             runs,
             config,
         })
+    }
+
+    /// Why a load balancer does best to send newcomers elsewhere, if so: `/readyz` says it.
+    pub fn obstacle(&self) -> Option<&'static str> {
+        if self.admission.is_draining() {
+            return Some("draining");
+        }
+        // Events are delivered, but emitters are told that they are not safe.
+        if self.stats.journal.is_failing() {
+            return Some("journal unavailable");
+        }
+        self.admission.is_overloaded().then_some("overloaded")
     }
 
     /// The number of the newest event that any client can have heard of; 0 before the first.

@@ -1,17 +1,23 @@
 //! Counters and histograms: one thread writes each, anyone reads.
 //!
-//! The router and every reactor own a set; `http` and `ctl stats` sum them. A write is a relaxed
-//! load and store (no locked instruction), because there is only one writer.
+//! The router, every reactor and every loop own a set; `http`, `metrics`, `ctl stats` and the log's
+//! line of figures sum them. A write is a relaxed load and store (no locked instruction), because
+//! there is only one writer.
+
+mod batches;
+mod snapshot;
+mod times;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
-
-use hdrhistogram::Histogram;
-use serde::Serialize;
-use serde_json::{Map, Value};
+use std::time::{Duration, Instant};
 
 use crate::access::{Namespace, NamespaceMask, Role};
+use crate::event::{Code, EventType};
 use crate::journal::Report;
+use crate::wire::CloseReason;
+pub use batches::{BatchSizes, Delivered};
+pub use snapshot::Snapshot;
+pub use times::{Counts, Times};
 
 /// A number with one writer.
 #[derive(Default)]
@@ -39,15 +45,129 @@ impl Counter {
     }
 }
 
+/// Counters of one kind of thing, told apart by one word each.
+pub struct Tally {
+    words: Box<[&'static str]>,
+    counters: Box<[Counter]>,
+}
+
+impl Tally {
+    /// All at zero.
+    fn of(words: impl IntoIterator<Item = &'static str>) -> Self {
+        let words: Box<[_]> = words.into_iter().collect();
+        Self {
+            counters: words.iter().map(|_| Counter::default()).collect(),
+            words,
+        }
+    }
+
+    /// Counts one of `word`: see [`Tally::add`].
+    pub fn count(&self, word: &str) {
+        self.add(word, 1);
+    }
+
+    /// Counts `n` of `word`; the last word takes what none of them stands for. Only the owning thread
+    /// may call this.
+    pub fn add(&self, word: &str, n: u64) {
+        let found = self.words.iter().position(|each| *each == word);
+        let index = found.unwrap_or(self.words.len() - 1);
+        self.at(index).add(n);
+    }
+
+    /// The counter of the word at this place.
+    pub fn at(&self, index: usize) -> &Counter {
+        &self.counters[index]
+    }
+
+    /// What `word` counts; 0 if there is none of that name.
+    pub fn get(&self, word: &str) -> u64 {
+        let mut all = self.iter();
+        all.find(|(each, _)| *each == word)
+            .map_or(0, |(_, count)| count)
+    }
+
+    /// All words, each with its count.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let counts = self.counters.iter().map(Counter::get);
+        self.words.iter().copied().zip(counts)
+    }
+
+    /// All counts together.
+    pub fn sum(&self) -> u64 {
+        self.counters.iter().map(Counter::get).sum()
+    }
+}
+
+/// How handshakes end: the codes of their refusals. The last one takes what has no word here.
+const HANDSHAKES: [&str; 15] = [
+    "accepted",
+    "malformed",
+    "headers_too_large",
+    "request_timeout",
+    "tls_required",
+    "method_not_allowed",
+    "upgrade_required",
+    "draining",
+    "full",
+    "overloaded",
+    "rate_limited",
+    "forbidden_origin",
+    "unauthorized",
+    "token_expired",
+    "other",
+];
+/// How tokens are judged.
+const AUTHENTICATIONS: [&str; 5] = [
+    "accepted",
+    "unauthorized",
+    "token_expired",
+    "revoked",
+    "other",
+];
+/// How reloads end.
+const RELOADS: [&str; 2] = ["done", "failed"];
+/// The codes of refused client messages.
+const MESSAGE_CODES: [&str; 8] = [
+    "invalid_message",
+    "unknown_type",
+    "unauthorized",
+    "forbidden",
+    "rate_limited",
+    "token_expired",
+    "too_large",
+    "other",
+];
+
 /// What the router counts.
-#[derive(Default)]
 pub struct RouterStats {
-    /// Events accepted from all sources; repeats by `key` are not counted.
-    pub events_in: Counter,
-    /// Lines refused on the ingest socket.
-    pub rejected: Counter,
+    /// Events accepted from all sources, by [`EventType`]; repeats by `key` are not counted.
+    pub events_in: Tally,
+    /// Lines that repeated a `key`.
+    pub repeated: Counter,
+    /// Lines refused on the ingest socket, by [`Code`].
+    pub rejected: Tally,
     /// Emitters connected now.
     pub emitters: Counter,
+    /// 1 while emitters are not read, because a reactor or the disk is behind.
+    pub held_up: Counter,
+    /// When the certificate that new connections are shown ends, in seconds since 1970; 0 without one.
+    pub certificate_end: Counter,
+    /// Reloads by outcome.
+    pub reloads: Tally,
+}
+
+impl Default for RouterStats {
+    fn default() -> Self {
+        Self {
+            events_in: Tally::of(EventType::ALL.map(EventType::name)),
+            repeated: Counter::default(),
+            rejected: Tally::of(Code::ALL.map(Code::as_str)),
+            emitters: Counter::default(),
+            held_up: Counter::default(),
+            certificate_end: Counter::default(),
+            reloads: Tally::of(RELOADS),
+        }
+    }
 }
 
 /// What the router tells of the journal.
@@ -57,49 +177,71 @@ pub struct JournalStats {
     is_on: Counter,
     /// 1 while it cannot be written.
     is_failing: Counter,
-    bytes: Counter,
-    syncs: Counter,
-    sync_micros: Counter,
+    /// On disk.
+    pub bytes: Counter,
+    /// Syncs that went well, ...
+    pub syncs: Counter,
+    last_sync_micros: Counter,
+    /// ... and what each took.
+    pub sync_times: Times,
 }
 
 impl JournalStats {
     /// The state of the journal. Only the router may call this.
     pub fn set(&self, report: &Report) {
+        let new = report.syncs.saturating_sub(self.syncs.get());
+        if new > 0 {
+            // One sync is on its way at a time, and the router looks after each.
+            self.sync_times.record(report.sync_micros, new);
+        }
         self.is_on.set(1);
         self.is_failing.set(report.is_failing.into());
         self.bytes.set(report.bytes);
         self.syncs.set(report.syncs);
-        self.sync_micros.set(report.sync_micros);
+        self.last_sync_micros.set(report.sync_micros);
+    }
+
+    /// Whether there is one.
+    pub fn is_on(&self) -> bool {
+        self.is_on.get() != 0
     }
 
     /// Whether there is one that cannot be written now.
     pub fn is_failing(&self) -> bool {
         self.is_failing.get() != 0
     }
-
-    fn snapshot(&self) -> Option<JournalSnapshot> {
-        (self.is_on.get() != 0).then(|| JournalSnapshot {
-            failing: self.is_failing(),
-            bytes: self.bytes.get(),
-            syncs: self.syncs.get(),
-            last_sync_ms: self.sync_micros.get() as f64 / 1000.0,
-        })
-    }
 }
 
 /// What one reactor counts.
-#[derive(Default)]
 pub struct ReactorStats {
-    /// WebSockets open now.
+    /// WebSockets open now ...
     pub connections: Counter,
     by_role: [Counter; Role::ALL.len()],
     by_namespace: [Counter; Namespace::ALL.len()],
-    /// Event frames handed to sockets or outboxes.
+    /// ... and those of them that speak TLS.
+    pub secure: Counter,
+    /// All its sockets, in whatever state, ...
+    pub sockets: Counter,
+    /// ... those between two plain HTTP requests, ...
+    pub keep_alive: Counter,
+    /// ... and those that are parting.
+    pub parting: Counter,
+    /// Handshakes by outcome.
+    pub handshakes: Tally,
+    /// Tokens judged, by outcome.
+    pub authentications: Tally,
+    /// WebSockets that ended, by [`CloseReason`].
+    pub closed: Tally,
+    /// Event frames handed to sockets or outboxes, ...
     pub deliveries: Counter,
-    /// Client messages refused.
-    pub rejected: Counter,
-    /// Connections closed with 4413.
-    pub slow_consumers: Counter,
+    /// ... their bytes, ...
+    pub delivered_bytes: Counter,
+    /// ... and how many went to one connection at once.
+    pub batches: BatchSizes,
+    /// Client messages refused, by code.
+    pub rejected: Tally,
+    /// Pings and pongs over their rate, which have no answer.
+    pub controls_refused: Counter,
     /// What its outboxes hold in memory now, in bytes.
     pub outbox_bytes: Counter,
     /// Waiting events that gave way to newer ones.
@@ -108,6 +250,8 @@ pub struct ReactorStats {
     pub recovered: Counter,
     /// Those that could not.
     pub not_recovered: Counter,
+    /// Connections whose past is being replayed now.
+    pub replaying: Counter,
     /// What is kept of the newest events, in bytes ...
     pub history_bytes: Counter,
     /// ... and in events.
@@ -118,8 +262,53 @@ pub struct ReactorStats {
     pub tls_resumed: Counter,
     /// ... and those that failed or were not complete in time.
     pub tls_failed: Counter,
-    /// From the read on the ingest socket to the end of the sends, in microseconds.
-    pub latency: Latency,
+    /// 1 while its turns take so long that newcomers are sent away.
+    pub lagging: Counter,
+    /// Messages that lay in the ring from the router when the last turn began.
+    pub ring_down: Counter,
+    /// Messages from the router that wait behind a full ring; the router writes this one, ...
+    pub backlog_down: Counter,
+    /// ... and those to it.
+    pub backlog_up: Counter,
+    /// From the read on the ingest socket to the end of the sends.
+    pub latency: Times,
+}
+
+impl Default for ReactorStats {
+    fn default() -> Self {
+        Self {
+            connections: Counter::default(),
+            by_role: Default::default(),
+            by_namespace: Default::default(),
+            secure: Counter::default(),
+            sockets: Counter::default(),
+            keep_alive: Counter::default(),
+            parting: Counter::default(),
+            handshakes: Tally::of(HANDSHAKES),
+            authentications: Tally::of(AUTHENTICATIONS),
+            closed: Tally::of(CloseReason::ALL.map(CloseReason::name)),
+            deliveries: Counter::default(),
+            delivered_bytes: Counter::default(),
+            batches: BatchSizes::default(),
+            rejected: Tally::of(MESSAGE_CODES),
+            controls_refused: Counter::default(),
+            outbox_bytes: Counter::default(),
+            conflated: Counter::default(),
+            recovered: Counter::default(),
+            not_recovered: Counter::default(),
+            replaying: Counter::default(),
+            history_bytes: Counter::default(),
+            history_events: Counter::default(),
+            tls_handshakes: Counter::default(),
+            tls_resumed: Counter::default(),
+            tls_failed: Counter::default(),
+            lagging: Counter::default(),
+            ring_down: Counter::default(),
+            backlog_down: Counter::default(),
+            backlog_up: Counter::default(),
+            latency: Times::default(),
+        }
+    }
 }
 
 impl ReactorStats {
@@ -128,10 +317,20 @@ impl ReactorStats {
         &self.by_role[role as usize]
     }
 
+    /// The connections that are subscribed to a namespace.
+    pub fn namespace(&self, namespace: Namespace) -> &Counter {
+        &self.by_namespace[namespace as usize]
+    }
+
+    /// Connections closed with 4413.
+    pub fn slow_consumers(&self) -> u64 {
+        self.closed.at(CloseReason::SlowConsumer.index()).get()
+    }
+
     /// Follows a connection's subscriptions from `old` to `new`.
     pub fn resubscribed(&self, old: NamespaceMask, new: NamespaceMask) {
         for namespace in Namespace::ALL {
-            let counter = &self.by_namespace[namespace as usize];
+            let counter = self.namespace(namespace);
             match (old.contains(namespace), new.contains(namespace)) {
                 (false, true) => counter.add(1),
                 (true, false) => counter.sub(1),
@@ -139,61 +338,29 @@ impl ReactorStats {
             }
         }
     }
-}
 
-/// A histogram of microseconds with one writer: each power of two in 32 equal steps, so a
-/// quantile is true to about 3 %.
-pub struct Latency {
-    buckets: Box<[Counter]>,
-}
-
-const STEP_BITS: u32 = 5;
-const STEPS: usize = 1 << STEP_BITS;
-/// Values from 2^36 µs (19 hours) on share the last bucket.
-const VALUE_BITS: u32 = 36;
-const BUCKETS: usize = (VALUE_BITS - STEP_BITS + 1) as usize * STEPS;
-
-impl Default for Latency {
-    fn default() -> Self {
-        Self {
-            buckets: (0..BUCKETS).map(|_| Counter::default()).collect(),
-        }
+    /// Adds what a turn has delivered.
+    pub fn delivered(&self, delivered: &Delivered) {
+        self.deliveries.add(delivered.events);
+        self.delivered_bytes.add(delivered.bytes);
+        self.batches.add(delivered);
     }
 }
 
-impl Latency {
-    /// Counts `n` deliveries that took `micros` each.
-    pub fn record(&self, micros: u64, n: u64) {
-        self.buckets[bucket_of(micros)].add(n);
-    }
-
-    fn add_to(&self, sum: &mut Histogram<u64>) {
-        for (index, bucket) in self.buckets.iter().enumerate() {
-            let count = bucket.get();
-            if count > 0 {
-                sum.saturating_record_n(top_of(index), count);
-            }
-        }
-    }
+/// What one loop tells of its turns.
+#[derive(Default)]
+pub struct LoopStats {
+    /// What each turn took, from the end of the poll.
+    pub turns: Times,
+    /// How late it came to what was due at a certain time.
+    pub lag: Times,
 }
 
-fn bucket_of(value: u64) -> usize {
-    let value = value.min((1 << VALUE_BITS) - 1);
-    if value < STEPS as u64 {
-        return value as usize;
-    }
-    let shift = value.ilog2() - STEP_BITS;
-    (shift as usize + 1) * STEPS + ((value >> shift) as usize - STEPS)
-}
-
-/// The largest value that falls into a bucket.
-fn top_of(bucket: usize) -> u64 {
-    let (row, step) = (bucket / STEPS, bucket % STEPS);
-    if row == 0 {
-        return step as u64;
-    }
-    let shift = row - 1;
-    ((((STEPS + step) as u64) + 1) << shift) - 1
+/// What is told of the process as a whole; written by the thread that looks after it.
+#[derive(Default)]
+pub struct ProcessStats {
+    /// Files open now, sockets included.
+    pub open_files: Counter,
 }
 
 /// All counters of this process.
@@ -207,65 +374,10 @@ pub struct Stats {
     speaks_tls: bool,
     /// One set a reactor.
     pub reactors: Vec<ReactorStats>,
-}
-
-/// `GET /api/ws/stats` and `ctl stats` (CONTRACT section 7).
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Snapshot {
-    total_connections: u64,
-    authenticated_connections: u64,
-    connections_by_role: Map<String, Value>,
-    connections_by_namespace: Map<String, Value>,
-    events_in: u64,
-    deliveries: u64,
-    rejected: u64,
-    slow_consumers: u64,
-    outbox_bytes: u64,
-    conflated: u64,
-    recovered: u64,
-    not_recovered: u64,
-    history_bytes: u64,
-    history_events: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    journal: Option<JournalSnapshot>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tls: Option<TlsSnapshot>,
-    latency_ms: LatencyMs,
-    uptime_seconds: u64,
-    workers: Vec<WorkerSnapshot>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct JournalSnapshot {
-    failing: bool,
-    bytes: u64,
-    syncs: u64,
-    last_sync_ms: f64,
-}
-
-#[derive(Serialize)]
-struct TlsSnapshot {
-    handshakes: u64,
-    resumed: u64,
-    failed: u64,
-}
-
-#[derive(Serialize)]
-struct LatencyMs {
-    p50: f64,
-    p99: f64,
-    p999: f64,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct WorkerSnapshot {
-    connections: u64,
-    deliveries: u64,
-    rejected: u64,
-    slow_consumers: u64,
+    /// One set a reactor's loop, and behind them that of the router's own.
+    loops: Vec<LoopStats>,
+    /// The process's.
+    pub process: ProcessStats,
 }
 
 impl Stats {
@@ -277,94 +389,48 @@ impl Stats {
             journal: JournalStats::default(),
             speaks_tls,
             reactors: (0..reactors).map(|_| ReactorStats::default()).collect(),
+            loops: (0..=reactors).map(|_| LoopStats::default()).collect(),
+            process: ProcessStats::default(),
         }
+    }
+
+    /// Whether connections come over TLS.
+    pub fn speaks_tls(&self) -> bool {
+        self.speaks_tls
+    }
+
+    /// The loop of the reactor with this index; behind the last one, the router's own.
+    pub fn of_loop(&self, index: usize) -> &LoopStats {
+        &self.loops[index]
     }
 
     /// What the outboxes of all reactors hold now, in bytes.
     pub fn outbox_bytes(&self) -> u64 {
+        self.sum(|reactor| reactor.outbox_bytes.get())
+    }
+
+    /// The latencies of all deliveries since the start.
+    pub fn latency(&self) -> Counts {
         self.reactors
             .iter()
-            .map(|reactor| reactor.outbox_bytes.get())
-            .sum()
+            .map(|reactor| &reactor.latency)
+            .collect()
     }
 
-    /// The sums at this moment.
-    pub fn snapshot(&self, now: Instant) -> Snapshot {
-        let sum = |pick: fn(&ReactorStats) -> &Counter| -> u64 {
-            self.reactors
-                .iter()
-                .map(|reactor| pick(reactor).get())
-                .sum()
-        };
-        // All reactors keep the same blocks: one of them may be behind for a moment.
-        let most = |pick: fn(&ReactorStats) -> &Counter| -> u64 {
-            let all = self.reactors.iter().map(|reactor| pick(reactor).get());
-            all.max().unwrap_or(0)
-        };
-        let total = sum(|reactor| &reactor.connections);
-        let role = |role: Role| -> u64 { self.reactors.iter().map(|r| r.role(role).get()).sum() };
-        let namespace = |index: usize| -> u64 {
-            self.reactors
-                .iter()
-                .map(|reactor| reactor.by_namespace[index].get())
-                .sum()
-        };
-        Snapshot {
-            total_connections: total,
-            authenticated_connections: Role::IN_TOKENS.into_iter().map(role).sum(),
-            connections_by_role: Role::IN_TOKENS
-                .into_iter()
-                .map(|each| (each.name().to_owned(), role(each).into()))
-                .collect(),
-            connections_by_namespace: Namespace::ALL
-                .into_iter()
-                .map(|each| (each.name().to_owned(), namespace(each as usize).into()))
-                .collect(),
-            events_in: self.router.events_in.get(),
-            deliveries: sum(|reactor| &reactor.deliveries),
-            rejected: self.router.rejected.get() + sum(|reactor| &reactor.rejected),
-            slow_consumers: sum(|reactor| &reactor.slow_consumers),
-            outbox_bytes: self.outbox_bytes(),
-            conflated: sum(|reactor| &reactor.conflated),
-            recovered: sum(|reactor| &reactor.recovered),
-            not_recovered: sum(|reactor| &reactor.not_recovered),
-            history_bytes: most(|reactor| &reactor.history_bytes),
-            history_events: most(|reactor| &reactor.history_events),
-            journal: self.journal.snapshot(),
-            tls: self.speaks_tls.then(|| TlsSnapshot {
-                handshakes: sum(|reactor| &reactor.tls_handshakes),
-                resumed: sum(|reactor| &reactor.tls_resumed),
-                failed: sum(|reactor| &reactor.tls_failed),
-            }),
-            latency_ms: self.latency(),
-            uptime_seconds: now.saturating_duration_since(self.started).as_secs(),
-            workers: self.reactors.iter().map(WorkerSnapshot::of).collect(),
-        }
+    /// The sum over all reactors.
+    pub fn sum(&self, pick: impl Fn(&ReactorStats) -> u64) -> u64 {
+        self.reactors.iter().map(pick).sum()
     }
 
-    fn latency(&self) -> LatencyMs {
-        let mut sum = Histogram::new_with_bounds(1, 1 << VALUE_BITS, 2)
-            .expect("the bounds are constants that the histogram takes");
-        for reactor in &self.reactors {
-            reactor.latency.add_to(&mut sum);
-        }
-        let quantile = |q: f64| sum.value_at_quantile(q) as f64 / 1000.0;
-        LatencyMs {
-            p50: quantile(0.5),
-            p99: quantile(0.99),
-            p999: quantile(0.999),
-        }
+    /// The greatest of all reactors: for what each of them has the same of, but for a moment.
+    pub fn most(&self, pick: fn(&ReactorStats) -> &Counter) -> u64 {
+        let all = self.reactors.iter().map(|reactor| pick(reactor).get());
+        all.max().unwrap_or(0)
     }
-}
 
-impl WorkerSnapshot {
-    fn of(reactor: &ReactorStats) -> Self {
-        Self {
-            connections: reactor.connections.get(),
-            deliveries: reactor.deliveries.get(),
-            rejected: reactor.rejected.get(),
-            slow_consumers: reactor.slow_consumers.get(),
-        }
+    /// How long this process has been serving.
+    pub fn uptime(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.started)
     }
 }
 
@@ -373,26 +439,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_value_falls_into_a_bucket_that_holds_it_to_three_percent() {
-        for value in (0..100_000u64).chain((0..36).map(|bit| (1 << bit) + 1)) {
-            let bucket = bucket_of(value);
-            assert!(value <= top_of(bucket), "{value}");
-            assert!(bucket == 0 || value > top_of(bucket - 1), "{value}");
-            assert!(
-                top_of(bucket) as f64 <= value as f64 * 1.0325 + 0.5,
-                "{value}"
-            );
+    fn a_word_that_nobody_foresaw_is_counted_all_the_same() {
+        let tally = Tally::of(HANDSHAKES);
+        for word in ["accepted", "full", "never heard of", "full"] {
+            tally.count(word);
         }
-        assert_eq!(bucket_of(u64::MAX), BUCKETS - 1);
+        assert_eq!(tally.sum(), 4);
+        assert_eq!(tally.get("full"), 2);
+        assert_eq!(tally.get("other"), 1);
     }
 
     #[test]
-    fn quantiles_are_those_of_all_reactors_together() {
-        let stats = Stats::new(2, false, Instant::now());
-        stats.reactors[0].latency.record(1_000, 99);
-        stats.reactors[1].latency.record(50_000, 1);
-        let latency = stats.snapshot(Instant::now()).latency_ms;
-        assert!((0.99..1.05).contains(&latency.p50), "{}", latency.p50);
-        assert!((49.0..52.0).contains(&latency.p999), "{}", latency.p999);
+    fn each_sync_is_timed_once() {
+        let stats = JournalStats::default();
+        for syncs in [1, 1, 2, 2, 2, 3] {
+            stats.set(&Report {
+                syncs,
+                sync_micros: 100 * syncs,
+                ..Report::default()
+            });
+        }
+        let times: Counts = [&stats.sync_times].into_iter().collect();
+        assert_eq!(times.total(), 3);
+        assert_eq!(times.up_to(&[110, 250, 400]), [1, 2, 3]);
     }
 }

@@ -4,7 +4,7 @@
 
 use std::hint::black_box;
 
-use shopwire::wire::frame::{self, Opcode};
+use shopwire::wire::frame::{self, Expected, Opcode};
 use shopwire::wire::{Assembler, Incoming, Limits};
 use tungstenite::protocol::frame::Frame;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
@@ -12,18 +12,21 @@ use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 use super::Work;
 
 const MASK: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
-const LIMITS: Limits = Limits { message: 1 << 20 };
+const LIMITS: Limits = Limits {
+    message: 1 << 20,
+    binary: false,
+};
 const MESSAGE: &str = r#"{"type":"subscribe","id":7,"data":{"namespaces":["orders","products","inventory"],"events":["order:created"]}}"#;
 
 /// Reads one header.
 pub fn header() -> Work {
     let bytes = masked(OpCode::Data(Data::Text), true, &"x".repeat(300));
-    let header = frame::parse_header(&bytes, false);
+    let header = frame::parse_header(&bytes, Expected::Text);
     assert!(header.is_ok_and(|header| header.is_some_and(|header| {
         (header.opcode, header.payload, header.mask) == (Opcode::Text, 300, MASK)
     })));
     Box::new(move || {
-        black_box(&frame::parse_header(black_box(&bytes), false));
+        black_box(&frame::parse_header(black_box(&bytes), Expected::Text));
     })
 }
 

@@ -3,13 +3,15 @@
 
 use shopwire::wire::{Assembler, Incoming, Limits, PartialMessage};
 
-/// Most bytes of a message, by the first byte of the input.
+/// Most bytes of a message, by the two lowest bits of the input's first byte. The next bit says whether
+/// messages may be binary.
 const LIMITS: [usize; 4] = [0, 20, 125, 1000];
 
 /// What came out.
 #[derive(Debug, PartialEq)]
 enum Seen {
     Text(String),
+    Binary(Vec<u8>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
     Close(Option<u16>, String),
@@ -22,11 +24,14 @@ pub fn holds(input: &[u8]) {
     let [limit, cuts, stream @ ..] = input else {
         return;
     };
-    let limit = LIMITS[usize::from(*limit) % LIMITS.len()];
-    let expected = reference(stream, limit);
-    assert_eq!(feed([stream], limit, false), expected, "whole");
+    let limits = Limits {
+        message: LIMITS[usize::from(*limit) % LIMITS.len()],
+        binary: limit & 4 != 0,
+    };
+    let expected = reference(stream, limits);
+    assert_eq!(feed([stream], limits, false), expected, "whole");
     assert_eq!(
-        feed(stream.chunks(1), limit, false),
+        feed(stream.chunks(1), limits, false),
         expected,
         "byte by byte"
     );
@@ -40,7 +45,7 @@ pub fn holds(input: &[u8]) {
         (!piece.is_empty()).then_some(piece)
     });
     assert_eq!(
-        feed(pieces, limit, true),
+        feed(pieces, limits, true),
         expected,
         "cut, and taken over at each cut"
     );
@@ -48,15 +53,16 @@ pub fn holds(input: &[u8]) {
 
 /// What an assembler makes of these reads. With `moves`, what it keeps goes to another process after
 /// each of them.
-fn feed<'p>(pieces: impl IntoIterator<Item = &'p [u8]>, message: usize, moves: bool) -> Vec<Seen> {
+fn feed<'p>(pieces: impl IntoIterator<Item = &'p [u8]>, limits: Limits, moves: bool) -> Vec<Seen> {
     let mut assembler = Assembler::default();
     let mut seen = Vec::new();
     for piece in pieces {
         let mut piece = piece.to_vec();
         let mut at = 0;
         loop {
-            match assembler.next(&mut piece, &mut at, Limits { message }) {
+            match assembler.next(&mut piece, &mut at, limits) {
                 Ok(Some(Incoming::Text(text))) => seen.push(Seen::Text(text.into())),
+                Ok(Some(Incoming::Binary(bytes))) => seen.push(Seen::Binary(bytes.into())),
                 Ok(Some(Incoming::Ping(payload))) => seen.push(Seen::Ping(payload.into())),
                 Ok(Some(Incoming::Pong(payload))) => seen.push(Seen::Pong(payload.into())),
                 Ok(Some(Incoming::Close(code, reason))) => {
@@ -72,7 +78,7 @@ fn feed<'p>(pieces: impl IntoIterator<Item = &'p [u8]>, message: usize, moves: b
         }
         assert_eq!(at, piece.len(), "something was left unread");
         // What a cut-off message costs is bounded by what its sender may send.
-        assert!(assembler.held_bytes() <= 512 + message);
+        assert!(assembler.held_bytes() <= 512 + limits.message);
         if moves {
             let kept = assembler.partial().map(|partial| {
                 let bytes = postcard::to_stdvec(&partial).unwrap();
@@ -85,11 +91,11 @@ fn feed<'p>(pieces: impl IntoIterator<Item = &'p [u8]>, message: usize, moves: b
 }
 
 /// RFC 6455, read frame by frame from the whole stream.
-fn reference(mut stream: &[u8], limit: usize) -> Vec<Seen> {
+fn reference(mut stream: &[u8], limits: Limits) -> Vec<Seen> {
     let mut seen = Vec::new();
-    let mut message: Option<Vec<u8>> = None;
+    let mut message: Option<Begun> = None;
     loop {
-        match one_frame(&mut stream, &mut message, limit) {
+        match one_frame(&mut stream, &mut message, limits) {
             Ok(None) => return seen,
             Ok(Some(Frame::Part)) => {}
             Ok(Some(Frame::Whole(what))) => {
@@ -107,6 +113,13 @@ fn reference(mut stream: &[u8], limit: usize) -> Vec<Seen> {
     }
 }
 
+/// A message of which there is more to come.
+#[derive(Default)]
+struct Begun {
+    is_binary: bool,
+    payload: Vec<u8>,
+}
+
 enum Frame {
     Part,
     Whole(Seen),
@@ -115,8 +128,8 @@ enum Frame {
 /// Takes a frame off the stream. `None`: it is not all there, and nothing is wrong so far.
 fn one_frame(
     stream: &mut &[u8],
-    message: &mut Option<Vec<u8>>,
-    limit: usize,
+    message: &mut Option<Begun>,
+    limits: Limits,
 ) -> Result<Option<Frame>, u16> {
     let Some(&first) = stream.first() else {
         return Ok(None);
@@ -126,7 +139,7 @@ fn one_frame(
     match (opcode, &message) {
         _ if first & 0x70 != 0 => return Err(1002),
         (3..=7 | 11..=15, _) | (0, None) | (1 | 2, Some(_)) => return Err(1002),
-        (2, None) => return Err(1003),
+        (2, None) if !limits.binary => return Err(1003),
         _ if is_control && !is_final => return Err(1002),
         _ => {}
     }
@@ -158,8 +171,8 @@ fn one_frame(
     let Some(mask) = stream.get(2 + extra..6 + extra) else {
         return Ok(None);
     };
-    let begun = message.as_ref().map_or(0, Vec::len);
-    if !is_control && u128::from(len) + begun as u128 > limit as u128 {
+    let begun = message.as_ref().map_or(0, |begun| begun.payload.len());
+    if !is_control && u128::from(len) + begun as u128 > limits.message as u128 {
         return Err(1009);
     }
     let rest = &stream[6 + extra..];
@@ -176,15 +189,26 @@ fn one_frame(
             Ok(None)
         };
     }
-    let mut text = message.take().unwrap_or_default();
-    text.extend(payload);
-    match std::str::from_utf8(&text) {
+    let mut all = message.take().unwrap_or_default();
+    all.is_binary |= opcode == 2;
+    all.payload.extend(payload);
+    if all.is_binary {
+        return Ok(match (is_whole, is_final) {
+            (false, _) => None,
+            (true, true) => Some(Frame::Whole(Seen::Binary(all.payload))),
+            (true, false) => {
+                *message = Some(all);
+                Some(Frame::Part)
+            }
+        });
+    }
+    match std::str::from_utf8(&all.payload) {
         Err(error) if error.error_len().is_some() => Err(1007),
         _ if !is_whole => Ok(None),
         Ok(whole) if is_final => Ok(Some(Frame::Whole(Seen::Text(whole.to_owned())))),
         Err(_) if is_final => Err(1007),
         _ => {
-            *message = Some(text);
+            *message = Some(all);
             Ok(Some(Frame::Part))
         }
     }

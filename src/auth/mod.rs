@@ -42,6 +42,8 @@ pub struct Identity {
 pub enum TokenError {
     /// Everything about the token is good but its time.
     Expired,
+    /// It was good until an operator revoked it.
+    Revoked,
     /// Anything else, with the sentence that says what.
     Refused(String),
 }
@@ -51,7 +53,15 @@ impl TokenError {
     pub fn code(&self) -> &'static str {
         match self {
             TokenError::Expired => "token_expired",
-            TokenError::Refused(_) => "unauthorized",
+            TokenError::Revoked | TokenError::Refused(_) => "unauthorized",
+        }
+    }
+
+    /// The word by which the statistics count it.
+    pub fn outcome(&self) -> &'static str {
+        match self {
+            TokenError::Revoked => "revoked",
+            other => other.code(),
         }
     }
 
@@ -59,6 +69,7 @@ impl TokenError {
     pub fn message(&self) -> &str {
         match self {
             TokenError::Expired => "the token has expired",
+            TokenError::Revoked => "the token was revoked",
             TokenError::Refused(sentence) => sentence,
         }
     }

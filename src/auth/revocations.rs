@@ -152,6 +152,11 @@ impl Revocations {
         is_refused
     }
 
+    /// How many there are; some may be over.
+    pub fn held(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
     /// Those that are not over at `now_ms`.
     pub fn all(&self, now_ms: u64) -> Vec<Revocation> {
         let tables = self.lock();

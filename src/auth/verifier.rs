@@ -1,7 +1,8 @@
 //! From a token to an identity.
 //!
-//! Owns the choice of the key, and asks whether a token was revoked. The library's own checks of claims are all turned off: they read the
-//! system's clock, forgive 60 s and pass over `nbf`; `claims` does them instead.
+//! Owns the choice of the key, and asks whether a token was revoked. The library's own checks of claims
+//! are all turned off: they read the system's clock, forgive 60 s and pass over `nbf`; `claims` does them
+//! instead.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -73,7 +74,8 @@ impl Verifier {
     /// Judges `token` at `now_ms` (ms since the epoch).
     ///
     /// # Errors
-    /// [`TokenError::Expired`] if only its time is over, [`TokenError::Refused`] for anything else.
+    /// [`TokenError::Expired`] if only its time is over, [`TokenError::Revoked`] if it was withdrawn,
+    /// [`TokenError::Refused`] for anything else.
     pub fn verify(&self, token: &str, now_ms: u64) -> Result<Identity, TokenError> {
         if token.len() > TOKEN_MAX_BYTES {
             return Err(refused(format!(
@@ -100,7 +102,7 @@ impl Verifier {
                 let ends_ms = self.token_end(identity.expires_at);
                 let leeway_ms = expected.leeway_ms;
                 return match self.revoked.refuses(&identity, ends_ms, leeway_ms, now_ms) {
-                    true => Err(refused("the token was revoked")),
+                    true => Err(TokenError::Revoked),
                     false => Ok(identity),
                 };
             }

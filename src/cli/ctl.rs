@@ -1,18 +1,25 @@
 //! `shopwire ctl`: asks a running server, over its ingest socket.
+//!
+//! Owns the questions and the waiting for their answers; [`show`] makes these readable, [`watch`] asks
+//! again and again.
 
-use std::fmt::Write as _;
+mod show;
+mod watch;
+
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use clap::Subcommand;
+use clap::{Subcommand, value_parser};
 use serde_json::{Value, json};
 
 use super::answers::{Answer, Answers, Next};
 use super::{FAILED, fail, print, unreachable_socket};
 use crate::config;
+use crate::limits::LIST_MAX;
+use crate::logging::LEVELS;
 
 /// The most a server may take for its answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -20,7 +27,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Ask a running server, as its own user or as root
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  shopwire ctl stats\n  shopwire ctl disconnect --user c-42\n  shopwire ctl revoke --user c-42\n  shopwire ctl reload\n  shopwire ctl drain"
+    after_help = "Examples:\n  shopwire ctl stats\n  shopwire ctl stats --watch\n  shopwire ctl connections --role customer\n  shopwire ctl disconnect --user c-42\n  shopwire ctl revoke --user c-42\n  shopwire ctl log-level debug\n  shopwire ctl reload\n  shopwire ctl drain"
 )]
 pub(super) struct Arguments {
     /// The server's ingest socket [env: WS_SOCKET] [default: as for serve]
@@ -36,8 +43,26 @@ pub(super) struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Connections, events and latency
-    #[command(after_help = "Example:\n  shopwire ctl stats --json")]
-    Stats,
+    #[command(after_help = "Examples:\n  shopwire ctl stats --json\n  shopwire ctl stats --watch")]
+    Stats {
+        /// Ask again and again, and show rates: full screen in a terminal, a line each time elsewhere; ^C ends it
+        #[arg(long)]
+        watch: bool,
+        /// With --watch: how often
+        #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = every)]
+        every: Duration,
+    },
+    /// Open connections, oldest first
+    #[command(
+        after_help = "Examples:\n  shopwire ctl connections --role customer --namespace orders\n  \
+        shopwire ctl connections --slow\n  shopwire ctl connections --after c1f"
+    )]
+    Connections(Connections),
+    /// The newest events that are kept for clients that come back
+    #[command(
+        after_help = "Examples:\n  shopwire ctl history --limit 20\n  shopwire ctl history --type order:created --data"
+    )]
+    History(History),
     /// Close the connections of a user, a session or a role, or one connection
     #[command(after_help = "Example:\n  shopwire ctl disconnect --user c-42")]
     Disconnect(Whom),
@@ -50,6 +75,15 @@ enum Command {
     /// Stop taking connections, bring out what is in hand, and end
     #[command(after_help = "Example:\n  shopwire ctl drain")]
     Drain,
+    /// Change which lines are logged, until the server ends
+    #[command(
+        after_help = "Example:\n  shopwire ctl log-level debug\n  shopwire ctl log-level default"
+    )]
+    LogLevel {
+        /// This level and what is graver; default is what RUST_LOG said at the start
+        #[arg(value_name = "LEVEL", value_parser = LEVELS.map(|(name, _)| name))]
+        level: String,
+    },
     /// Read settings, keys and certificates again; open connections stay
     #[command(after_help = "Example:\n  shopwire ctl reload")]
     Reload,
@@ -92,206 +126,196 @@ struct Whose {
     session: Option<String>,
 }
 
+#[derive(clap::Args)]
+struct Connections {
+    /// Only those of this role: admin, manager, staff, customer, guest, public
+    #[arg(long, value_name = "ROLE")]
+    role: Option<String>,
+    /// Only those of this user
+    #[arg(long, value_name = "ID")]
+    user: Option<String>,
+    /// Only those of this session
+    #[arg(long, value_name = "ID")]
+    session: Option<String>,
+    /// Only those that are subscribed to this namespace
+    #[arg(long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
+    /// Only those for whom something waits, most first
+    #[arg(long, conflicts_with = "after")]
+    slow: bool,
+    /// Go on behind this connection, the last one of the page before
+    #[arg(long, value_name = "ID")]
+    after: Option<String>,
+    /// So many at most
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = value_parser!(u64).range(1..=LIST_MAX as u64))]
+    limit: u64,
+}
+
+#[derive(clap::Args)]
+struct History {
+    /// Only those of this type
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+    /// Only those of this namespace
+    #[arg(long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
+    /// With what was sent, up to 1 MiB in all; the server's log tells that it was looked at
+    #[arg(long)]
+    data: bool,
+    /// So many at most
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = value_parser!(u64).range(1..=LIST_MAX as u64))]
+    limit: u64,
+}
+
+fn every(text: &str) -> Result<Duration, String> {
+    let every = config::duration(text)?;
+    if every < Duration::from_millis(100) {
+        return Err("must be at least 100ms".into());
+    }
+    Ok(every)
+}
+
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let path = config::socket_to_talk_to(arguments.socket.as_deref());
     let socket = match UnixStream::connect(&path) {
         Ok(socket) => socket,
         Err(error) => return fail(FAILED, unreachable_socket(&path, &error)),
     };
-    let result = match ask(socket, &request(&arguments.command), ANSWER_WITHIN) {
-        Ok(result) => result,
-        Err(sentence) => return fail(FAILED, sentence),
-    };
-    let text = match &arguments.command {
+    let answered = Session::new(socket, ANSWER_WITHIN).and_then(|mut session| {
+        if let Command::Stats { watch: true, every } = &arguments.command {
+            return watch::run(&mut session, *every, arguments.json).map(|()| None);
+        }
+        session.ask(&request(&arguments.command)).map(Some)
+    });
+    match answered {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(result)) => print(&text_of(arguments, &result)),
+        Err(sentence) => fail(FAILED, sentence),
+    }
+}
+
+fn text_of(arguments: &Arguments, result: &Value) -> String {
+    match &arguments.command {
         _ if arguments.json => format!("{result}\n"),
-        Command::Stats => stats(&result),
-        Command::Reload => reloaded(&result),
-        Command::Revoke(_) => revoked(&result),
-        _ => plain(&result),
-    };
-    print(&text)
+        Command::Stats { .. } => show::stats(result),
+        Command::Connections(_) => show::connections(result),
+        Command::History(_) => show::events(result),
+        Command::Reload => show::reloaded(result),
+        Command::Revoke(_) => show::revoked(result),
+        _ => show::plain(result),
+    }
 }
 
 fn request(command: &Command) -> Value {
     match command {
-        Command::Stats => json!({"command": "stats"}),
+        Command::Stats { .. } => json!({"command": "stats"}),
         Command::Drain => json!({"command": "drain"}),
         Command::Reload => json!({"command": "reload"}),
-        Command::Disconnect(whom) => naming(
-            json!({"command": "disconnect"}),
-            [
-                ("user", &whom.user),
-                ("session", &whom.session),
-                ("connection", &whom.connection),
-                ("role", &whom.role),
-            ],
-        ),
+        Command::LogLevel { level } => json!({"command": "log-level", "level": level}),
+        Command::Disconnect(whom) => {
+            let request = json!({"command": "disconnect"});
+            with_given(
+                request,
+                [
+                    ("user", &whom.user),
+                    ("session", &whom.session),
+                    ("connection", &whom.connection),
+                    ("role", &whom.role),
+                ],
+            )
+        }
         Command::Revoke(Revoked { whose, r#for: kept }) => {
             let ms = u64::try_from(kept.as_millis()).unwrap_or(u64::MAX);
-            naming(
+            with_given(
                 json!({"command": "revoke", "for": ms}),
                 [("user", &whose.user), ("session", &whose.session)],
+            )
+        }
+        Command::Connections(wanted) => {
+            let mut request = json!({"command": "connections", "limit": wanted.limit});
+            if wanted.slow {
+                request["slow"] = true.into();
+            }
+            with_given(
+                request,
+                [
+                    ("role", &wanted.role),
+                    ("user", &wanted.user),
+                    ("session", &wanted.session),
+                    ("namespace", &wanted.namespace),
+                    ("after", &wanted.after),
+                ],
+            )
+        }
+        Command::History(wanted) => {
+            let mut request = json!({"command": "history", "limit": wanted.limit});
+            if wanted.data {
+                request["data"] = true.into();
+            }
+            with_given(
+                request,
+                [("type", &wanted.kind), ("namespace", &wanted.namespace)],
             )
         }
     }
 }
 
-/// The request with those of the names that are given.
-fn naming<const N: usize>(mut request: Value, names: [(&str, &Option<String>); N]) -> Value {
-    for (name, id) in names {
-        if let Some(id) = id {
-            request[name] = id.as_str().into();
+fn with_given<const N: usize>(
+    mut request: Value,
+    fields: [(&'static str, &Option<String>); N],
+) -> Value {
+    for (name, given) in fields {
+        if let Some(given) = given {
+            request[name] = given.as_str().into();
         }
     }
     request
 }
 
-/// Sends one command and waits for its answer.
-fn ask(mut socket: UnixStream, request: &Value, within: Duration) -> Result<Value, String> {
-    let broken = |error: io::Error| format!("the server cannot be talked to: {error}");
-    let started = Instant::now();
-    socket.set_read_timeout(Some(within)).map_err(broken)?;
-    socket
-        .write_all(format!("{request}\n").as_bytes())
-        .map_err(broken)?;
-    let mut answers = Answers::new(socket);
-    while started.elapsed() < within {
-        match answers.next().map_err(broken)? {
-            Next::Answer(Answer::Result { result }) => return Ok(result),
-            Next::Answer(Answer::Error { error }) => return Err(error.to_string()),
-            Next::Answer(Answer::Ack { .. }) => {}
-            Next::Nothing => break,
-            Next::End => return Err("the server closed the connection without an answer".into()),
+/// A connection to the server.
+struct Session {
+    socket: UnixStream,
+    answers: Answers,
+    /// The most an answer may take.
+    within: Duration,
+}
+
+impl Session {
+    fn new(socket: UnixStream, within: Duration) -> Result<Self, String> {
+        socket.set_read_timeout(Some(within)).map_err(broken)?;
+        Ok(Self {
+            answers: Answers::new(socket.try_clone().map_err(broken)?),
+            socket,
+            within,
+        })
+    }
+
+    /// Sends one command and waits for its answer.
+    fn ask(&mut self, request: &Value) -> Result<Value, String> {
+        let started = Instant::now();
+        self.socket
+            .write_all(format!("{request}\n").as_bytes())
+            .map_err(broken)?;
+        while started.elapsed() < self.within {
+            match self.answers.next().map_err(broken)? {
+                Next::Answer(Answer::Result { result }) => return Ok(result),
+                Next::Answer(Answer::Error { error }) => return Err(error.to_string()),
+                Next::Answer(Answer::Ack { .. }) => {}
+                Next::Nothing => break,
+                Next::End => {
+                    return Err("the server closed the connection without an answer".into());
+                }
+            }
         }
-    }
-    Err(format!("the server did not answer within {within:?}"))
-}
-
-/// What was read again, what has changed, and what is not as it should be.
-fn reloaded(result: &Value) -> String {
-    let words = |name: &str| -> Vec<String> {
-        let all = result[name].as_array().into_iter().flatten();
-        all.map(word).collect()
-    };
-    let files = match &words("reloaded")[..] {
-        [] => "nothing to reload: no setting names a file with keys".to_owned(),
-        some => format!("reloaded {}", some.join(", ")),
-    };
-    let list = |name: &str, what: &str| match &words(name)[..] {
-        [] => None,
-        some => Some(format!("{what} {}", some.join(", "))),
-    };
-    let warnings = words("warnings")
-        .into_iter()
-        .map(|warning| format!("warning: {warning}"));
-    [files]
-        .into_iter()
-        .chain(list("changed", "changed"))
-        .chain(list("afterRestart", "only a restart changes"))
-        .chain(warnings)
-        .map(|line| line + "\n")
-        .collect()
-}
-
-/// How many were closed, and until when it is remembered.
-fn revoked(result: &Value) -> String {
-    let disconnected = word(&result["disconnected"]);
-    let until = match result["until"].as_u64() {
-        Some(ms) => date(ms),
-        None => word(&result["until"]),
-    };
-    let lasting = match result["stored"].as_bool() {
-        Some(true) => "yes",
-        _ => "no",
-    };
-    format!("disconnected: {disconnected}\nremembered until: {until}\nover a restart: {lasting}\n")
-}
-
-/// A time, in ms since 1970; a token may end after the last date that can be written, in 9999.
-fn date(ms: u64) -> String {
-    let mut text = String::new();
-    let time = UNIX_EPOCH.checked_add(Duration::from_millis(ms));
-    match time.map(|time| write!(text, "{}", humantime::format_rfc3339_seconds(time))) {
-        Some(Ok(())) => text,
-        _ => ms.to_string(),
+        Err(format!(
+            "the server did not answer within {:?}",
+            self.within
+        ))
     }
 }
 
-/// An answer with no form of its own: a field a line, or that it is done.
-fn plain(result: &Value) -> String {
-    match result {
-        Value::Object(fields) if !fields.is_empty() => fields
-            .iter()
-            .map(|(name, value)| format!("{name}: {}\n", word(value)))
-            .collect(),
-        Value::Null | Value::Object(_) => "done\n".into(),
-        other => format!("{}\n", word(other)),
-    }
-}
-
-/// The statistics for people. A field the server does not send is left out.
-fn stats(result: &Value) -> String {
-    let mut text = String::new();
-    let mut row = |name: &str, value: Option<String>| {
-        if let Some(value) = value {
-            writeln!(text, "{name:<16}{value}").expect("a String takes everything");
-        }
-    };
-    let field = |name: &str| result.get(name).map(word);
-
-    row("uptime", result["uptimeSeconds"].as_f64().map(uptime));
-    row("connections", field("totalConnections"));
-    row("  authenticated", field("authenticatedConnections"));
-    row("  by role", counts(&result["connectionsByRole"]));
-    row("  by namespace", counts(&result["connectionsByNamespace"]));
-    row("events in", field("eventsIn"));
-    row("deliveries", field("deliveries"));
-    row("rejected", field("rejected"));
-    row("slow consumers", field("slowConsumers"));
-    row("outbox bytes", field("outboxBytes"));
-    row("conflated", field("conflated"));
-    row("recovered", field("recovered"));
-    row("not recovered", field("notRecovered"));
-    row("history bytes", field("historyBytes"));
-    row("history events", field("historyEvents"));
-    row("journal", result.get("journal").and_then(counts));
-    row("tls", result.get("tls").and_then(counts));
-    row("latency (ms)", counts(&result["latencyMs"]));
-    for (index, worker) in result["workers"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .enumerate()
-    {
-        row(&format!("worker {index}"), counts(worker));
-    }
-    text
-}
-
-/// `name value` pairs, joined by commas.
-fn counts(object: &Value) -> Option<String> {
-    let fields = object.as_object()?;
-    let pairs: Vec<String> = fields
-        .iter()
-        .map(|(name, value)| format!("{name} {}", word(value)))
-        .collect();
-    Some(if pairs.is_empty() {
-        "none".into()
-    } else {
-        pairs.join(", ")
-    })
-}
-
-fn uptime(seconds: f64) -> String {
-    humantime::format_duration(Duration::from_secs(seconds.max(0.0) as u64)).to_string()
-}
-
-fn word(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Null => "-".into(),
-        other => other.to_string(),
-    }
+fn broken(error: io::Error) -> String {
+    format!("the server cannot be talked to: {error}")
 }
 
 #[cfg(test)]
@@ -324,7 +348,8 @@ mod tests {
             (&server).write_all(answer.as_bytes()).unwrap();
             line
         });
-        let result = ask(client, &json!({"command": "stats"}), Duration::from_secs(5));
+        let mut session = Session::new(client, Duration::from_secs(5)).unwrap();
+        let result = session.ask(&json!({"command": "stats"}));
         assert_eq!(server.join().unwrap(), "{\"command\":\"stats\"}\n");
         result
     }
@@ -356,6 +381,22 @@ mod tests {
         ] {
             assert!(request_of(words).is_err(), "{words:?}");
         }
+        let request = request_of(&["log-level", "debug"]).unwrap();
+        assert_eq!(request, json!({"command": "log-level", "level": "debug"}));
+        assert!(request_of(&["log-level", "loud"]).is_err());
+        let request = request_of(&["connections", "--role", "admin", "--slow"]).unwrap();
+        assert_eq!(
+            request,
+            json!({"command": "connections", "limit": 100, "role": "admin", "slow": true})
+        );
+        assert!(request_of(&["connections", "--limit", "1001"]).is_err());
+        assert!(request_of(&["connections", "--slow", "--after", "c1"]).is_err());
+        let request = request_of(&["history", "--type", "order:created", "--data"]).unwrap();
+        assert_eq!(
+            request,
+            json!({"command": "history", "limit": 20, "type": "order:created", "data": true})
+        );
+        assert!(request_of(&["stats", "--watch", "--every", "99ms"]).is_err());
         assert!(request_of(&["disconnect"]).is_err());
         assert!(request_of(&["disconnect", "--user", "x", "--session", "y"]).is_err());
     }
@@ -383,54 +424,8 @@ mod tests {
     #[test]
     fn a_server_that_says_nothing_is_given_up() {
         let (_server, client) = UnixStream::pair().unwrap();
-        let result = ask(client, &json!({}), Duration::from_millis(20));
+        let mut session = Session::new(client, Duration::from_millis(20)).unwrap();
+        let result = session.ask(&json!({}));
         assert!(result.unwrap_err().contains("did not answer"));
-    }
-
-    #[test]
-    fn statistics_are_readable_and_unknown_ones_left_out() {
-        let text = stats(
-            &json!({"totalConnections": 3, "connectionsByRole": {"admin": 1, "staff": 2},
-            "connectionsByNamespace": {}, "uptimeSeconds": 3_725, "latencyMs": {"p50": 0.2, "p99": null},
-            "workers": [{"connections": 3}]}),
-        );
-        assert_eq!(
-            text,
-            "uptime          1h 2m 5s\nconnections     3\n  by role       admin 1, staff 2\n\
-             \x20 by namespace  none\nlatency (ms)    p50 0.2, p99 -\nworker 0        connections 3\n"
-        );
-        assert_eq!(stats(&Value::Null), "");
-    }
-
-    #[test]
-    fn a_reload_tells_what_it_did() {
-        let text = reloaded(
-            &json!({"reloaded": ["tls-cert", "jwt-secret-file"], "changed": ["access"],
-            "afterRestart": ["port", "workers"], "keys": 2, "warnings": ["mind this"]}),
-        );
-        assert_eq!(
-            text,
-            "reloaded tls-cert, jwt-secret-file\nchanged access\nonly a restart changes port, workers\n\
-             warning: mind this\n"
-        );
-        assert!(reloaded(&json!({"reloaded": []})).starts_with("nothing to reload"));
-    }
-
-    #[test]
-    fn a_revocation_tells_until_when_it_holds() {
-        let answer =
-            json!({"revoked": true, "disconnected": 2, "until": 86_400_500, "stored": true});
-        assert_eq!(
-            revoked(&answer),
-            "disconnected: 2\nremembered until: 1970-01-02T00:00:00Z\nover a restart: yes\n"
-        );
-        assert_eq!(date(9_007_199_254_740_991), "9007199254740991");
-    }
-
-    #[test]
-    fn other_answers_are_a_field_a_line() {
-        assert_eq!(plain(&json!({"disconnected": 2})), "disconnected: 2\n");
-        assert_eq!(plain(&json!("draining")), "draining\n");
-        assert_eq!(plain(&json!({})), "done\n");
     }
 }

@@ -8,6 +8,7 @@ mod check;
 mod ctl;
 mod demo;
 mod dev_hints;
+mod doctor;
 mod emit;
 mod schema;
 mod serve;
@@ -49,6 +50,7 @@ enum Command {
     Token(token::Arguments),
     Ctl(ctl::Arguments),
     Check(check::Arguments),
+    Doctor(doctor::Arguments),
     Schema(schema::Arguments),
 }
 
@@ -61,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Token(arguments) => token::run(&arguments),
         Command::Ctl(arguments) => ctl::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
     }
 }

@@ -4,14 +4,12 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitCode, Stdio};
 
-use env_logger::Env;
-use serde_json::json;
-
 use super::dev_hints::dev_hints;
 use super::server_flags::ServerFlags;
 use super::{FAILED, WRONG_USAGE, demo, fail};
 use crate::clock::wall_ms;
-use crate::config::{Config, LogFormat};
+use crate::config::Config;
+use crate::logging;
 use crate::server::{self, Server};
 
 /// Run the server
@@ -43,7 +41,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     if let Err(error) = server::keep_memory_private(&config) {
         return fail(FAILED, format!("core dumps cannot be turned off: {error}"));
     }
-    start_logging(config.log_format);
+    logging::start(config.log_format);
     for warning in config.warnings(wall_ms()) {
         log::warn!("{warning}");
     }
@@ -109,21 +107,4 @@ fn program() -> String {
         return called;
     }
     std::env::current_exe().map_or(called, |path| path.display().to_string())
-}
-
-/// Log lines go to stderr; RUST_LOG says which, `info` and up by default.
-fn start_logging(format: LogFormat) {
-    let mut logger = env_logger::Builder::from_env(Env::default().default_filter_or("info"));
-    if format == LogFormat::Json {
-        logger.format(|out, record| {
-            let line = json!({
-                "time": out.timestamp_millis().to_string(),
-                "level": record.level().as_str().to_ascii_lowercase(),
-                "target": record.target(),
-                "message": record.args().to_string(),
-            });
-            writeln!(out, "{line}")
-        });
-    }
-    logger.init();
 }

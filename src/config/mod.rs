@@ -104,6 +104,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// How log lines look.
     pub log_format: LogFormat,
+    /// How often there is one with figures; zero is never.
+    pub log_figures: Duration,
     /// Who may see which namespace.
     pub access: AccessTable,
     /// Which local users may emit and command what; `None` is the usual rule.
@@ -214,6 +216,7 @@ impl Config {
                 .unwrap_or(dev),
             drain_timeout: sources.read_or_default(&settings::DRAIN_TIMEOUT, values::timeout)?,
             log_format: sources.read_or_default(&settings::LOG_FORMAT, values::log_format)?,
+            log_figures: sources.read_or_default(&settings::LOG_FIGURES, values::log_figures)?,
             access,
             emitters,
             order_statuses,

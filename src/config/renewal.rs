@@ -186,6 +186,11 @@ fn comparison(old: &Config, new: &Config) -> Vec<(&'static str, Effect, bool)> {
             old.drain_timeout == new.drain_timeout,
         ),
         (s::LOG_FORMAT.name, Later, old.log_format == new.log_format),
+        (
+            s::LOG_FIGURES.name,
+            Later,
+            old.log_figures == new.log_figures,
+        ),
         (ACCESS, Now, old.access == new.access),
         (EMITTERS, Now, old.emitters == new.emitters),
         (STATUSES, Later, old.order_statuses == new.order_statuses),

@@ -151,5 +151,7 @@ settings! {
     DRAIN_TIMEOUT = One "drain-timeout" "WS_DRAIN_TIMEOUT" <"DURATION"> ["10000"]
         "How long stopping may take";
     LOG_FORMAT = One "log-format" "WS_LOG_FORMAT" <"FORMAT"> ["text"]
-        "Log lines as text or json; their level is set by RUST_LOG";
+        "Log lines as text or json; their level is set by RUST_LOG, and by ctl log-level while the server runs";
+    LOG_FIGURES = One "log-figures" "WS_LOG_FIGURES" <"DURATION"> ["60s"]
+        "How often the log has a line of figures: connections, rates, latency, memory; 0 is never";
 }

@@ -181,6 +181,18 @@ pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
     }
 }
 
+/// 0 is never.
+pub(super) fn log_figures(text: &str) -> Result<Duration, String> {
+    duration(text)
+        .ok()
+        .filter(|every| every.is_zero() || *every >= Duration::from_millis(100))
+        .filter(|every| *every <= Duration::from_secs(24 * 3600))
+        .ok_or_else(|| {
+            "must be 0 (never), or a duration from 100ms to 24h: milliseconds, or like 30s, 5m, 1h"
+                .into()
+        })
+}
+
 /// Any text that is not empty.
 pub(super) fn text(text: &str) -> Result<String, String> {
     if text.is_empty() {

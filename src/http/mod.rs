@@ -13,6 +13,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use crate::access::Role;
+use crate::metrics;
 use crate::shared::Shared;
 use crate::wire::handshake::{bearer, method_not_allowed, unauthorized};
 use crate::wire::response::{self, put_response};
@@ -29,8 +30,26 @@ pub const WEBSOCKET_PATH: &str = "/api/ws";
 enum Endpoint {
     Info,
     Stats,
+    Metrics,
     Health,
     Ready,
+}
+
+/// What an endpoint says.
+struct Answer<'a> {
+    status: u16,
+    content_type: &'static str,
+    body: Cow<'a, str>,
+}
+
+impl<'a> Answer<'a> {
+    fn json(status: u16, body: impl Into<Cow<'a, str>>) -> Self {
+        Self {
+            status,
+            content_type: JSON,
+            body: body.into(),
+        }
+    }
 }
 
 type Headers<'a> = Vec<(&'a str, &'a str)>;
@@ -95,22 +114,22 @@ fn respond_by_table(
     headers.extend(caller.hsts.then_some(HSTS));
     let answer = endpoint(request).and_then(|endpoint| match request.method() {
         "GET" | "HEAD" => answer(shared, request, caller, endpoint),
-        "OPTIONS" => Ok((204, Cow::Borrowed(""))),
+        "OPTIONS" => Ok(Answer::json(204, "")),
         _ => Err(method_not_allowed(&[ALLOW])),
     });
     match answer {
-        Ok((204, _)) => {
+        Ok(Answer { status: 204, .. }) => {
             add_preflight_headers(request, &mut headers);
             put_response(out, 204, &headers, JSON, b"", false, keep_alive);
         }
-        Ok((status, body)) => {
+        Ok(answer) => {
             headers.push(("Cache-Control", "no-store"));
             put_response(
                 out,
-                status,
+                answer.status,
                 &headers,
-                JSON,
-                body.as_bytes(),
+                answer.content_type,
+                answer.body.as_bytes(),
                 head_only,
                 keep_alive,
             );
@@ -130,6 +149,7 @@ fn endpoint(request: &Request<'_>) -> Result<Endpoint, Refusal> {
     match request.path() {
         "/api/ws/info" => Ok(Endpoint::Info),
         "/api/ws/stats" => Ok(Endpoint::Stats),
+        "/metrics" => Ok(Endpoint::Metrics),
         "/healthz" => Ok(Endpoint::Health),
         "/readyz" => Ok(Endpoint::Ready),
         _ => Err(Refusal::new(
@@ -145,38 +165,39 @@ fn answer<'a>(
     request: &Request<'_>,
     caller: &'a Caller<'_>,
     endpoint: Endpoint,
-) -> Result<(u16, Cow<'a, str>), Refusal> {
+) -> Result<Answer<'a>, Refusal> {
     match endpoint {
-        Endpoint::Info => Ok((200, Cow::Borrowed(&caller.live.info))),
-        Endpoint::Health => Ok((200, Cow::Borrowed(r#"{"status":"alive"}"#))),
-        Endpoint::Ready if shared.admission.is_draining() => {
-            Ok((503, Cow::Borrowed(r#"{"status":"draining"}"#)))
-        }
-        // Events are delivered, but emitters are told that they are not safe.
-        Endpoint::Ready if shared.stats.journal.is_failing() => {
-            Ok((503, Cow::Borrowed(r#"{"status":"journal unavailable"}"#)))
-        }
-        Endpoint::Ready if shared.admission.is_overloaded() => {
-            Ok((503, Cow::Borrowed(r#"{"status":"overloaded"}"#)))
-        }
-        Endpoint::Ready => Ok((200, Cow::Borrowed(r#"{"status":"ready"}"#))),
+        Endpoint::Info => Ok(Answer::json(200, &caller.live.info)),
+        Endpoint::Health => Ok(Answer::json(200, r#"{"status":"alive"}"#)),
+        Endpoint::Ready => Ok(match shared.obstacle() {
+            Some(obstacle) => Answer::json(503, format!(r#"{{"status":"{obstacle}"}}"#)),
+            None => Answer::json(200, r#"{"status":"ready"}"#),
+        }),
         Endpoint::Stats => {
             check_operator(request, caller)?;
             let snapshot = shared.stats.snapshot(caller.now);
             let body = serde_json::to_string(&snapshot)
                 .expect("a snapshot is numbers and names, which serialize");
-            Ok((200, Cow::Owned(body)))
+            Ok(Answer::json(200, body))
+        }
+        Endpoint::Metrics => {
+            check_operator(request, caller)?;
+            Ok(Answer {
+                status: 200,
+                content_type: metrics::CONTENT_TYPE,
+                body: metrics::text(shared).into(),
+            })
         }
     }
 }
 
-/// Statistics are for a caller on this host, or one with an admin's token; a token that is shown
+/// Statistics and metrics are for a caller on this host, or one with an admin's token; a token that is shown
 /// is always judged.
 fn check_operator(request: &Request<'_>, caller: &Caller<'_>) -> Result<(), Refusal> {
     if let Some(token) = bearer(request)? {
         return match caller.live.verifier.verify(token, caller.now_ms) {
             Ok(identity) if identity.role == Role::Admin => Ok(()),
-            Ok(_) => Err(unauthorized("statistics need an admin's token")),
+            Ok(_) => Err(unauthorized("statistics and metrics need an admin's token")),
             Err(error) => Err(Refusal {
                 code: error.code(),
                 ..unauthorized(error.message().to_owned())
@@ -187,7 +208,7 @@ fn check_operator(request: &Request<'_>, caller: &Caller<'_>) -> Result<(), Refu
         return Ok(());
     }
     Err(unauthorized(
-        "statistics are for callers on this host, or with an admin's token",
+        "statistics and metrics are for callers on this host, or with an admin's token",
     ))
 }
 

@@ -213,6 +213,8 @@ impl Past {
                     end = at;
                 }
                 Found::Record(..) => end = at,
+                // A last record that is damaged looks like one that was not finished. Taken for a hole,
+                // every torn end would cost the whole history, which begins behind the last hole.
                 Found::Tail { at, len } if is_last => {
                     log::warn!(
                         "{} ended in {len} bytes of an unfinished write, which were cut off",

@@ -77,6 +77,8 @@ impl Reactor {
         {
             return Ok(true);
         }
+        let stats = &self.shared.stats.reactors[self.index];
+        stats.controls_refused.add(1);
         self.count_refusal(key).map(|()| false)
     }
 
@@ -102,11 +104,16 @@ impl Reactor {
     }
 
     fn answer_error(&mut self, key: u32, error: &ErrorAnswer<'_>) {
-        self.shared.stats.reactors[self.index].rejected.add(1);
+        let stats = &self.shared.stats.reactors[self.index];
+        stats.rejected.count(error.code);
         if let Some(held) = self.refusals.admit(self.now) {
             let id = Self::id_of(&self.connections[key as usize]);
+            let (worker, user) = (self.index, self.user_hash(key));
             let (code, held) = (error.code, held_back(held));
-            log::info!("refused a message of connection {id}: {code}{held}");
+            log::info!(
+                connection = id.as_str(), worker, user = user.as_str(), code;
+                "refused a message{held}"
+            );
         }
         self.answers.error(error, &mut self.out);
     }
@@ -116,6 +123,7 @@ impl Reactor {
         let identity = match self.live.verifier.verify(token, self.shared.wall.ms()) {
             Ok(identity) => identity,
             Err(error) => {
+                self.count_authentication(error.outcome());
                 self.answer_error(key, &ErrorAnswer::to("auth", error.code(), error.message()));
                 return if is_first {
                     Err(CloseReason::TokenRefused)
@@ -129,10 +137,12 @@ impl Reactor {
             .user(key)
             .is_some_and(|user| user != identity.user)
         {
+            self.count_authentication("unauthorized");
             let message = "a refresh must be for the same user";
             self.answer_error(key, &ErrorAnswer::to("auth", "unauthorized", message));
             return Ok(());
         }
+        self.count_authentication("accepted");
         if is_first {
             let ip = self.connections[key as usize].ip;
             self.shared.admission.give_back_handshake(ip);
@@ -142,6 +152,18 @@ impl Reactor {
         self.accept_identity(key, &identity);
         self.arm(key);
         Ok(())
+    }
+
+    /// What stands in the log for the connection's user: nothing for a public one.
+    pub(super) fn user_hash(&self, key: u32) -> String {
+        let user = self.directory.user(key);
+        user.map(|user| format!("{:016x}", self.shared.hasher.hash(user)))
+            .unwrap_or_default()
+    }
+
+    fn count_authentication(&self, outcome: &str) {
+        let stats = &self.shared.stats.reactors[self.index];
+        stats.authentications.count(outcome);
     }
 
     /// A token was accepted: it is in force from now on.
@@ -168,6 +190,15 @@ impl Reactor {
                 .unsubscribed(self.directory.subscribed(key), &mut self.out);
         }
         self.tell_presence(identified.presence);
+        if log::log_enabled!(log::Level::Debug) {
+            let id = Self::id_of(&self.connections[key as usize]);
+            let (worker, user) = (self.index, self.user_hash(key));
+            let role = identity.role.name();
+            log::debug!(
+                connection = id.as_str(), worker, user = user.as_str(), role;
+                "a connection authenticates"
+            );
+        }
     }
 
     fn subscribe(&mut self, key: u32, request: &Subscribe<'_>) {

@@ -209,10 +209,13 @@ impl Reactor {
         let connection = &mut self.connections[key as usize];
         connection.stage = Stage::Leaving;
         connection.stage_due = None;
+        let is_secure = connection.is_secure();
         self.parting += 1;
         let stats = &self.shared.stats.reactors[self.index];
         let (role, subscribed) = (self.directory.role(key), self.directory.subscribed(key));
+        stats.closed.at(reason.index()).add(1);
         stats.connections.sub(1);
+        stats.secure.sub(is_secure.into());
         stats.role(role).sub(1);
         stats.resubscribed(subscribed, NamespaceMask::default());
         self.shared.admission.leave_websocket(role);
@@ -225,13 +228,16 @@ impl Reactor {
     /// What the client did wrong is told once at a level that is on; all else is for debugging.
     fn log_end(&mut self, key: u32, reason: CloseReason) {
         let id = Self::id_of(&self.connections[key as usize]);
-        let (name, code) = (reason.name(), reason.code());
+        let (connection, worker) = (id.as_str(), self.index);
+        let (code, reason_name) = (reason.code(), reason.name());
         match reason {
             CloseReason::SlowConsumer => {
-                self.shared.stats.reactors[self.index].slow_consumers.add(1);
                 if let Some(held) = self.slow.admit(self.now) {
-                    let held = held_back(held);
-                    log::warn!("connection {id} reads too slowly and is closed: {code}{held}");
+                    let (user, held) = (self.user_hash(key), held_back(held));
+                    log::warn!(
+                        connection, worker, user = user.as_str(), code, reason = reason_name;
+                        "a connection reads too slowly and is closed{held}"
+                    );
                 }
             }
             CloseReason::Protocol(_)
@@ -241,11 +247,14 @@ impl Reactor {
             | CloseReason::TokenRefused
             | CloseReason::Flooding => {
                 if let Some(held) = self.refusals.admit(self.now) {
-                    let held = held_back(held);
-                    log::info!("connection {id} broke the rules: {name} ({code}){held}");
+                    let (user, held) = (self.user_hash(key), held_back(held));
+                    log::info!(
+                        connection, worker, user = user.as_str(), code, reason = reason_name;
+                        "a connection broke the rules and is closed{held}"
+                    );
                 }
             }
-            _ => log::debug!("connection {id} ends: {name} ({code})"),
+            _ => log::debug!(connection, worker, code, reason = reason_name; "a connection ends"),
         }
     }
 }

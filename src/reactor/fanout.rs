@@ -22,6 +22,7 @@ use super::layer::{Layer, Secure, Writing};
 use super::outbox::{Backlog, Outbox, left_of_frame};
 use crate::event::Block;
 use crate::limits;
+use crate::stats::Delivered;
 use crate::wire::CloseReason;
 
 /// Buffers of the hot path, used again every turn.
@@ -90,29 +91,32 @@ impl Reactor {
         let stream = Stream::Live {
             outbox_limit: self.outbox_limit,
         };
-        let mut deliveries = 0;
+        let mut delivered = Delivered::default();
         for &class in plan.classes() {
             let (members, frames) = self.directory.class(class);
             plan.slices(&scratch.blocks, frames, &mut scratch.slices);
             let (bytes, range) = lay_out(&scratch.blocks, &scratch.slices);
             let check_touched = plan.touched() > 0;
+            let mut served = 0;
             for &key in members {
                 if check_touched && self.directory.is_touched(key) {
                     continue;
                 }
                 let connection = &mut self.connections[key as usize];
-                deliveries += frames.len() as u64;
+                served += 1;
                 let frames = Frames::Together(&bytes, range.start, range.end);
                 let outcome = deliver(connection, frames, stream, &mut self.writing);
                 if let Err(reason) = outcome {
                     scratch.doomed.push((key, reason));
                 }
             }
+            delivered.add(served, frames.len() as u64, range.len() as u64);
         }
         for index in 0..plan.touched() {
             let key = self.directory.touched(&plan, index, &mut scratch.frames);
             plan.slices(&scratch.blocks, &scratch.frames, &mut scratch.slices);
-            deliveries += scratch.frames.len() as u64;
+            let bytes: usize = scratch.slices.iter().map(|slice| range(slice).len()).sum();
+            delivered.add(1, scratch.frames.len() as u64, bytes as u64);
             let connection = &mut self.connections[key as usize];
             let frames = Frames::Apart(&scratch.blocks, &scratch.slices);
             let outcome = deliver(connection, frames, stream, &mut self.writing);
@@ -122,7 +126,7 @@ impl Reactor {
         }
         self.directory.clear(&mut plan);
         self.plan = plan;
-        self.note(&scratch.blocks, deliveries);
+        self.note(&scratch.blocks, &delivered);
         scratch.blocks.clear();
         for (key, reason) in scratch.doomed.drain(..) {
             self.close(key, reason);
@@ -131,24 +135,23 @@ impl Reactor {
     }
 
     /// Where the stream of events now stands, and how long it took to get there.
-    fn note(&mut self, blocks: &[Arc<Block>], deliveries: u64) {
+    fn note(&mut self, blocks: &[Arc<Block>], delivered: &Delivered) {
         let stats = &self.shared.stats.reactors[self.index];
         let total: usize = blocks.iter().map(|block| block.frames.len()).sum();
-        self.sent_at = Instant::now();
+        let sent_at = Instant::now();
         for block in blocks {
             self.history.push(block);
             self.online = block.online;
-            let micros = self
-                .sent_at
+            let micros = sent_at
                 .saturating_duration_since(block.received)
                 .as_micros();
             // Deliveries are counted a turn, not a block: each block has its share of frames.
-            let share = deliveries * block.frames.len() as u64 / total.max(1) as u64;
+            let share = delivered.events * block.frames.len() as u64 / total.max(1) as u64;
             stats
                 .latency
                 .record(u64::try_from(micros).unwrap_or(u64::MAX), share);
         }
-        stats.deliveries.add(deliveries);
+        stats.delivered(delivered);
         self.tell_history();
     }
 }

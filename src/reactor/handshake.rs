@@ -8,7 +8,7 @@ use super::Reactor;
 use super::connection::{PartialHead, Stage};
 use super::timers::steps;
 use crate::access::Role;
-use crate::auth::Identity;
+use crate::auth::{Identity, TokenError};
 use crate::event::{self, Line, Parser};
 use crate::http::{self, Caller};
 use crate::limits;
@@ -215,7 +215,17 @@ impl Reactor {
             Ok(None) => upgrade.subprotocol_token,
             Err(_) => None,
         };
+        // Nobody authenticates in another dialect.
+        let token = token.filter(|_| self.dialect.is_none());
         let identity = token.map(|token| live.verifier.verify(token, shared.wall.ms()));
+        if let Some(judged) = &identity {
+            let outcome = judged
+                .as_ref()
+                .map_or_else(TokenError::outcome, |_| "accepted");
+            shared.stats.reactors[self.index]
+                .authentications
+                .count(outcome);
+        }
         let role = match &identity {
             Some(Ok(identity)) => identity.role,
             _ => Role::Public,
@@ -270,7 +280,10 @@ impl Reactor {
         put_switching_protocols(&mut self.out, upgrade.key, upgrade.protocol);
         self.out_is_http = true;
         let stats = &self.shared.stats.reactors[self.index];
+        stats.handshakes.count("accepted");
         stats.connections.add(1);
+        let is_secure = self.connections[key as usize].is_secure();
+        stats.secure.add(is_secure.into());
         stats.role(Role::Public).add(1);
         self.directory.enter(key);
         let heartbeat = self.first_heartbeat();
@@ -284,7 +297,11 @@ impl Reactor {
         connection.stage_due = auth_due;
         connection.heartbeat = heartbeat;
         let id = Self::id_of(&self.connections[key as usize]);
-        log::debug!("connection {id} opens");
+        let (worker, ip) = (self.index, self.connections[key as usize].ip);
+        log::debug!(connection = id.as_str(), worker, ip:% = ip; "a connection opens");
+        if self.dialect.is_some() {
+            return self.arm(key);
+        }
         let interval = self.shared.config.ping_interval.as_millis();
         let interval = u64::try_from(interval).unwrap_or(u64::MAX);
         self.answers.welcome(&id, interval, &mut self.out);
@@ -296,9 +313,13 @@ impl Reactor {
 
     /// Answers with an HTTP refusal and ends the connection.
     pub(super) fn refuse(&mut self, key: u32, refusal: &Refusal, head_only: bool) {
+        let stats = &self.shared.stats.reactors[self.index];
+        stats.handshakes.count(refusal.code);
         if let Some(held) = self.refusals.admit(self.now) {
             let (status, code) = (refusal.status, refusal.code);
-            log::info!("refused a request with {status} {code}{}", held_back(held));
+            let (worker, ip) = (self.index, self.connections[key as usize].ip);
+            let held = held_back(held);
+            log::info!(worker, ip:% = ip, status, code; "refused a request{held}");
         }
         http::put_refusal(refusal, head_only, self.shows_hsts(key), &mut self.out);
         self.out_is_http = true;

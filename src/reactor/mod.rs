@@ -17,6 +17,7 @@
 //! | `strain` | whether turns take too long |
 //! | `past`, `resume` | what is kept of the newest events, and how it is replayed |
 //! | `ending` | how a connection ends |
+//! | `listing` | what an operator is shown of them |
 //! | `renewal` | what a reload changes for those who are connected |
 //! | `handover` | how all of them go to another process, and come from one |
 
@@ -30,6 +31,7 @@ mod fanout;
 mod handover;
 mod handshake;
 mod layer;
+mod listing;
 pub mod message;
 mod outbox;
 pub mod past;
@@ -51,11 +53,12 @@ use slab::Slab;
 
 use crate::event::{Block, Parser, Rules};
 use crate::limits;
+use crate::listing::connection_id;
 use crate::live::Live;
 use crate::log_throttle::LogThrottle;
 use crate::ring::{Receiver, Selector, Sender, Serial, ToReactor, ToRouter};
 use crate::shared::Shared;
-use crate::wire::CloseReason;
+use crate::wire::{CloseReason, Incoming};
 use answers::Answers;
 use connection::{Connection, Stage};
 use directory::{Directory, Plan, PresenceChange};
@@ -66,6 +69,9 @@ use past::{Batch, History, Replays};
 use renewal::Rates;
 use strain::Strain;
 use ticks::{Tick, Wheel};
+
+/// Answers a whole text or binary message: appends frames to the bytes that its connection is sent.
+pub type Dialect = fn(&Incoming<'_>, &mut Vec<u8>);
 
 /// One reactor.
 pub struct Reactor {
@@ -88,6 +94,8 @@ pub struct Reactor {
     /// Customers online as of that event.
     online: u32,
     answers: Answers,
+    /// What is said on its WebSockets instead of shopwire's own protocol.
+    dialect: Option<Dialect>,
     /// Checks client-published events.
     parser: Parser,
     /// Flights of TLS handshakes answered in this turn.
@@ -108,8 +116,6 @@ pub struct Reactor {
     beat: u32,
     started: Instant,
     now: Instant,
-    /// When the sends of this turn ended; `now` if there were none.
-    sent_at: Instant,
     tick: Tick,
     outbox_limit: usize,
     /// What all writes share, and what the outboxes hold.
@@ -170,6 +176,7 @@ impl Reactor {
             batch: Batch::default(),
             online: 0,
             answers: Answers::default(),
+            dialect: None,
             parser: Parser::new(rules),
             flights: 0,
             read_buffer: vec![0; limits::READ_BUFFER],
@@ -182,7 +189,6 @@ impl Reactor {
             beat: timers::steps_between_beats(config.ping_interval, config.pong_timeout),
             started: now,
             now,
-            sent_at: now,
             tick: Tick(0),
             outbox_limit: config.outbox_limit,
             writing: Writing::default(),
@@ -203,6 +209,13 @@ impl Reactor {
     pub fn go_on(&mut self, newest: u64, blocks: impl IntoIterator<Item = Arc<Block>>) {
         self.history.go_on(newest, blocks);
         self.tell_history();
+    }
+
+    /// From now on its WebSockets speak something else than shopwire's protocol, text and binary: nobody is
+    /// welcomed or authenticated, and `answer` has every whole message. Frames, limits and closing stay as
+    /// they are, which is what this is for: holding them against a suite (`examples/echo.rs`).
+    pub fn speak(&mut self, answer: Dialect) {
+        self.dialect = Some(answer);
     }
 
     /// Takes note of an event of the poll.
@@ -227,7 +240,6 @@ impl Reactor {
     /// One pass: drain, send, read, replay, budget, time.
     pub fn turn(&mut self, now: Instant) {
         self.now = now;
-        self.sent_at = now;
         self.tick = self.tick_of(now);
         self.drain_ring();
         if self.stands_still {
@@ -243,6 +255,7 @@ impl Reactor {
         self.run_sweep();
         self.advance_drain();
         self.uplink.notify();
+        self.tell_state();
     }
 
     /// Whether there is work that no event of the poll will tell of.
@@ -277,15 +290,16 @@ impl Reactor {
             return;
         };
         self.shared.admission.set_lagging(lags);
-        let index = self.index;
+        let worker = self.index;
+        self.shared.stats.reactors[worker].lagging.set(lags.into());
         if lags {
             log::warn!(
-                "reactor {index} lags, its turns take over {:?}: new connections are refused but the \
-                 back office's",
+                worker;
+                "a worker lags, its turns take over {:?}: only the back office is let in",
                 limits::TURN_MAX
             );
         } else {
-            log::info!("reactor {index} no longer lags: new connections are taken");
+            log::info!(worker; "a worker no longer lags");
         }
     }
 
@@ -305,7 +319,19 @@ impl Reactor {
         self.uplink.waiting() > limits::UP_BACKLOG_MAX
     }
 
+    /// Tells the statistics what a turn leaves behind.
+    fn tell_state(&self) {
+        let stats = &self.shared.stats.reactors[self.index];
+        stats.sockets.set(self.connections.len() as u64);
+        stats.keep_alive.set(self.keep_alive as u64);
+        stats.parting.set(self.parting as u64);
+        stats.replaying.set(self.replays.len() as u64);
+        stats.backlog_up.set(self.uplink.waiting() as u64);
+    }
+
     fn drain_ring(&mut self) {
+        let stats = &self.shared.stats.reactors[self.index];
+        stats.ring_down.set(self.ring.waiting() as u64);
         for _ in 0..limits::BLOCKS_PER_TURN {
             match self.ring.take() {
                 None => return,
@@ -318,6 +344,11 @@ impl Reactor {
                 Some(ToReactor::Disconnect(selector)) => {
                     self.fan_out();
                     self.disconnect(&selector);
+                }
+                Some(ToReactor::Connections(wanted)) => self.list_connections(&wanted),
+                Some(ToReactor::Events(wanted)) => {
+                    self.fan_out();
+                    self.list_events(&wanted);
                 }
                 Some(ToReactor::Drain) => {
                     self.fan_out();
@@ -418,7 +449,7 @@ impl Reactor {
 
     /// The `connectionId` that `welcome` told: unique in this run of the server.
     fn id_of(connection: &Connection) -> String {
-        format!("c{:x}", connection.generation)
+        connection_id(connection.generation)
     }
 
     fn begin_drain(&mut self) {

@@ -107,6 +107,7 @@ impl Reactor {
         let ending = loop {
             let limits = Limits {
                 message: self.message_limit(key),
+                binary: self.dialect.is_some(),
             };
             match assembler.next(bytes, &mut at, limits) {
                 Ok(None) => break None,
@@ -131,16 +132,21 @@ impl Reactor {
 
     /// What one message may make the server hold: little before authentication.
     fn message_limit(&self, key: u32) -> usize {
-        if self.directory.role(key) == Role::Public {
+        if self.is_stranger(key) {
             limits::PUBLIC_MESSAGE_MAX.min(self.shared.config.max_message)
         } else {
             self.shared.config.max_message
         }
     }
 
+    /// One who has shown no token, for whom little is held. Another dialect knows no tokens.
+    fn is_stranger(&self, key: u32) -> bool {
+        self.dialect.is_none() && self.directory.role(key) == Role::Public
+    }
+
     fn take_message(&mut self, key: u32, incoming: Incoming<'_>) -> Result<(), Ending> {
         let taken = match incoming {
-            Incoming::Text(text) => self.on_text(key, text),
+            Incoming::Text(_) | Incoming::Binary(_) => self.take_data(key, &incoming),
             Incoming::Ping(payload) => self.take_control(key).map(|admitted| {
                 if admitted {
                     put_frame(Opcode::Pong, payload, &mut self.out);
@@ -153,6 +159,17 @@ impl Reactor {
         self.check_answers(key).map_err(Ending::Close)
     }
 
+    fn take_data(&mut self, key: u32, message: &Incoming<'_>) -> Result<(), CloseReason> {
+        match (message, self.dialect) {
+            (_, Some(answer)) => {
+                answer(message, &mut self.out);
+                Ok(())
+            }
+            (Incoming::Text(text), None) => self.on_text(key, text),
+            (_, None) => Err(CloseReason::UnsupportedData),
+        }
+    }
+
     /// A client that does not read its answers may not make the server keep many of them: a public
     /// one least.
     fn check_answers(&mut self, key: u32) -> Result<(), CloseReason> {
@@ -161,7 +178,7 @@ impl Reactor {
             return Ok(());
         }
         let waiting_for = |count: fn(&Outbox) -> usize| connection.outbox().map_or(0, count);
-        let (waiting, most) = if self.directory.role(key) == Role::Public {
+        let (waiting, most) = if self.is_stranger(key) {
             // Of what is sealed already nobody knows what it is.
             let answers = waiting_for(Outbox::answers) + connection.sealed_waiting();
             (answers, limits::PUBLIC_ANSWERS_MAX)

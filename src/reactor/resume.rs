@@ -9,6 +9,7 @@ use super::past::{Issued, Reached};
 use super::{Drain, Reactor};
 use crate::limits;
 use crate::shared::Shared;
+use crate::stats::Delivered;
 use crate::wire::CloseReason;
 
 /// The ids that clients of any reactor can have seen.
@@ -51,8 +52,10 @@ impl Reactor {
         *budget -= share - left;
         let frames = Frames::Apart(&batch.blocks, &batch.slices);
         let sent = deliver(connection, frames, Stream::Past, &mut self.writing);
-        let stats = &self.shared.stats.reactors[self.index];
-        stats.deliveries.add(batch.frames);
+        let bytes: u32 = batch.slices.iter().map(|each| each.end - each.start).sum();
+        let mut delivered = Delivered::default();
+        delivered.add(1, batch.frames, u64::from(bytes));
+        self.shared.stats.reactors[self.index].delivered(&delivered);
         batch.clear();
         if let Err(reason) = sent {
             return self.close(key, reason);

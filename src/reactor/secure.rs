@@ -131,7 +131,8 @@ impl Reactor {
     fn break_off(&mut self, key: u32, error: &io::Error) {
         let connection = &self.connections[key as usize];
         let id = Self::id_of(connection);
-        log::debug!("connection {id}: TLS failed: {error}");
+        let (worker, ip) = (self.index, connection.ip);
+        log::debug!(connection = id.as_str(), worker, ip:% = ip; "TLS failed: {error}");
         let (stage, is_told) = (connection.stage, error.kind() == io::ErrorKind::InvalidData);
         if stage == Stage::Securing {
             self.shared.stats.reactors[self.index].tls_failed.add(1);

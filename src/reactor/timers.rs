@@ -107,9 +107,14 @@ impl Reactor {
     }
 
     /// When the first ping of a new WebSocket is due: anywhere within the interval, so that the
-    /// pings of connections that came together do not go out together.
+    /// pings of connections that came together do not go out together. Who holds another dialect
+    /// against a suite has no use for one in the middle of a case.
     pub(super) fn first_heartbeat(&self) -> Tick {
-        self.beat_after(fastrand::u32(1..=steps(self.shared.config.ping_interval)))
+        let interval = steps(self.shared.config.ping_interval);
+        self.beat_after(match self.dialect {
+            None => fastrand::u32(1..=interval),
+            Some(_) => interval,
+        })
     }
 
     /// The beat in so many steps, or soon after it. Connections share their beats: a few pings at a

@@ -120,6 +120,11 @@ impl<T> Receiver<T> {
         !self.ring.is_empty()
     }
 
+    /// Messages that wait to be taken.
+    pub fn waiting(&self) -> usize {
+        self.ring.slots()
+    }
+
     /// Takes the oldest message, if there is one.
     pub fn take(&mut self) -> Option<T> {
         let message = self.ring.pop().ok()?;

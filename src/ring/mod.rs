@@ -22,6 +22,7 @@ use mio::{Registry, Token, Waker};
 
 use crate::access::Role;
 use crate::event::Block;
+use crate::listing::{Connections, ConnectionsWanted, Events, EventsWanted};
 use crate::live::Live;
 use crate::takeover::link::Link;
 pub use channel::{Receiver, Sender, channel};
@@ -38,6 +39,10 @@ pub enum ToReactor {
     Renew(Arc<Live>),
     /// `ctl disconnect`; answered by [`ToRouter::Disconnected`].
     Disconnect(Arc<Selector>),
+    /// `ctl connections`; answered by [`ToRouter::Connections`].
+    Connections(Arc<ConnectionsWanted>),
+    /// `ctl history`; answered by [`ToRouter::Events`].
+    Events(Arc<EventsWanted>),
     /// Say goodbye to every connection; answered by [`ToRouter::Drained`].
     Drain,
     /// The drain timeout is over: end now.
@@ -70,6 +75,10 @@ pub enum ToRouter {
         /// The last of their tokens ends then, in ms since the epoch; 0 if none of them had one.
         latest_end: u64,
     },
+    /// What was asked by one [`ToReactor::Connections`].
+    Connections(Box<Connections>),
+    /// What was asked by one [`ToReactor::Events`].
+    Events(Box<Events>),
     /// Every connection of this reactor has ended.
     Drained,
     /// What came of one [`ToReactor::HandOver`].

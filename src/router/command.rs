@@ -4,20 +4,26 @@
 
 use std::time::Duration;
 
+use log::LevelFilter;
 use serde_json::{Map, Value};
 
-use crate::access::Role;
+use crate::access::{Namespace, Role};
 use crate::auth::Whom;
 use crate::emitters::Verb;
-use crate::event::is_id;
-use crate::limits;
+use crate::event::{EventType, is_id};
+use crate::limits::{self, LIST_MAX};
+use crate::listing::{self, ConnectionsWanted, EventsWanted, Order};
+use crate::logging::LEVELS;
 use crate::ring::Selector;
 
 /// What an operator asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
-    /// The counters of this process.
-    Stats,
+    /// The counters of this process; with all latencies, for those who will look again.
+    Stats {
+        /// See [`crate::stats::Snapshot::with_latencies`].
+        latencies: bool,
+    },
     /// Say goodbye to everybody and end.
     Drain,
     /// Read settings, keys and certificates again.
@@ -26,17 +32,26 @@ pub enum Command {
     Disconnect(Selector),
     /// Close these connections, and refuse the tokens that were made so far; remember it for so long.
     Revoke(Whom, Duration),
+    /// Log from this level on; `None`: as the server was started.
+    LogLevel(Option<LevelFilter>),
+    /// Tell of connections.
+    Connections(ConnectionsWanted),
+    /// Tell of kept events.
+    Events(EventsWanted),
 }
 
 impl Command {
     /// What it is called.
     pub fn verb(&self) -> Verb {
         match self {
-            Command::Stats => Verb::Stats,
+            Command::Stats { .. } => Verb::Stats,
             Command::Drain => Verb::Drain,
             Command::Reload => Verb::Reload,
             Command::Disconnect(_) => Verb::Disconnect,
             Command::Revoke(..) => Verb::Revoke,
+            Command::LogLevel(_) => Verb::LogLevel,
+            Command::Connections(_) => Verb::Connections,
+            Command::Events(_) => Verb::History,
         }
     }
 }
@@ -47,63 +62,193 @@ const REVOKED_FOR: Duration = Duration::from_secs(24 * 3600);
 /// The field at fault and a sentence.
 pub type Fault = (&'static str, String);
 
-/// Reads a command line, a JSON object that has the member `command`.
-pub fn parse(line: &[u8]) -> Result<Command, Fault> {
-    let object: Map<String, Value> = serde_json::from_slice(line)
-        .map_err(|_| ("command", "the line is not a JSON object".to_owned()))?;
-    let name = object
-        .get("command")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    let verb = Verb::parse(name);
-    let fields: &[&str] = match verb {
-        Some(Verb::Disconnect) => &["command", "user", "session", "connection", "role"],
-        Some(Verb::Revoke) => &["command", "user", "session", "for"],
-        _ => &["command"],
-    };
-    if object.keys().any(|key| !fields.contains(&key.as_str())) {
-        // Else an event that happens to have the field would vanish without a word.
-        let message = format!("a command takes no other fields than {}", fields.join(", "));
-        return Err(("command", message));
-    }
+type Object = Map<String, Value>;
+
+/// Rows of a list where nothing is said.
+const LIMIT: usize = 100;
+
+type Read = fn(&Object) -> Result<Command, Fault>;
+
+/// What each command takes beside its name, and how it is read.
+fn form(verb: Verb) -> (&'static [&'static str], Read) {
     match verb {
-        Some(Verb::Stats) => Ok(Command::Stats),
-        Some(Verb::Drain) => Ok(Command::Drain),
-        Some(Verb::Reload) => Ok(Command::Reload),
-        Some(Verb::Disconnect) => selector(&object).map(Command::Disconnect),
-        Some(Verb::Revoke) => revoke(&object),
-        None => {
-            let known = Verb::ALL.map(Verb::name).join(", ");
-            Err((
-                "command",
-                format!("the command is unknown; there are {known}"),
-            ))
-        }
+        Verb::Stats => (&["latencies"], stats),
+        Verb::Drain => (&[], |_| Ok(Command::Drain)),
+        Verb::Reload => (&[], |_| Ok(Command::Reload)),
+        Verb::Disconnect => (&["user", "session", "connection", "role"], disconnect),
+        Verb::Revoke => (&["user", "session", "for"], revoke),
+        Verb::LogLevel => (&["level"], log_level),
+        Verb::Connections => (
+            &[
+                "role",
+                "user",
+                "session",
+                "namespace",
+                "slow",
+                "after",
+                "limit",
+            ],
+            connections,
+        ),
+        Verb::History => (&["type", "namespace", "data", "limit"], history),
     }
 }
 
-fn selector(object: &Map<String, Value>) -> Result<Selector, Fault> {
+/// Reads a command line, a JSON object that has the member `command`.
+pub fn parse(line: &[u8]) -> Result<Command, Fault> {
+    let object: Object = serde_json::from_slice(line)
+        .map_err(|_| ("command", "the line is not a JSON object".to_owned()))?;
+    let verb = object
+        .get("command")
+        .and_then(Value::as_str)
+        .and_then(Verb::parse);
+    let Some(verb) = verb else {
+        let names = Verb::ALL.map(Verb::name).join(", ");
+        return Err((
+            "command",
+            format!("the command is unknown; there are {names}"),
+        ));
+    };
+    let (fields, read) = form(verb);
+    let is_known = |key: &String| key == "command" || fields.contains(&key.as_str());
+    if !object.keys().all(is_known) {
+        // Else an event that happens to have the field would vanish without a word.
+        let allowed = ["command"].iter().chain(fields);
+        let allowed: Vec<_> = allowed.copied().collect();
+        let message = format!(
+            "a command takes no other fields than {}",
+            allowed.join(", ")
+        );
+        return Err(("command", message));
+    }
+    read(&object)
+}
+
+fn stats(object: &Object) -> Result<Command, Fault> {
+    let latencies = truth(object, "latencies")?;
+    Ok(Command::Stats { latencies })
+}
+
+fn log_level(object: &Object) -> Result<Command, Fault> {
+    let given = object.get("level").and_then(Value::as_str);
+    let found = LEVELS.into_iter().find(|(name, _)| Some(*name) == given);
+    let level = found.map(|(_, level)| level).ok_or_else(|| {
+        let names = LEVELS.map(|(name, _)| name).join(", ");
+        ("level", format!("the level must be one of {names}"))
+    })?;
+    Ok(Command::LogLevel(level))
+}
+
+fn connections(object: &Object) -> Result<Command, Fault> {
+    let after = one_of(object, "after", listing::parse_connection_id, || {
+        "a connectionId, like c1f".to_owned()
+    })?;
+    let order = match truth(object, "slow")? {
+        false => Order::Age { after },
+        true if after.is_none() => Order::Slowness,
+        true => {
+            let message = "after goes on with a list by age: leave it or slow out";
+            return Err(("after", message.to_owned()));
+        }
+    };
+    Ok(Command::Connections(ConnectionsWanted {
+        role: one_of(object, "role", role, || names(Role::ALL.map(Role::name)))?,
+        user: text(object, "user")?,
+        session: text(object, "session")?,
+        namespace: namespace(object)?,
+        order,
+        limit: limit(object)?,
+    }))
+}
+
+fn history(object: &Object) -> Result<Command, Fault> {
+    Ok(Command::Events(EventsWanted {
+        kind: one_of(object, "type", EventType::from_name, || {
+            "an event type, like order:created".to_owned()
+        })?,
+        namespace: namespace(object)?,
+        data: truth(object, "data")?,
+        limit: limit(object)?,
+    }))
+}
+
+fn namespace(object: &Object) -> Result<Option<Namespace>, Fault> {
+    one_of(object, "namespace", Namespace::parse, || {
+        names(Namespace::ALL.map(Namespace::name))
+    })
+}
+
+fn names<const N: usize>(names: [&str; N]) -> String {
+    format!("one of {}", names.join(", "))
+}
+
+/// A string that `read` knows, where there is one; `allowed` says what these are.
+fn one_of<T>(
+    object: &Object,
+    field: &'static str,
+    read: impl Fn(&str) -> Option<T>,
+    allowed: impl Fn() -> String,
+) -> Result<Option<T>, Fault> {
+    let Some(given) = object.get(field) else {
+        return Ok(None);
+    };
+    match given.as_str().and_then(read) {
+        Some(value) => Ok(Some(value)),
+        None => Err((field, format!("{field} must be {}", allowed()))),
+    }
+}
+
+fn text(object: &Object, field: &'static str) -> Result<Option<String>, Fault> {
+    one_of(
+        object,
+        field,
+        |text| Some(text.to_owned()),
+        || "a string".to_owned(),
+    )
+}
+
+fn truth(object: &Object, field: &'static str) -> Result<bool, Fault> {
+    match object.get(field) {
+        None => Ok(false),
+        Some(Value::Bool(truth)) => Ok(*truth),
+        Some(_) => Err((field, format!("{field} must be true or false"))),
+    }
+}
+
+fn limit(object: &Object) -> Result<usize, Fault> {
+    let Some(given) = object.get("limit") else {
+        return Ok(LIMIT);
+    };
+    given.as_u64().and_then(listing::limit).ok_or_else(|| {
+        let message = format!("limit must be a whole number from 1 to {LIST_MAX}");
+        ("limit", message)
+    })
+}
+
+fn disconnect(object: &Object) -> Result<Command, Fault> {
     const ALLOWED: &str =
         "disconnect takes exactly one of user, session, connection and role, a string";
     let fields = ["user", "session", "connection", "role"];
-    let (field, text) = one_of(object, &fields, ALLOWED)?;
-    match field {
-        "user" => Ok(Selector::User(text)),
-        "session" => Ok(Selector::Session(text)),
-        "connection" => Ok(Selector::Connection(text)),
+    let (field, text) = the_only(object, &fields, ALLOWED)?;
+    let selector = match field {
+        "user" => Selector::User(text),
+        "session" => Selector::Session(text),
+        "connection" => Selector::Connection(text),
         _ => {
-            let role = Role::ALL.into_iter().find(|role| role.name() == text);
-            role.map(Selector::Role).ok_or_else(|| {
-                let known = Role::ALL.map(Role::name).join(", ");
-                (field, format!("role must be one of {known}"))
-            })
+            let allowed = || format!("role must be {}", names(Role::ALL.map(Role::name)));
+            Selector::Role(role(&text).ok_or_else(|| (field, allowed()))?)
         }
-    }
+    };
+    Ok(Command::Disconnect(selector))
 }
 
-fn revoke(object: &Map<String, Value>) -> Result<Command, Fault> {
+fn role(name: &str) -> Option<Role> {
+    Role::ALL.into_iter().find(|role| role.name() == name)
+}
+
+fn revoke(object: &Object) -> Result<Command, Fault> {
     const ALLOWED: &str = "revoke takes exactly one of user and session, a string";
-    let (field, id) = one_of(object, &["user", "session"], ALLOWED)?;
+    let (field, id) = the_only(object, &["user", "session"], ALLOWED)?;
     if !is_id(&id) {
         let message =
             format!("{field} must have 1 to 128 characters, none of them a control character");
@@ -133,8 +278,8 @@ fn revoke(object: &Map<String, Value>) -> Result<Command, Fault> {
 }
 
 /// The one of these fields that is there, with its text; else the fault is that `allowed` was not heeded.
-fn one_of(
-    object: &Map<String, Value>,
+fn the_only(
+    object: &Object,
     fields: &[&'static str],
     allowed: &str,
 ) -> Result<(&'static str, String), Fault> {
@@ -153,29 +298,84 @@ fn one_of(
 mod tests {
     use super::*;
 
+    fn read(line: &str) -> Command {
+        parse(line.as_bytes()).unwrap_or_else(|fault| panic!("{line}: {fault:?}"))
+    }
+
     #[test]
     fn known_commands_are_read() {
-        assert_eq!(parse(br#"{"command":"stats"}"#), Ok(Command::Stats));
-        assert_eq!(parse(br#"{"command":"drain"}"#), Ok(Command::Drain));
-        assert_eq!(parse(br#"{"command":"reload"}"#), Ok(Command::Reload));
+        let latencies = |latencies| Command::Stats { latencies };
+        assert_eq!(read(r#"{"command":"stats"}"#), latencies(false));
         assert_eq!(
-            parse(br#"{"command":"disconnect","user":"u1"}"#),
-            Ok(Command::Disconnect(Selector::User("u1".into())))
+            read(r#"{"command":"stats","latencies":true}"#),
+            latencies(true)
+        );
+        assert_eq!(read(r#"{"command":"drain"}"#), Command::Drain);
+        assert_eq!(read(r#"{"command":"reload"}"#), Command::Reload);
+        assert_eq!(
+            read(r#"{"command":"disconnect","user":"u1"}"#),
+            Command::Disconnect(Selector::User("u1".into()))
         );
         assert_eq!(
-            parse(br#"{"command":"disconnect","role":"public"}"#),
-            Ok(Command::Disconnect(Selector::Role(Role::Public)))
+            read(r#"{"command":"log-level","level":"debug"}"#),
+            Command::LogLevel(Some(LevelFilter::Debug))
         );
         assert_eq!(
-            parse(br#"{"command":"revoke","user":"u1"}"#),
-            Ok(Command::Revoke(Whom::User("u1".into()), REVOKED_FOR))
+            read(r#"{"command":"log-level","level":"default"}"#),
+            Command::LogLevel(None)
         );
         assert_eq!(
-            parse(br#"{"command":"revoke","session":"s1","for":60000}"#),
-            Ok(Command::Revoke(
-                Whom::Session("s1".into()),
-                Duration::from_secs(60)
-            ))
+            read(r#"{"command":"disconnect","role":"public"}"#),
+            Command::Disconnect(Selector::Role(Role::Public))
+        );
+        assert_eq!(
+            read(r#"{"command":"revoke","user":"u1"}"#),
+            Command::Revoke(Whom::User("u1".into()), REVOKED_FOR)
+        );
+        assert_eq!(
+            read(r#"{"command":"revoke","session":"s1","for":60000}"#),
+            Command::Revoke(Whom::Session("s1".into()), Duration::from_secs(60))
+        );
+    }
+
+    #[test]
+    fn lists_may_be_narrowed() {
+        let all = ConnectionsWanted {
+            role: None,
+            user: None,
+            session: None,
+            namespace: None,
+            order: Order::Age { after: None },
+            limit: 100,
+        };
+        assert_eq!(
+            read(r#"{"command":"connections"}"#),
+            Command::Connections(all)
+        );
+        let some = ConnectionsWanted {
+            role: Some(Role::Public),
+            user: Some("u".into()),
+            session: Some("s".into()),
+            namespace: Some(Namespace::Orders),
+            order: Order::Age { after: Some(0x1f) },
+            limit: 7,
+        };
+        assert_eq!(
+            read(
+                r#"{"command":"connections","role":"public","user":"u","session":"s",
+                "namespace":"orders","after":"c1f","limit":7}"#
+            ),
+            Command::Connections(some)
+        );
+        let events = EventsWanted {
+            kind: Some(EventType::OrderCreated),
+            namespace: None,
+            data: true,
+            limit: 1000,
+        };
+        assert_eq!(
+            read(r#"{"command":"history","type":"order:created","data":true,"limit":1000}"#),
+            Command::Events(events)
         );
     }
 
@@ -192,6 +392,12 @@ mod tests {
             ),
             (r#"{"command":"disconnect"}"#, "command", "exactly one"),
             (r#"{"command":"disconnect","user":7}"#, "user", "a string"),
+            (r#"{"command":"log-level"}"#, "level", "off, error, warn"),
+            (
+                r#"{"command":"log-level","level":"loud"}"#,
+                "level",
+                "off, error, warn",
+            ),
             (
                 r#"{"command":"disconnect","user":"a","session":"b"}"#,
                 "session",
@@ -224,6 +430,47 @@ mod tests {
                 r#"{"command":"revoke","user":"a","for":31622400001}"#,
                 "for",
                 "to 31622400000",
+            ),
+            (
+                r#"{"command":"stats","latencies":1}"#,
+                "latencies",
+                "true or false",
+            ),
+            (
+                r#"{"command":"connections","role":"boss"}"#,
+                "role",
+                "admin, manager",
+            ),
+            (r#"{"command":"connections","user":7}"#, "user", "a string"),
+            (
+                r#"{"command":"connections","namespace":"x"}"#,
+                "namespace",
+                "orders, customers",
+            ),
+            (
+                r#"{"command":"connections","after":"1f"}"#,
+                "after",
+                "like c1f",
+            ),
+            (
+                r#"{"command":"connections","after":"c1f","slow":true}"#,
+                "after",
+                "by age",
+            ),
+            (
+                r#"{"command":"connections","limit":0}"#,
+                "limit",
+                "1 to 1000",
+            ),
+            (
+                r#"{"command":"history","limit":1001}"#,
+                "limit",
+                "1 to 1000",
+            ),
+            (
+                r#"{"command":"history","type":"no:such"}"#,
+                "type",
+                "order:created",
             ),
         ] {
             let (at, message) = parse(line.as_bytes()).unwrap_err();

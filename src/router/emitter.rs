@@ -297,8 +297,10 @@ impl Emitter {
     }
 
     /// Acknowledges what waited for the journal, as far as it has the events up to `safe_to`. If it
-    /// is in trouble, answers every line with an event beyond `lost.0` with the reason, `lost.1`.
-    pub fn settle(&mut self, safe_to: u64, lost: Option<(u64, &str)>, runs: &Runs) {
+    /// is in trouble, answers every line with an event beyond `lost.0` with the reason, `lost.1`; gives
+    /// how many these were.
+    pub fn settle(&mut self, safe_to: u64, lost: Option<(u64, &str)>, runs: &Runs) -> u64 {
+        let mut given_up = 0;
         while let Some(settling) = &mut self.settling {
             if let Some(ack) = settling.settle(safe_to) {
                 self.put_ack(ack, runs);
@@ -311,12 +313,14 @@ impl Emitter {
                 );
                 for line in lines.into_iter().flatten() {
                     self.put_error(line, Code::Unavailable.as_str(), None, &message);
+                    given_up += 1;
                 }
                 self.put_ack(ack, runs);
             } else {
-                return;
+                break;
             }
         }
+        given_up
     }
 
     /// Whether lines wait for the journal.

@@ -12,7 +12,7 @@ use mio::net::UnixStream;
 
 use super::drain::Drain;
 use super::emitter::Emitter;
-use super::{Router, accept, hand_out};
+use super::{Router, accept, count_events, hand_out};
 use crate::clock::Now;
 use crate::journal::Journal;
 use crate::limits;
@@ -73,7 +73,7 @@ impl Router {
     fn is_settled(&self) -> bool {
         !self.is_clogged()
             && self.sequencer.waiting() == 0
-            && self.disconnect.is_none()
+            && self.question.is_none()
             && !self.reload.is_under_way()
             && self.unacked.is_empty()
             && self.unsettled.is_empty()
@@ -183,6 +183,7 @@ impl Router {
         // What clients and presence caused while the reactors came to rest.
         let keys = self.sequencer.take_keys();
         let blocks = self.sequencer.take_blocks();
+        count_events(&self.shared, blocks.as_slice());
         if let Some(journal) = &mut self.journal {
             journal.append(blocks.as_slice(), &keys, now);
         }

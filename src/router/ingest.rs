@@ -15,7 +15,7 @@ use super::sequencer::Settled;
 use super::{ROUTER, Router, accept, command};
 use crate::clock::Now;
 use crate::emitters::{self, Rights, UserId};
-use crate::event::Refusal;
+use crate::event::{Code, Refusal};
 use crate::limits;
 use crate::log_throttle::held_back;
 
@@ -57,10 +57,11 @@ impl Router {
         let line_max = self.shared.config.max_message;
         let mut emitter = Emitter::new(stream, self.generation, user, rights, line_max);
         if let Some(peer) = peer {
-            let (user, process) = (peer.uid.as_raw(), peer.pid.as_raw_nonzero());
             log::debug!(
-                "emitter {} is user {user}, process {process}",
-                self.generation
+                emitter = self.generation,
+                uid = peer.uid.as_raw(),
+                pid = peer.pid.as_raw_nonzero().get();
+                "an emitter connects"
             );
         }
         if self.journal.is_some() {
@@ -108,7 +109,9 @@ impl Router {
     pub(super) fn read_emitter(&mut self, key: usize, now: Now) {
         let emitter = &mut self.emitters[key];
         match emitter.flush() {
-            Ok(_) if emitter.is_deaf() || emitter.awaits_answer => return,
+            Ok(_) if emitter.awaits_answer => return,
+            // One long answer is enough for that: when there is room for more of it, it is told.
+            Ok(_) if emitter.is_deaf() => return self.unacked.push(key),
             Ok(_) => {}
             Err(error) => return self.drop_emitter(key, &error),
         }
@@ -166,11 +169,11 @@ impl Router {
         let bytes = emitter.bytes(line.clone());
         match self.sequencer.line_of(namespaces, bytes, now) {
             Ok(Settled::Blank) => {}
-            Ok(Settled::Accepted(id)) => {
+            Ok(Settled::Accepted(id)) => emitter.accepted(id),
+            Ok(Settled::Repeated(id)) => {
                 emitter.accepted(id);
-                self.shared.stats.router.events_in.add(1);
+                self.shared.stats.router.repeated.add(1);
             }
-            Ok(Settled::Repeated(id)) => emitter.accepted(id),
             Ok(Settled::Command) => {
                 let command = command::parse(emitter.bytes(line));
                 self.execute(key, command, now);
@@ -182,19 +185,18 @@ impl Router {
     pub(super) fn refuse(&mut self, key: usize, refusal: &Refusal, now: Instant) {
         let emitter = &mut self.emitters[key];
         emitter.refuse(refusal);
-        self.shared.stats.router.rejected.add(1);
+        self.shared
+            .stats
+            .router
+            .rejected
+            .count(refusal.code.as_str());
         if let Some(held) = self.refusals.admit(now) {
             log::warn!(
-                "refused line {} of emitter {}: {}{}{}",
-                emitter.line_number(),
-                emitter.generation,
-                refusal.code.as_str(),
-                refusal
-                    .field
-                    .as_deref()
-                    .map(|field| format!(" in {field:?}"))
-                    .unwrap_or_default(),
-                held_back(held),
+                emitter = emitter.generation,
+                line = emitter.line_number(),
+                code = refusal.code.as_str(),
+                field = refusal.field.as_deref().unwrap_or_default();
+                "refused a line{}", held_back(held)
             );
         }
     }
@@ -219,7 +221,11 @@ impl Router {
             }
             if let Some(journal) = &self.journal {
                 let lost = journal.trouble().map(|why| (journal.written_to(), why));
-                emitter.settle(journal.safe_to(), lost, &self.shared.runs);
+                let given_up = emitter.settle(journal.safe_to(), lost, &self.shared.runs);
+                if given_up > 0 {
+                    let rejected = &self.shared.stats.router.rejected;
+                    rejected.add(Code::Unavailable.as_str(), given_up);
+                }
                 if emitter.is_settling() {
                     self.unsettled.push(key);
                 }
@@ -256,10 +262,8 @@ impl Router {
 
     pub(super) fn drop_emitter(&mut self, key: usize, error: &io::Error) {
         // Every API route that ends before its ack does this: nothing for an operator.
-        log::debug!(
-            "emitter {} broke off: {error}",
-            self.emitters[key].generation
-        );
+        let emitter = self.emitters[key].generation;
+        log::debug!(emitter; "an emitter broke off: {error}");
         self.remove_emitter(key);
     }
 

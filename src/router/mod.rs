@@ -41,7 +41,7 @@ pub use drain::Ingest;
 use emitter::Emitter;
 use gathering::Gathering;
 use handover::Handover;
-use operator::{PendingDisconnect, Stored};
+use operator::{Question, Stored};
 use presence::Presence;
 use reload::Reload;
 use sequencer::Settled;
@@ -87,8 +87,8 @@ pub struct Router {
     gathering: Gathering,
     presence: Presence,
     lanes: Vec<Lane>,
-    /// A `disconnect` that the reactors have not all answered.
-    disconnect: Option<PendingDisconnect>,
+    /// What an operator has asked the reactors, and they have not all answered.
+    question: Option<Question>,
     /// The way of a thread that stores what is revoked to the router, and its end.
     stored: Option<(Post<Stored>, Mailbox<Stored>)>,
     reload: Reload,
@@ -138,7 +138,7 @@ impl Router {
             gathering,
             presence: Presence::default(),
             lanes,
-            disconnect: None,
+            question: None,
             stored: None,
             reload: Reload::default(),
             drain: Drain::No,
@@ -204,6 +204,16 @@ impl Router {
         self.accept_sockets(now.instant);
         self.advance_drain(now);
         self.dispatch(now);
+        self.tell_state();
+    }
+
+    /// Tells the statistics what a turn leaves behind.
+    fn tell_state(&self) {
+        let stats = &self.shared.stats;
+        stats.router.held_up.set(self.is_held_up().into());
+        for (lane, reactor) in self.lanes.iter().zip(&stats.reactors) {
+            reactor.backlog_down.set(lane.down.waiting() as u64);
+        }
     }
 
     /// Whether there is work that no event of the poll will tell of.
@@ -275,6 +285,8 @@ impl Router {
                         connections,
                         latest_end,
                     } => self.on_disconnected(connections, latest_end),
+                    ToRouter::Connections(connections) => self.on_connections(*connections),
+                    ToRouter::Events(events) => self.on_events(&events),
                     ToRouter::HandedOver(sent) => self.on_handed_over(sent, now),
                     ToRouter::Drained => {
                         if let Drain::Reactors { left, .. } = &mut self.drain {
@@ -289,7 +301,6 @@ impl Router {
     fn announce(&mut self, kind: EventType, user: &str, now: Now) {
         self.sequencer
             .announce(kind, user, self.presence.online(), now);
-        self.shared.stats.router.events_in.add(1);
     }
 
     fn announce_gone(&mut self, now: Now) {
@@ -303,8 +314,8 @@ impl Router {
 
     fn settle_published(&mut self, line: &[u8], now: Now) {
         match self.sequencer.line(line, now) {
-            Ok(Settled::Accepted(_)) => self.shared.stats.router.events_in.add(1),
-            Ok(Settled::Repeated(_) | Settled::Blank | Settled::Command) => {}
+            Ok(Settled::Repeated(_)) => self.shared.stats.router.repeated.add(1),
+            Ok(Settled::Accepted(_) | Settled::Blank | Settled::Command) => {}
             // The reactor has checked it by the same rules.
             Err(refusal) => log::error!("a published event was refused: {}", refusal.message),
         }
@@ -329,6 +340,7 @@ impl Router {
         }
         let keys = self.sequencer.take_keys();
         let blocks = self.sequencer.take_blocks();
+        count_events(&self.shared, blocks.as_slice());
         // Before anybody can have seen them: what a client has seen survives this process.
         if let Some(journal) = &mut self.journal {
             journal.append(blocks.as_slice(), &keys, now);
@@ -367,6 +379,19 @@ impl Router {
     fn accept_sockets(&mut self, now: Instant) {
         self.accepting
             .accept(&self.listener, &self.shared, now, &mut self.lanes);
+    }
+}
+
+/// Counts the events of blocks that nobody has seen yet, by their types.
+fn count_events(shared: &Shared, blocks: &[Arc<Block>]) {
+    let mut kinds = [0; EventType::ALL.len()];
+    for frame in blocks.iter().flat_map(|block| &block.frames) {
+        kinds[frame.kind as usize] += 1;
+    }
+    for (kind, &count) in kinds.iter().enumerate() {
+        if count > 0 {
+            shared.stats.router.events_in.at(kind).add(count);
+        }
     }
 }
 

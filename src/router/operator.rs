@@ -1,28 +1,48 @@
 //! Carries out what an operator asks for on the ingest socket.
 //!
-//! Part of the router; [`super::command`] reads the line.
+//! Part of the router; [`super::command`] reads the line. What only reactors know is a question to
+//! them, one at a time, and its answer waits until all have answered.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use super::Router;
 use super::command::{Command, Fault};
 use super::reload::Asker;
-use crate::auth::{Full, Revocation, Whom};
+use crate::auth::{Full, Revocation, Revocations, Whom};
 use crate::clock::Now;
 use crate::emitters::Verbs;
 use crate::journal::revoked_file;
 use crate::limits;
+use crate::listing::{Connections, ConnectionsWanted, Events, EventsWanted};
+use crate::logging;
 use crate::ring::{Mailbox, Post, Selector, ToReactor};
 
-/// A `disconnect` or `revoke` on its way through the reactors, and then to the disk.
-pub(super) struct PendingDisconnect {
+/// A question on its way through the reactors.
+pub(super) struct Question {
     emitter: usize,
     generation: u32,
+    /// So many reactors have not answered; the last one's answer may have to wait for the disk.
     reactors_left: usize,
-    connections: usize,
+    asked: Asked,
+}
+
+/// What was asked, and what has been answered so far.
+enum Asked {
+    Disconnect(Closed),
+    Connections(Arc<ConnectionsWanted>, Connections),
+    /// The first reactor keeps what all of them do.
+    Events,
+}
+
+/// What a `disconnect` or `revoke` has done.
+#[derive(Clone)]
+struct Closed {
     /// Whose tokens are revoked besides.
     revoked: Option<Whom>,
+    connections: usize,
     /// When the last token ends of those who were closed.
     latest_end: u64,
 }
@@ -49,12 +69,23 @@ impl Router {
         }
         match command {
             Err((field, message)) => emitter.refuse_as("invalid_command", Some(field), &message),
-            Ok(Command::Stats) => {
-                let snapshot = self.shared.stats.snapshot(now.instant);
-                emitter.answer(&serde_json::json!({ "result": snapshot }));
+            Ok(Command::Stats { latencies }) => {
+                let stats = &self.shared.stats;
+                let mut snapshot = stats.snapshot(now.instant);
+                if latencies {
+                    snapshot = snapshot.with_latencies(stats);
+                }
+                emitter.answer(&json!({ "result": snapshot }));
+            }
+            Ok(Command::LogLevel(level)) => {
+                let name = level.map_or("default", |level| level.as_str());
+                let name = name.to_ascii_lowercase();
+                log::warn!(new_level = name.as_str(); "the operator sets the level of the log");
+                logging::set_level(level);
+                emitter.answer(&json!({ "result": { "level": name } }));
             }
             Ok(Command::Drain) => {
-                emitter.answer(&serde_json::json!({ "result": { "draining": true } }));
+                emitter.answer(&json!({ "result": { "draining": true } }));
                 self.begin_drain(now.instant);
             }
             Ok(Command::Reload) if self.reload.is_under_way() => {
@@ -70,13 +101,39 @@ impl Router {
                     emitter.refuse_as("unavailable", None, &format!("reloading failed: {error}"));
                 }
             }
-            Ok(Command::Disconnect(_) | Command::Revoke(..)) if self.disconnect.is_some() => {
-                let message = "another disconnect is under way; try again";
+            Ok(
+                Command::Disconnect(_)
+                | Command::Revoke(..)
+                | Command::Connections(_)
+                | Command::Events(_),
+            ) if self.question.is_some() => {
+                let message = "another operator's question is under way; try again";
                 emitter.refuse_as("unavailable", None, message);
             }
-            Ok(Command::Disconnect(selector)) => self.begin_disconnect(key, selector, None, now),
+            Ok(Command::Disconnect(selector)) => self.disconnect(key, selector, None, now),
             Ok(Command::Revoke(whom, kept)) => self.revoke(key, whom, kept, now),
+            Ok(Command::Connections(wanted)) => {
+                let wanted = Arc::new(wanted);
+                let asked = Asked::Connections(Arc::clone(&wanted), Connections::default());
+                self.ask(key, asked, self.lanes.len());
+                for lane in &mut self.lanes {
+                    lane.down.send(ToReactor::Connections(Arc::clone(&wanted)));
+                }
+            }
+            Ok(Command::Events(wanted)) => self.ask_for_events(key, wanted, now),
         }
+    }
+
+    /// Lets the operator wait until so many reactors have answered.
+    fn ask(&mut self, key: usize, asked: Asked, reactors: usize) {
+        let emitter = &mut self.emitters[key];
+        emitter.awaits_answer = true;
+        self.question = Some(Question {
+            emitter: key,
+            generation: emitter.generation,
+            reactors_left: reactors,
+            asked,
+        });
     }
 
     /// Refuses the tokens from now on, in all reactors, and then closes the connections that came by
@@ -101,26 +158,16 @@ impl Router {
             Whom::User(user) => Selector::User(user.clone()),
             Whom::Session(session) => Selector::Session(session.clone()),
         };
-        self.begin_disconnect(key, selector, Some(whom), now);
+        self.disconnect(key, selector, Some(whom), now);
     }
 
-    fn begin_disconnect(
-        &mut self,
-        key: usize,
-        selector: Selector,
-        revoked: Option<Whom>,
-        now: Now,
-    ) {
-        let emitter = &mut self.emitters[key];
-        emitter.awaits_answer = true;
-        self.disconnect = Some(PendingDisconnect {
-            emitter: key,
-            generation: emitter.generation,
-            reactors_left: self.lanes.len(),
-            connections: 0,
+    fn disconnect(&mut self, key: usize, selector: Selector, revoked: Option<Whom>, now: Now) {
+        let closed = Closed {
             revoked,
+            connections: 0,
             latest_end: 0,
-        });
+        };
+        self.ask(key, Asked::Disconnect(closed), self.lanes.len());
         let selector = Arc::new(selector);
         // What was accepted before still reaches those who are sent away.
         self.hand_down(now);
@@ -129,20 +176,34 @@ impl Router {
         }
     }
 
+    fn ask_for_events(&mut self, key: usize, wanted: EventsWanted, now: Now) {
+        if wanted.data {
+            log::warn!(limit = wanted.limit; "the operator looks at events with their data");
+        }
+        self.ask(key, Asked::Events, 1);
+        // What was accepted before is kept by then.
+        self.hand_down(now);
+        if let Some(lane) = self.lanes.first_mut() {
+            lane.down.send(ToReactor::Events(Arc::new(wanted)));
+        }
+    }
+
     pub(super) fn on_disconnected(&mut self, connections: usize, latest_end: u64) {
-        let Some(pending) = &mut self.disconnect else {
+        let Some(Question {
+            asked: Asked::Disconnect(closed),
+            reactors_left,
+            ..
+        }) = &mut self.question
+        else {
             return;
         };
-        pending.connections += connections;
-        pending.latest_end = pending.latest_end.max(latest_end);
-        pending.reactors_left -= 1;
-        if pending.reactors_left > 0 {
-            return;
-        }
-        let (latest_end, revoked) = (pending.latest_end, pending.revoked.clone());
-        if let Some(whom) = revoked {
+        closed.connections += connections;
+        closed.latest_end = closed.latest_end.max(latest_end);
+        if *reactors_left == 1
+            && let Some(whom) = &closed.revoked
+        {
             // Their tokens may last longer than it would be remembered.
-            self.shared.revoked.keep_until(&whom, latest_end);
+            self.shared.revoked.keep_until(whom, closed.latest_end);
             if self.begin_storing() {
                 return;
             }
@@ -152,7 +213,7 @@ impl Router {
 
     /// Has what is revoked written beside the journal, on a thread of its own. False: there is no journal,
     /// or it cannot be.
-    fn begin_storing(&mut self) -> bool {
+    fn begin_storing(&self) -> bool {
         let Some((post, _)) = &self.stored else {
             return false;
         };
@@ -174,9 +235,67 @@ impl Router {
         match thread.spawn(store) {
             Ok(_) => true,
             Err(error) => {
-                log::error!("what was revoked could not be stored: {error}");
+                log::error!(
+                    "what was revoked could not be stored, and a restart forgets it: {error}"
+                );
                 false
             }
+        }
+    }
+
+    /// A reactor has closed connections; or, if what is revoked had to be stored, the disk has answered
+    /// for the last one.
+    fn answer_disconnect(&mut self, is_stored: bool) {
+        if let Some(Question {
+            asked: Asked::Disconnect(closed),
+            ..
+        }) = &self.question
+        {
+            let (closed, revoked) = (closed.clone(), Arc::clone(&self.shared.revoked));
+            self.on_answer(|| closed.answer(&revoked, is_stored));
+        }
+    }
+
+    pub(super) fn on_connections(&mut self, connections: Connections) {
+        if let Some(Question {
+            asked: Asked::Connections(wanted, all),
+            ..
+        }) = &mut self.question
+        {
+            all.add(connections, wanted);
+            let answer = all.answer(wanted);
+            self.on_answer(|| answer);
+        }
+    }
+
+    pub(super) fn on_events(&mut self, events: &Events) {
+        if let Some(Question {
+            asked: Asked::Events,
+            ..
+        }) = &self.question
+        {
+            self.on_answer(|| json!(events));
+        }
+    }
+
+    /// One more reactor has answered; the operator hears of it when all have.
+    fn on_answer(&mut self, result: impl FnOnce() -> Value) {
+        let Some(question) = &mut self.question else {
+            return;
+        };
+        question.reactors_left -= 1;
+        if question.reactors_left > 0 {
+            return;
+        }
+        let (key, generation) = (question.emitter, question.generation);
+        self.question = None;
+        let result = result();
+        if let Some(emitter) = self.emitters.get_mut(key)
+            && emitter.generation == generation
+        {
+            emitter.awaits_answer = false;
+            emitter.answer(&json!({ "result": result }));
+            self.ready.push(key);
         }
     }
 
@@ -197,39 +316,25 @@ impl Router {
             self.answer_disconnect(is_stored);
         }
     }
+}
 
-    fn answer_disconnect(&mut self, is_stored: bool) {
-        let Some(done) = self.disconnect.take() else {
-            return;
-        };
-        let result = self.note_disconnected(&done, is_stored);
-        if let Some(emitter) = self.emitters.get_mut(done.emitter)
-            && emitter.generation == done.generation
-        {
-            emitter.awaits_answer = false;
-            emitter.answer(&serde_json::json!({ "result": result }));
-            self.ready.push(done.emitter);
-        }
-    }
-
+impl Closed {
     /// Logs what was done, and gives the answer.
-    fn note_disconnected(&self, done: &PendingDisconnect, is_stored: bool) -> serde_json::Value {
-        let total = done.connections;
-        let Some(whom) = &done.revoked else {
-            log::info!("the operator disconnected {total} connections");
-            return serde_json::json!({ "disconnected": total });
+    fn answer(&self, revoked: &Revocations, is_stored: bool) -> Value {
+        let connections = self.connections;
+        let Some(whom) = &self.revoked else {
+            log::info!(connections; "the operator disconnected connections");
+            return json!({ "disconnected": connections });
         };
         let whose = match whom {
-            Whom::User(_) => "a user",
-            Whom::Session(_) => "a session",
+            Whom::User(_) => "user",
+            Whom::Session(_) => "session",
         };
-        log::info!(
-            "the operator revoked the tokens of {whose} and disconnected {total} connections"
-        );
-        serde_json::json!({
+        log::info!(connections, whose; "the operator revoked tokens");
+        json!({
             "revoked": true,
-            "disconnected": total,
-            "until": self.shared.revoked.keep_until(whom, 0),
+            "disconnected": connections,
+            "until": revoked.keep_until(whom, 0),
             "stored": is_stored,
         })
     }

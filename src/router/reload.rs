@@ -179,6 +179,8 @@ impl Router {
                 self.live = Arc::clone(&renewal.live);
                 let connect_rate = self.live.config.connect_rate;
                 self.shared.admission.set_connect_rate(connect_rate);
+                let router = &self.shared.stats.router;
+                router.certificate_end.set(self.live.certificate_end());
                 self.hold_emitters_to_rules();
                 for lane in &mut self.lanes {
                     lane.down.send(ToReactor::Renew(Arc::clone(&self.live)));
@@ -186,6 +188,8 @@ impl Router {
             }
             Err(why) => log::error!("nothing was reloaded, all stays as it was: {why}"),
         }
+        let word = if outcome.is_ok() { "done" } else { "failed" };
+        self.shared.stats.router.reloads.count(word);
         self.answer_reload(asker, &outcome);
         if std::mem::take(&mut self.reload.again) {
             self.reload();

@@ -42,7 +42,10 @@ impl Bench {
         let flags = Flags {
             dev: true,
             config: None,
-            values: vec![(&settings::SOCKET, path.display().to_string())],
+            values: vec![
+                (&settings::SOCKET, path.display().to_string()),
+                (&settings::WORKERS, reactors.to_string()),
+            ],
         };
         let config = Config::resolve(&flags, &|_| None, None).unwrap();
         let started = Instant::now();
@@ -159,6 +162,12 @@ fn a_stalled_reactor_holds_the_emitters_back_and_loses_nothing() {
     }
     assert!(bench.router.is_clogged());
     assert!((first.len() as u64) < LINES, "the emitter was held back");
+    let told = |bench: &Bench| {
+        let stats = &bench.router.shared.stats;
+        let backlog = |reactor: usize| stats.reactors[reactor].backlog_down.get() > 0;
+        (stats.router.held_up.get(), backlog(0), backlog(1))
+    };
+    assert_eq!(told(&bench), (1, false, true), "and the metrics tell it");
     assert!(
         !bench.router.has_work(),
         "and the router does not spin meanwhile"
@@ -186,6 +195,9 @@ fn a_stalled_reactor_holds_the_emitters_back_and_loses_nothing() {
     emitter.join().unwrap();
     bench.turn_until(|_| acks.read_to_end(&mut heard).is_ok());
     assert_eq!(last_ack(&heard), LINES);
+    assert_eq!(told(&bench), (0, false, false));
+    let events_in = &bench.router.shared.stats.router.events_in;
+    assert_eq!(events_in.get("product:deleted"), LINES);
 }
 
 fn last_ack(answers: &[u8]) -> u64 {

@@ -86,7 +86,17 @@ fn every_message_of_the_contract_goes_its_way() {
         "reconnect",
     ]);
     assert_eq!(messages(&document, WEBSOCKET, "send"), &answers | &events);
-    let lines = &events | &set(&["stats", "drain", "reload", "disconnect", "revoke"]);
+    let lines = &events
+        | &set(&[
+            "stats",
+            "drain",
+            "reload",
+            "disconnect",
+            "revoke",
+            "log-level",
+            "connections",
+            "history",
+        ]);
     assert_eq!(messages(&document, INGEST, "receive"), lines);
     assert_eq!(
         messages(&document, INGEST, "send"),

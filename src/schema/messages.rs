@@ -8,10 +8,11 @@ use serde_json::{Map, Value, json};
 
 use super::json_schema::{Refs, about, data, event_name, line_name, of_rule};
 use super::{camel_case, pascal_case};
-use crate::access::Role;
+use crate::access::{Namespace, Role};
 use crate::event::Code;
 use crate::event::catalogue::{EventType, PUBLISHABLE, Rule};
-use crate::limits::LAST_MAX;
+use crate::limits::{LAST_MAX, LIST_MAX};
+use crate::logging::LEVELS;
 
 /// One kind of message.
 pub(super) struct Message {
@@ -57,6 +58,10 @@ fn string(description: &str) -> Value {
 }
 
 /// A number without a fraction, 0 or more.
+fn truth(description: &str) -> Value {
+    about(description, json!({ "type": "boolean" }))
+}
+
 fn count(description: &str) -> Value {
     json!({ "type": "integer", "minimum": 0, "description": description })
 }
@@ -361,11 +366,56 @@ pub(super) fn commands() -> Vec<Message> {
         ],
     );
     revoke["oneOf"] = json!([{ "required": ["user"] }, { "required": ["session"] }]);
+    let levels = LEVELS.map(|(name, _)| name);
+    let mut log_level = object(
+        &[
+            ("command", json!({ "const": "log-level" })),
+            ("level", json!({ "enum": levels })),
+        ],
+        &[],
+    );
+    log_level["additionalProperties"] = false.into();
+    let limit = json!({ "type": "integer", "minimum": 1, "maximum": LIST_MAX, "default": 100 });
+    let namespaces = Namespace::ALL.map(Namespace::name);
+    let connections = command(
+        "connections",
+        &[
+            ("role", json!({ "enum": Role::ALL.map(Role::name) })),
+            ("user", string("Only those of this user.")),
+            ("session", string("Only those of this session.")),
+            ("namespace", json!({ "enum": namespaces })),
+            (
+                "slow",
+                truth("Only those for whom something waits, most first."),
+            ),
+            (
+                "after",
+                string("Go on behind this connection: the next of the page before."),
+            ),
+            ("limit", limit.clone()),
+        ],
+    );
+    let kinds = EventType::ALL.map(EventType::name);
+    let history = command(
+        "history",
+        &[
+            ("type", json!({ "enum": kinds })),
+            ("namespace", json!({ "enum": namespaces })),
+            ("data", truth("With their data, up to 1 MiB in all.")),
+            ("limit", limit),
+        ],
+    );
     vec![
         Message::new(
             "stats",
             "Asks for the server's statistics.",
-            command("stats", &[]),
+            command(
+                "stats",
+                &[(
+                    "latencies",
+                    truth("With all latencies since the start, as [longest in µs, deliveries]."),
+                )],
+            ),
         ),
         Message::new(
             "drain",
@@ -383,6 +433,17 @@ pub(super) fn commands() -> Vec<Message> {
             "Closes connections with 4403, and refuses the tokens that were made so far.",
             revoke,
         ),
+        Message::new(
+            "log-level",
+            "Changes which lines are logged, until the server ends.",
+            log_level,
+        ),
+        Message::new(
+            "connections",
+            "Lists open connections, as they came or the slowest first.",
+            connections,
+        ),
+        Message::new("history", "Lists kept events, the newest first.", history),
     ]
 }
 

@@ -85,7 +85,7 @@ fn type_name(kind: EventType) -> String {
 
 /// A name on the wire as languages write types: `TokenExpiring` for `token:expiring`.
 fn pascal_case(name: &str) -> String {
-    let words = name.split([':', '_']);
+    let words = name.split([':', '_', '-']);
     words
         .map(|word| with_first(word, char::to_ascii_uppercase))
         .collect()

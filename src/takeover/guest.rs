@@ -5,7 +5,8 @@ use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::link::{Link, Received};
 use super::state::{
@@ -14,6 +15,12 @@ use super::state::{
 use super::{ENDING, Hello, Place, socket_beside};
 use crate::event::stored::{Lexicon, NoBlock};
 use crate::event::{Block, NameHasher};
+
+/// A process that ends closes its sockets one after the other: how long it may take for the last of
+/// them, ...
+const ENDING_MAX: Duration = Duration::from_secs(2);
+/// ... and how often to look.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// What asking led to.
 pub enum Asked {
@@ -47,32 +54,51 @@ pub struct Arrival {
     pub files: Vec<OwnedFd>,
 }
 
-/// Asks the server that runs where `hello` says for everything.
+/// Asks the server that runs where `hello` says for everything. If it ends meanwhile, the answer is
+/// what there is after it.
 ///
 /// # Errors
 /// A sentence, if it does not answer as one.
 pub fn ask(hello: &Hello, hasher: &NameHasher) -> Result<Asked, String> {
     let path = socket_beside(&hello.place.socket);
-    let stream = match UnixStream::connect(&path) {
-        Ok(stream) => stream,
-        Err(error) if is_nobody(&error) => return Ok(Asked::Nobody),
-        Err(error) => return Err(format!("could not ask {}: {error}", path.display())),
-    };
-    let failed =
-        |error: io::Error| format!("the takeover through {} failed: {error}", path.display());
-    let mut link = Link::new(stream).map_err(failed)?;
-    link.send_line(hello).map_err(failed)?;
-    let theirs: Hello = link.receive_line().map_err(failed)?;
+    let until = Instant::now() + ENDING_MAX;
+    loop {
+        let stream = match UnixStream::connect(&path) {
+            Ok(stream) => stream,
+            Err(error) if is_nobody(&error) => return Ok(Asked::Nobody),
+            Err(error) => return Err(format!("could not ask {}: {error}", path.display())),
+        };
+        match converse(stream, hello, hasher) {
+            Ok(asked) => return Ok(asked),
+            Err(error) if has_hung_up(&error) && Instant::now() < until => thread::sleep(LOOK),
+            Err(error) => {
+                let path = path.display();
+                return Err(format!("the takeover through {path} failed: {error}"));
+            }
+        }
+    }
+}
+
+fn converse(stream: UnixStream, hello: &Hello, hasher: &NameHasher) -> io::Result<Asked> {
+    let mut link = Link::new(stream)?;
+    link.send_line(hello)?;
+    let theirs: Hello = link.receive_line()?;
     if let Some(obstacle) = hello.obstacle(&theirs) {
         return Ok(Asked::Another(obstacle, Box::new(theirs.place)));
     }
-    link.send(&FromNew::Begin, &[], &[]).map_err(failed)?;
-    match receive_all(link, hasher).map_err(failed)? {
+    link.send(&FromNew::Begin, &[], &[])?;
+    match receive_all(link, hasher)? {
         Asked::Refused(reason) if reason == ENDING => {
             Ok(Asked::Another(reason, Box::new(theirs.place)))
         }
         asked => Ok(asked),
     }
+}
+
+/// A server that lives says why it does not go on.
+fn has_hung_up(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
 }
 
 fn is_nobody(error: &io::Error) -> bool {

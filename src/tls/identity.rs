@@ -62,25 +62,40 @@ impl Identity {
 
     /// What browsers will not like about the certificate's time, if so: a sentence.
     pub fn untimely(&self, now_ms: u64) -> Option<String> {
+        match self.fault_at(Duration::from_millis(now_ms))? {
+            CertificateError::ExpiredContext { not_after, .. } => {
+                Some(format!("the certificate ended at {}", date(not_after)))
+            }
+            CertificateError::NotValidYetContext { not_before, .. } => {
+                Some(format!("the certificate begins at {}", date(not_before)))
+            }
+            _ => None,
+        }
+    }
+
+    /// When the certificate ends, in seconds since 1970.
+    pub fn ends_at(&self) -> Option<u64> {
+        // Seen from behind the last moment that a certificate can name, each has ended.
+        match self.fault_at(YEAR_10000)? {
+            CertificateError::ExpiredContext { not_after, .. } => Some(not_after.as_secs()),
+            _ => None,
+        }
+    }
+
+    /// What is wrong with the certificate at a moment, told by the time since 1970.
+    fn fault_at(&self, since_1970: Duration) -> Option<CertificateError> {
         let (leaf, others) = self.certified.cert.split_first()?;
         let leaf = ParsedCertificate::try_from(leaf).ok()?;
-        let now = UnixTime::since_unix_epoch(Duration::from_millis(now_ms));
         // Without an authority none is found good, but its time is looked at before that.
         let judged = verify_server_cert_signed_by_trust_anchor(
             &leaf,
             &RootCertStore::empty(),
             others,
-            now,
+            UnixTime::since_unix_epoch(since_1970),
             provider().signature_verification_algorithms.all,
         );
         match judged {
-            Err(Error::InvalidCertificate(CertificateError::ExpiredContext {
-                not_after, ..
-            })) => Some(format!("the certificate ended at {}", date(not_after))),
-            Err(Error::InvalidCertificate(CertificateError::NotValidYetContext {
-                not_before,
-                ..
-            })) => Some(format!("the certificate begins at {}", date(not_before))),
+            Err(Error::InvalidCertificate(error)) => Some(error),
             _ => None,
         }
     }
@@ -91,6 +106,9 @@ impl fmt::Debug for Identity {
         write!(f, "Identity({} certificates)", self.certified.cert.len())
     }
 }
+
+/// Since 1970. A certificate's time has four digits for the year (RFC 5280 section 4.1.2.5).
+const YEAR_10000: Duration = Duration::from_secs(253_402_300_800);
 
 /// The certificates of a PEM file, in its order.
 fn chain(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {

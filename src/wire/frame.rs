@@ -37,6 +37,17 @@ impl Opcode {
     }
 }
 
+/// What data frame may come next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// The first one of a text message.
+    Text,
+    /// The first one of a message of either kind.
+    Message,
+    /// A further one of the message that has begun and is not complete.
+    Continuation,
+}
+
 /// The header of a client's frame, already checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
@@ -68,19 +79,18 @@ pub fn put_header(opcode: Opcode, len: usize, out: &mut Vec<u8>) {
 
 /// Reads the header of a client's frame. `None`: more bytes are needed.
 ///
-/// `continuing` says whether a fragmented message has begun and is not complete. Each rule is
-/// checked as soon as its byte is there, so that the outcome does not depend on how the bytes were
-/// cut.
+/// Control frames may come whatever data frame is `expected`. Each rule is checked as soon as its
+/// byte is there, so that the outcome does not depend on how the bytes were cut.
 ///
 /// # Errors
 /// [`CloseReason::Protocol`] for a header that a client must not send (RFC 6455 sections 5.1 to
-/// 5.5); [`CloseReason::UnsupportedData`] for a binary message.
-pub fn parse_header(bytes: &[u8], continuing: bool) -> Result<Option<Header>, CloseReason> {
+/// 5.5); [`CloseReason::UnsupportedData`] for a binary message where text is expected.
+pub fn parse_header(bytes: &[u8], expected: Expected) -> Result<Option<Header>, CloseReason> {
     let Some(&first) = bytes.first() else {
         return Ok(None);
     };
     let last = first & 0x80 != 0;
-    let opcode = opcode(first, last, continuing)?;
+    let opcode = opcode(first, last, expected)?;
     let Some(&second) = bytes.get(1) else {
         return Ok(None);
     };
@@ -145,7 +155,7 @@ pub fn unmask(bytes: &mut [u8], key: [u8; 4], offset: usize) {
     }
 }
 
-fn opcode(first: u8, last: bool, continuing: bool) -> Result<Opcode, CloseReason> {
+fn opcode(first: u8, last: bool, expected: Expected) -> Result<Opcode, CloseReason> {
     if first & 0x70 != 0 {
         return Err(CloseReason::Protocol(
             "a reserved bit is set, no extension was agreed on",
@@ -160,14 +170,15 @@ fn opcode(first: u8, last: bool, continuing: bool) -> Result<Opcode, CloseReason
         10 => Opcode::Pong,
         _ => return Err(CloseReason::Protocol("an opcode is unknown")),
     };
+    let continues = expected == Expected::Continuation;
     match opcode {
-        Opcode::Continuation if !continuing => Err(CloseReason::Protocol(
+        Opcode::Continuation if !continues => Err(CloseReason::Protocol(
             "a continuation frame without a message to continue",
         )),
-        Opcode::Text | Opcode::Binary if continuing => Err(CloseReason::Protocol(
+        Opcode::Text | Opcode::Binary if continues => Err(CloseReason::Protocol(
             "a new message before the last one was complete",
         )),
-        Opcode::Binary => Err(CloseReason::UnsupportedData),
+        Opcode::Binary if expected == Expected::Text => Err(CloseReason::UnsupportedData),
         Opcode::Close | Opcode::Ping | Opcode::Pong if !last => {
             Err(CloseReason::Protocol("a control frame is fragmented"))
         }
@@ -218,8 +229,8 @@ mod tests {
     use std::io::Cursor;
     use tungstenite::protocol::frame::FrameHeader;
 
-    fn refusal(bytes: &[u8], continuing: bool) -> Option<u16> {
-        parse_header(bytes, continuing).err().map(CloseReason::code)
+    fn refusal(bytes: &[u8], expected: Expected) -> Option<u16> {
+        parse_header(bytes, expected).err().map(CloseReason::code)
     }
 
     #[test]
@@ -234,7 +245,7 @@ mod tests {
 
             let mut out = Vec::new();
             put_masked_frame(true, 1, [1, 2, 3, 4], &vec![0; len], &mut out);
-            let header = parse_header(&out, false).unwrap().unwrap();
+            let header = parse_header(&out, Expected::Text).unwrap().unwrap();
             assert_eq!(header.payload, len as u64);
             assert_eq!(header.len, out.len() - len);
             assert_eq!(header.mask, [1, 2, 3, 4]);
@@ -267,10 +278,20 @@ mod tests {
             ),
             ("top bit", &[0x81, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0], false),
         ] {
-            assert_eq!(refusal(bytes, continuing), Some(1002), "{what}");
+            let starts = [Expected::Text, Expected::Message];
+            let expected = if continuing {
+                &[Expected::Continuation]
+            } else {
+                &starts[..]
+            };
+            for &expected in expected {
+                assert_eq!(refusal(bytes, expected), Some(1002), "{what}");
+            }
         }
-        assert_eq!(refusal(&[0x82], false), Some(1003));
-        assert_eq!(refusal(&[0x02], false), Some(1003));
+        for first in [0x82, 0x02] {
+            assert_eq!(refusal(&[first], Expected::Text), Some(1003));
+            assert_eq!(refusal(&[first], Expected::Message), None);
+        }
     }
 
     #[test]
@@ -278,9 +299,17 @@ mod tests {
         let mut whole = Vec::new();
         put_masked_frame(false, 1, [9, 8, 7, 6], &vec![0; 70_000], &mut whole);
         for cut in 0..HEADER_MAX {
-            assert_eq!(parse_header(&whole[..cut], false), Ok(None), "{cut}");
+            assert_eq!(
+                parse_header(&whole[..cut], Expected::Text),
+                Ok(None),
+                "{cut}"
+            );
         }
-        assert!(parse_header(&whole[..HEADER_MAX], false).unwrap().is_some());
+        assert!(
+            parse_header(&whole[..HEADER_MAX], Expected::Text)
+                .unwrap()
+                .is_some()
+        );
     }
 
     proptest! {
@@ -301,7 +330,7 @@ mod tests {
 
         #[test]
         fn headers_agree_with_tungstenite(bytes in prop::collection::vec(any::<u8>(), 0..16)) {
-            if let Ok(Some(header)) = parse_header(&bytes, false) {
+            if let Ok(Some(header)) = parse_header(&bytes, Expected::Text) {
                 let mut cursor = Cursor::new(&bytes);
                 let (theirs, payload) = FrameHeader::parse(&mut cursor).unwrap().unwrap();
                 prop_assert_eq!(payload, header.payload);

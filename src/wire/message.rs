@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tungstenite::protocol::frame::coding::CloseCode;
 
 use super::close::CloseReason;
-use super::frame::{self, CONTROL_PAYLOAD_MAX, HEADER_MAX, Header, Opcode};
+use super::frame::{self, CONTROL_PAYLOAD_MAX, Expected, HEADER_MAX, Header, Opcode};
 
 /// Puts a client's messages together. Empty, it is one null pointer.
 #[derive(Debug, Default)]
@@ -21,6 +21,8 @@ pub struct Assembler {
 pub enum Incoming<'a> {
     /// A text message.
     Text(&'a str),
+    /// A binary message, where [`Limits::binary`] lets one come.
+    Binary(&'a [u8]),
     /// A ping, to be answered by a pong with the same payload.
     Ping(&'a [u8]),
     /// A pong.
@@ -34,6 +36,7 @@ pub enum Incoming<'a> {
 pub struct PartialMessage {
     message: Vec<u8>,
     checked: usize,
+    binary: bool,
     continuing: bool,
     frame: Option<Header>,
     received: usize,
@@ -47,6 +50,8 @@ pub struct Limits {
     /// Most bytes of one message, over all its fragments. Judged by the announced length, before
     /// anything is kept.
     pub message: usize,
+    /// Whether messages may be binary, too; else one is refused at its first byte.
+    pub binary: bool,
 }
 
 impl Assembler {
@@ -89,6 +94,7 @@ impl Assembler {
         Some(PartialMessage {
             message: held.message.clone(),
             checked: held.checked,
+            binary: held.binary,
             continuing: held.continuing,
             frame: held.frame,
             received: held.received,
@@ -102,6 +108,7 @@ impl Assembler {
         let mut held = Held {
             message: partial.message,
             checked: partial.checked,
+            binary: partial.binary,
             continuing: partial.continuing,
             frame: partial.frame,
             received: partial.received,
@@ -136,7 +143,7 @@ impl Assembler {
         limits: Limits,
     ) -> Result<Option<Found>, CloseReason> {
         if self.held.as_deref().is_none_or(|held| held.frame.is_none()) {
-            let Some(header) = self.take_header(input, consumed)? else {
+            let Some(header) = self.take_header(input, consumed, limits.binary)? else {
                 return Ok(None);
             };
             let begun = self.held.as_deref().map_or(0, |held| held.message.len());
@@ -151,7 +158,7 @@ impl Assembler {
             self.held.get_or_insert_default().open(header);
         }
         match self.held.as_deref_mut() {
-            Some(held) => held.take_payload(input, consumed),
+            Some(held) => held.take_payload(input, consumed, limits.message),
             None => Ok(None),
         }
     }
@@ -161,14 +168,20 @@ impl Assembler {
         &mut self,
         input: &[u8],
         consumed: &mut usize,
+        binary: bool,
     ) -> Result<Option<Header>, CloseReason> {
         let rest = &input[*consumed..];
         let (continuing, kept) = self
             .held
             .as_deref()
             .map_or((false, 0), |held| (held.continuing, held.header_len));
+        let expected = match (continuing, binary) {
+            (true, _) => Expected::Continuation,
+            (false, true) => Expected::Message,
+            (false, false) => Expected::Text,
+        };
         if kept == 0
-            && let Some(header) = frame::parse_header(rest, continuing)?
+            && let Some(header) = frame::parse_header(rest, expected)?
         {
             *consumed += header.len;
             return Ok(Some(header));
@@ -176,7 +189,7 @@ impl Assembler {
         let held = self.held.get_or_insert_default();
         let more = rest.len().min(HEADER_MAX - kept);
         held.header[kept..kept + more].copy_from_slice(&rest[..more]);
-        match frame::parse_header(&held.header[..kept + more], continuing)? {
+        match frame::parse_header(&held.header[..kept + more], expected)? {
             Some(header) => {
                 held.header_len = 0;
                 *consumed += header.len - kept;
@@ -193,7 +206,7 @@ impl Assembler {
     /// The usual case: the whole frame lies in the input, and is the whole message or a control
     /// frame. Nothing is copied.
     fn take_whole(&self, header: Header, input: &mut [u8], consumed: &mut usize) -> Option<Found> {
-        let alone = header.opcode == Opcode::Text && header.last;
+        let alone = matches!(header.opcode, Opcode::Text | Opcode::Binary) && header.last;
         if !alone && !header.opcode.is_control() {
             return None;
         }
@@ -214,8 +227,10 @@ impl Assembler {
 struct Held {
     /// The unmasked payload of the message so far.
     message: Vec<u8>,
-    /// How much of `message` is known to be UTF-8.
+    /// How much of a text message is known to be UTF-8.
     checked: usize,
+    /// The message is binary.
+    binary: bool,
     /// A message has begun and its last frame has not.
     continuing: bool,
     /// `message` is complete and was handed out.
@@ -253,6 +268,7 @@ impl Default for Held {
         Self {
             message: Vec::new(),
             checked: 0,
+            binary: false,
             continuing: false,
             done: false,
             frame: None,
@@ -273,16 +289,19 @@ impl Held {
     fn open(&mut self, header: Header) {
         self.frame = Some(header);
         self.received = 0;
-        if header.opcode.is_control() {
-            self.control_len = 0;
+        match header.opcode {
+            Opcode::Text | Opcode::Binary => self.binary = header.opcode == Opcode::Binary,
+            Opcode::Continuation => {}
+            Opcode::Close | Opcode::Ping | Opcode::Pong => self.control_len = 0,
         }
     }
 
-    /// Takes as much of the open frame's payload as is there.
+    /// Takes as much of the open frame's payload as is there. `most` is the longest message.
     fn take_payload(
         &mut self,
         input: &[u8],
         consumed: &mut usize,
+        most: usize,
     ) -> Result<Option<Found>, CloseReason> {
         let Some(header) = self.frame else {
             return Ok(None);
@@ -298,7 +317,7 @@ impl Held {
             frame::unmask(&mut self.control[start..end], header.mask, self.received);
             self.control_len = end;
         } else {
-            self.append(piece, header, missing)?;
+            self.append(piece, header, missing, most)?;
         }
         self.received += taken;
         if (self.received as u64) < header.payload {
@@ -316,24 +335,42 @@ impl Held {
             return Ok(None);
         }
         self.done = true;
+        let opcode = if self.binary {
+            Opcode::Binary
+        } else {
+            Opcode::Text
+        };
         Ok(Some(Found {
-            opcode: Opcode::Text,
+            opcode,
             place: Place::Message,
         }))
     }
 
-    /// Appends a piece of a text message, and fails at once where it cannot become UTF-8.
-    fn append(&mut self, piece: &[u8], header: Header, missing: u64) -> Result<(), CloseReason> {
+    /// Appends a piece of a message, and fails at once where a text cannot become UTF-8.
+    fn append(
+        &mut self,
+        piece: &[u8],
+        header: Header,
+        missing: u64,
+        most: usize,
+    ) -> Result<(), CloseReason> {
         let start = self.message.len();
         let needed = start + piece.len();
         if needed > self.message.capacity() {
-            // Grows with what has come, never beyond what was announced and allowed.
-            let announced = usize::try_from(missing).map_or(usize::MAX, |more| start + more);
-            let capacity = needed.saturating_mul(2).min(announced);
+            // Grows with what has come, never beyond what was announced and allowed. More fragments
+            // are announced by each but the last one: many tiny ones must not each move all before them.
+            let announced = match usize::try_from(missing) {
+                Ok(more) if header.last => start + more,
+                _ => most,
+            };
+            let capacity = needed.saturating_mul(2).min(announced).max(needed);
             self.message.reserve_exact(capacity - start);
         }
         self.message.extend_from_slice(piece);
         frame::unmask(&mut self.message[start..], header.mask, self.received);
+        if self.binary {
+            return Ok(());
+        }
         match std::str::from_utf8(&self.message[self.checked..]) {
             Ok(_) => self.checked = self.message.len(),
             Err(error) if error.error_len().is_some() => return Err(CloseReason::InvalidUtf8),
@@ -349,7 +386,8 @@ fn incoming(opcode: Opcode, payload: &[u8]) -> Result<Incoming<'_>, CloseReason>
         Opcode::Ping => Ok(Incoming::Ping(payload)),
         Opcode::Pong => Ok(Incoming::Pong(payload)),
         Opcode::Close => close(payload),
-        Opcode::Text | Opcode::Continuation | Opcode::Binary => Ok(Incoming::Text(text(payload)?)),
+        Opcode::Text | Opcode::Continuation => Ok(Incoming::Text(text(payload)?)),
+        Opcode::Binary => Ok(Incoming::Binary(payload)),
     }
 }
 

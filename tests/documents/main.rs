@@ -1,4 +1,4 @@
-//! The documents against the program: what README and docs/ say must be so.
+//! The documents against the program: what README, docs/ and deploy/ say must be so.
 //!
 //! - links lead somewhere, to a heading too ([`links`]);
 //! - tables that repeat what the code holds are the code's ([`tables`]);
@@ -49,7 +49,9 @@ impl Document {
     }
 
     fn all() -> Vec<Document> {
-        let mut paths = vec![root().join("README.md"), root().join("CHANGELOG.md")];
+        let mut paths = ["README.md", "CHANGELOG.md", "deploy/README.md"]
+            .map(|name| root().join(name))
+            .to_vec();
         let docs = fs::read_dir(root().join("docs")).unwrap();
         paths.extend(docs.map(|entry| entry.unwrap().path()));
         paths.retain(|path| path.extension().is_some_and(|ext| ext == "md"));

@@ -53,6 +53,49 @@ fn the_settings_reference_is_what_help_says() {
     );
 }
 
+/// Whoever is woken by an alert finds what it means, what is behind it, and what to do.
+#[test]
+fn every_alert_has_its_page() {
+    let rules = std::fs::read_to_string(root().join("deploy/prometheus/alerts.yml")).unwrap();
+    let values = |key: &str| -> Vec<String> {
+        let lines = rules.lines().map(str::trim);
+        let values = lines.filter_map(|line| line.strip_prefix(key));
+        values
+            .map(|value| value.trim_matches('"').to_owned())
+            .collect()
+    };
+    let alerts = values("- alert: ");
+    let operations = Document::read(&root().join("docs/operations.md"));
+    let prose: Vec<&str> = operations.prose().collect();
+    let pages: Vec<&str> = prose
+        .iter()
+        .filter_map(|line| line.strip_prefix("### Shopwire"))
+        .collect();
+    let expected: Vec<&str> = alerts
+        .iter()
+        .map(|alert| &alert["Shopwire".len()..])
+        .collect();
+    assert_eq!(pages, expected, "in the order of the rules");
+    let links: Vec<String> = alerts
+        .iter()
+        .map(|alert| format!("docs/operations.md#{}", alert.to_lowercase()))
+        .collect();
+    assert_eq!(values("runbook_url: "), links);
+    for alert in &alerts {
+        let heading = format!("### {alert}");
+        let at = prose.iter().position(|line| **line == heading).unwrap();
+        let page = prose[at + 1..]
+            .iter()
+            .take_while(|line| !line.starts_with('#'));
+        let page: String = page.copied().collect();
+        for word in ["**Means** ", "**Causes"] {
+            assert!(page.contains(word), "{alert} lacks {word}");
+        }
+        let says_what_to_do = page.contains("**Do**: ") || page.contains("what to do**");
+        assert!(says_what_to_do, "{alert}");
+    }
+}
+
 #[test]
 fn the_event_table_has_every_type_with_its_fields() {
     let table = rows(&protocol(), "| type | namespace | fields of `data` |");

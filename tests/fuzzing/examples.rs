@@ -146,7 +146,11 @@ fn emitter() -> EmitterState {
 fn connection() -> ConnectionState {
     let mut assembler = Assembler::default();
     let mut begun = *b"\x01\x83\0\0\0\0abc\x80\x85\0\0\0\0de";
-    let taken = assembler.next(&mut begun, &mut 0, Limits { message: 100 });
+    let limits = Limits {
+        message: 100,
+        binary: false,
+    };
+    let taken = assembler.next(&mut begun, &mut 0, limits);
     assert_eq!(taken, Ok(None));
     let mut subscribed = NamespaceMask::default();
     subscribed.insert(shopwire::access::Namespace::Orders);

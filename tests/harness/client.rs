@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 
 use serde_json::{Value, json};
 use tungstenite::client::IntoClientRequest;
@@ -317,7 +317,7 @@ pub fn dial(
     address: SocketAddr,
     opening: &Opening,
 ) -> Result<(WebSocket<TcpStream>, Response), Error> {
-    let stream = try_tcp(address, opening.receive_buffer)?;
+    let stream = try_tcp(None, address, opening.receive_buffer)?;
     open(stream, address, opening)
 }
 
@@ -346,12 +346,24 @@ fn open<S: Read + Write>(
 
 /// A TCP connection with the harness' deadlines.
 pub fn tcp(address: SocketAddr, receive_buffer: Option<usize>) -> TcpStream {
-    try_tcp(address, receive_buffer).unwrap()
+    try_tcp(None, address, receive_buffer).unwrap()
 }
 
-fn try_tcp(address: SocketAddr, receive_buffer: Option<usize>) -> io::Result<TcpStream> {
+/// The same from this address: all of 127.0.0.0/8 is ours.
+pub fn tcp_from(source: IpAddr, address: SocketAddr) -> io::Result<TcpStream> {
+    try_tcp(Some(source), address, None)
+}
+
+fn try_tcp(
+    source: Option<IpAddr>,
+    address: SocketAddr,
+    receive_buffer: Option<usize>,
+) -> io::Result<TcpStream> {
     let domain = socket2::Domain::for_address(address);
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+    if let Some(source) = source {
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+    }
     if let Some(bytes) = receive_buffer {
         socket.set_recv_buffer_size(bytes)?;
     }

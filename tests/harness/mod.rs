@@ -18,6 +18,8 @@ pub mod tokens;
 
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 pub use client::{Client, Ending, Opening};
 pub use emitter::Emitter;
 pub use fence::Fence;
@@ -37,4 +39,18 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
         );
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Raises this process' own limit: a client is a file, too.
+pub fn allow_files(wanted: u64) {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|now| now >= wanted) {
+        return;
+    }
+    let new = Rlimit {
+        current: Some(wanted),
+        maximum: limit.maximum,
+    };
+    setrlimit(Resource::Nofile, new)
+        .unwrap_or_else(|error| panic!("this test needs {wanted} open files (ulimit -n): {error}"));
 }

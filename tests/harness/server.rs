@@ -15,8 +15,10 @@ use tempfile::TempDir;
 use super::tokens::SECRET;
 use super::{Client, DEADLINE, Emitter, Opening, http, tokens};
 
-/// The binary under test.
-pub const BINARY: &str = env!("CARGO_BIN_EXE_shopwire");
+/// The program under test: this build's, or the one that SHOPWIRE_BIN names.
+pub fn binary() -> String {
+    std::env::var("SHOPWIRE_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_shopwire").to_owned())
+}
 
 /// How a server is to be started: the harness' own settings, which any argument of the test replaces.
 #[derive(Clone)]
@@ -101,7 +103,7 @@ impl Setup {
                 shell.args([
                     "-c",
                     &format!("ulimit -n {most}; exec \"$0\" \"$@\""),
-                    BINARY,
+                    &binary(),
                 ]);
                 shell
             }
@@ -342,7 +344,7 @@ pub fn text(output: &Output) -> String {
 
 /// The binary with an environment that holds none of its settings.
 pub fn plain_command() -> Command {
-    let mut command = Command::new(BINARY);
+    let mut command = Command::new(binary());
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("WS_")

@@ -87,6 +87,7 @@ fn wrong_flags_are_named_with_their_value() {
         ("--trusted-proxies", "proxy.example"),
         ("--drain-timeout", "x"),
         ("--log-format", "xml"),
+        ("--log-figures", "25h"),
     ] {
         let name = flag.trim_start_matches("--");
         let joined = format!("{flag}={value}");

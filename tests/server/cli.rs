@@ -397,7 +397,9 @@ fn every_help_is_complete_with_an_example() {
         String::from_utf8(output.stdout).unwrap()
     };
     let top = help(&[]);
-    for command in ["serve", "emit", "tail", "token", "ctl", "check", "schema"] {
+    for command in [
+        "serve", "emit", "tail", "token", "ctl", "check", "doctor", "schema",
+    ] {
         assert!(top.contains(command), "{command} in the help");
         let text = help(&[command]);
         assert!(
@@ -438,6 +440,7 @@ fn every_help_is_complete_with_an_example() {
         ("--core-dumps", "WS_CORE_DUMPS"),
         ("--drain-timeout", "WS_DRAIN_TIMEOUT"),
         ("--log-format", "WS_LOG_FORMAT"),
+        ("--log-figures", "WS_LOG_FIGURES"),
         ("--config", ""),
         ("--dev", ""),
     ] {

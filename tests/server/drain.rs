@@ -121,6 +121,10 @@ fn while_draining_newcomers_are_refused_and_outboxes_flushed() {
     wait_until("it is not ready any more", || {
         server.get("/readyz").status == 503
     });
+    let metrics = String::from_utf8(server.get("/metrics").body).unwrap();
+    for told in ["shopwire_draining 1", "shopwire_ready 0"] {
+        assert!(metrics.lines().any(|line| line == told), "{metrics}");
+    }
     assert_eq!(server.get("/healthz").status, 200, "it is still alive");
     assert_eq!(
         Client::try_connect(server.address, Opening::new()).err(),

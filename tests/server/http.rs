@@ -140,7 +140,7 @@ fn stats_count_connections_and_events() {
 }
 
 #[test]
-fn stats_are_for_this_host_and_for_admins() {
+fn stats_and_metrics_are_for_this_host_and_for_admins() {
     let server = Server::with(&["--trusted-proxies", "127.0.0.0/8"]);
     let admin = format!("Authorization: Bearer {}", tokens::of("root", "admin"));
     let manager = format!("Authorization: Bearer {}", tokens::of("mia", "manager"));
@@ -148,12 +148,17 @@ fn stats_are_for_this_host_and_for_admins() {
         "Authorization: Bearer {}",
         tokens::ending_in("root", "admin", -5)
     );
+    // The metrics are under the same rule.
     let status = |headers: &[&str]| {
-        let response = get_with(server.address, "/api/ws/stats", headers);
-        if response.status != 200 {
-            response.assert_refusal(401, &format!("{headers:?}"));
-        }
-        response.status
+        let [stats, metrics] = ["/api/ws/stats", "/metrics"].map(|path| {
+            let response = get_with(server.address, path, headers);
+            if response.status != 200 {
+                response.assert_refusal(401, &format!("{path} {headers:?}"));
+            }
+            response.status
+        });
+        assert_eq!(stats, metrics, "{headers:?}");
+        stats
     };
     assert_eq!(status(&[]), 200);
     // What a proxy adds says that the caller is not on this host.
@@ -184,11 +189,12 @@ fn stats_are_for_this_host_and_for_admins() {
     }
     // A page of another name that resolves to this host (DNS rebinding).
     let with_host = |host: &str| {
-        request(
-            server.address,
-            &format!("GET /api/ws/stats HTTP/1.1\r\nHost: {host}\r\nConnection: close"),
-        )
-        .status
+        let [stats, metrics] = ["/api/ws/stats", "/metrics"].map(|path| {
+            let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close");
+            request(server.address, &head).status
+        });
+        assert_eq!(stats, metrics, "Host: {host}");
+        stats
     };
     for (host, expected) in [
         ("localhost", 200),
@@ -223,7 +229,13 @@ fn unknown_paths_are_404_and_wrong_methods_405_with_allow() {
     ] {
         server.get(path).assert_refusal(404, path);
     }
-    for path in ["/api/ws/info", "/api/ws/stats", "/healthz", "/readyz"] {
+    for path in [
+        "/api/ws/info",
+        "/api/ws/stats",
+        "/metrics",
+        "/healthz",
+        "/readyz",
+    ] {
         for method in ["POST", "PUT", "DELETE"] {
             let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0");
             let response = request(server.address, &head);
@@ -264,6 +276,14 @@ fn head_answers_like_get_without_the_body() {
         );
         connection.expect_end();
     }
+    // Its numbers change from one moment to the next, and so may their length.
+    let mut connection = Connection::open(server.address);
+    connection.send(b"HEAD /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let head = connection.response(true);
+    assert_eq!(head.status, 200);
+    let length: usize = head.header("Content-Length").unwrap().parse().unwrap();
+    assert!(length > 1000, "{length}");
+    connection.expect_end();
 }
 
 #[test]

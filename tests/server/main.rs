@@ -9,6 +9,9 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+#[path = "../attack/mod.rs"]
+mod attack;
+
 mod access;
 mod auth;
 mod backpressure;
@@ -20,6 +23,8 @@ mod cli;
 mod conflate;
 mod ctl;
 mod demo;
+mod deploy;
+mod doctor;
 mod drain;
 mod frames;
 mod handshake;
@@ -32,11 +37,14 @@ mod journal;
 mod keys;
 mod limits;
 mod lines;
+mod logs;
 mod many;
+mod metrics;
 mod origin;
 mod page;
 mod presence;
 mod privileges;
+mod proxies;
 mod proxy;
 mod publish;
 mod reload;

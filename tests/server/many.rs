@@ -4,11 +4,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 
 use crate::harness::examples::about;
-use crate::harness::{Client, Fence, Server};
+use crate::harness::{Client, Fence, Server, allow_files};
 
 const CONNECTIONS: usize = 2000;
 const OPENERS: usize = 8;
@@ -84,18 +83,4 @@ fn two_thousand_connections_get_their_own_and_what_is_for_all() {
         .set_read_timeout(Some(Duration::from_secs(10)))
         .unwrap();
     after.ping();
-}
-
-/// Raises this process' own limit: a client is a file, too.
-fn allow_files(wanted: u64) {
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current.is_none_or(|now| now >= wanted) {
-        return;
-    }
-    let new = Rlimit {
-        current: Some(wanted),
-        maximum: limit.maximum,
-    };
-    setrlimit(Resource::Nofile, new)
-        .unwrap_or_else(|error| panic!("this test needs {wanted} open files (ulimit -n): {error}"));
 }

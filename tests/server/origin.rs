@@ -193,15 +193,17 @@ fn cors_headers_are_for_allowed_origins_only() {
 #[test]
 fn a_preflight_is_204_and_opens_to_allowed_origins_only() {
     let server = Server::with(&["--allowed-origins", "https://shop.example"]);
-    let preflight = |origin: &str| {
+    let preflight = |path: &str, origin: &str| {
         let head = format!(
-            "OPTIONS /api/ws/stats HTTP/1.1\r\nHost: x\r\nOrigin: {origin}\r\nAccess-Control-Request-Method: GET\r\nAccess-Control-Request-Headers: authorization"
+            "OPTIONS {path} HTTP/1.1\r\nHost: x\r\nOrigin: {origin}\r\nAccess-Control-Request-Method: GET\r\nAccess-Control-Request-Headers: authorization"
         );
         let mut connection = Connection::open(server.address);
         connection.send(format!("{head}\r\n\r\n").as_bytes());
         connection.response(false)
     };
-    let response = preflight("https://shop.example");
+    let response = preflight("/metrics", "https://shop.example");
+    assert_eq!(response.status, 204);
+    let response = preflight("/api/ws/stats", "https://shop.example");
     assert_eq!(response.status, 204);
     assert_eq!(
         response.header("Access-Control-Allow-Origin"),
@@ -220,7 +222,7 @@ fn a_preflight_is_204_and_opens_to_allowed_origins_only() {
             .to_lowercase()
             .contains("authorization")
     );
-    let response = preflight("https://evil.example");
+    let response = preflight("/api/ws/stats", "https://evil.example");
     assert_eq!(response.header("Access-Control-Allow-Origin"), None);
     assert_eq!(response.header("Access-Control-Allow-Headers"), None);
 }

@@ -8,7 +8,7 @@ use rustix::process::{Signal, geteuid};
 use serde_json::json;
 
 use crate::harness::examples::event;
-use crate::harness::server::{BINARY, text};
+use crate::harness::server::{self, text};
 use crate::harness::{Server, Setup, wait_until};
 
 const NOBODY: u32 = 65534;
@@ -158,7 +158,7 @@ fn users_that_the_table_does_not_name_may_do_nothing() {
     set_mode(server.dir(), 0o755);
     set_mode(&server.socket, 0o666);
     let binary = server.dir().join("shopwire");
-    std::fs::copy(BINARY, &binary).unwrap();
+    std::fs::copy(server::binary(), &binary).unwrap();
     set_mode(&binary, 0o755);
     let run_as = |user: u32, args: &[&str]| -> Output {
         Command::new("setpriv")
@@ -194,7 +194,7 @@ fn users_that_the_table_does_not_name_may_do_nothing() {
     }
     // Whose an emitter is can be seen where somebody wants to know.
     wait_until("the log tells who came", || {
-        server.stderr().contains("is user 12345, process ")
+        server.stderr().contains("uid=12345 pid=")
     });
     server.signal(Signal::TERM);
 }

@@ -260,8 +260,9 @@ fn tokens_are_made_with_the_first_of_several_secrets() {
     assert_eq!(status(&server, &mint(&[next, path])), Some(401));
 }
 
+/// A rate of which what was said before takes nothing from the next one.
 const BEFORE: &str = r#"
-message-rate = 1000
+message-rate = 1000000
 allowed-origins = ["https://old.example"]
 "#;
 

@@ -78,9 +78,8 @@ fn a_user_whose_tokens_are_revoked_is_out_until_he_signs_in_again() {
     bob.ping();
     assert_eq!(status(&server, &without_time("bob")), None);
     wait_until("the log says whose", || {
-        server
-            .stderr()
-            .contains("revoked the tokens of a user and disconnected 2")
+        let log = server.stderr();
+        log.contains("the operator revoked tokens connections=2 whose=user")
     });
     assert!(!server.stderr().contains("ann"), "no user id is logged");
 }

@@ -448,6 +448,18 @@ fn what_the_ingest_socket_answers_is_what_asyncapi_says() {
             "revoke",
             json!({"command": "revoke", "session": "none", "for": 60_000}),
         ),
+        (
+            "logLevel",
+            json!({"command": "log-level", "level": "default"}),
+        ),
+        (
+            "connections",
+            json!({"command": "connections", "role": "admin", "limit": 5}),
+        ),
+        (
+            "history",
+            json!({"command": "history", "type": "product:deleted", "data": true}),
+        ),
     ];
     let mut text = format!("\n{good}\n{{\"type\":\"product:deleted\",\"data\":{{}}}}\nnonsense\n");
     for (key, command) in &commands {

@@ -110,6 +110,7 @@ gather = "500us"
 trusted-proxies = ["10.0.0.0/8"]
 drain-timeout = "3s"
 log-format = "text"
+log-figures = "5m"
 "#
         ))
         .start();

@@ -1,11 +1,11 @@
 //! Updates that fail, at whatever moment: the server that runs goes on, and can still be updated.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
@@ -395,4 +395,21 @@ fn a_process_that_dies_in_the_middle_is_no_loss() {
     emitter.emit(&product(1));
     assert_eq!(client.next()["data"]["productId"], "1");
     assert!(server.is_running());
+}
+
+#[test]
+fn a_server_that_ends_while_it_is_asked_leaves_its_place() {
+    let setup = Setup::new(&[]);
+    let false_server = UnixListener::bind(setup.dir().join("shopwire.sock.takeover")).unwrap();
+    let asked = std::thread::spawn(move || {
+        let (stream, _) = false_server.accept().unwrap();
+        let mut hello = String::new();
+        BufReader::new(stream).read_line(&mut hello).unwrap();
+        hello
+    });
+    let server = setup.start_with(&["--takeover"]);
+    let hello = asked.join().unwrap();
+    assert!(hello.contains("\"program\":\"shopwire"), "{hello}");
+    server.public();
+    server.stop();
 }

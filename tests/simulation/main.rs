@@ -117,6 +117,7 @@ fn whatever_happens_all_get_what_they_are_owed() {
         "kills",
         "drains",
         "power failures",
+        "clock set back",
         "slow consumers",
         "closed with 4408",
     ] {

@@ -240,7 +240,7 @@ impl Server {
     /// Connections that were closed because they read too slowly.
     pub fn slow_consumers(&self) -> u64 {
         let stats = &self.shared.stats.reactors;
-        stats.iter().map(|each| each.slow_consumers.get()).sum()
+        stats.iter().map(|each| each.slow_consumers()).sum()
     }
 
     /// When something happens by time alone.

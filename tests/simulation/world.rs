@@ -42,6 +42,9 @@ pub struct World {
     begun: Instant,
     elapsed: Duration,
     wall_ms: Arc<AtomicU64>,
+    /// Its chance is of its own: what else a seed does is the same with a clock that goes right.
+    clock: Rng,
+    set_back_ms: u64,
     ground: Ground,
     log: Log,
     server: Option<Server>,
@@ -76,8 +79,13 @@ impl World {
 
     fn pass(&mut self, time: Duration) {
         self.elapsed += time;
+        self.set_wall();
+    }
+
+    fn set_wall(&mut self) {
         let ms = u64::try_from(self.elapsed.as_millis()).unwrap();
-        self.wall_ms.store(EPOCH_MS + ms, Ordering::Relaxed);
+        let wall_ms = EPOCH_MS + ms - self.set_back_ms;
+        self.wall_ms.store(wall_ms, Ordering::Relaxed);
     }
 
     fn note(&mut self, what: impl FnOnce() -> String) {
@@ -112,11 +120,23 @@ impl World {
     }
 
     fn step(&mut self) {
+        self.step_of_clock();
         if self.server.is_none() {
             self.step_without_server();
         } else {
             self.step_of_trouble();
             self.step_of_work();
+        }
+    }
+
+    /// Now and then, somebody sets the wall clock back.
+    fn step_of_clock(&mut self) {
+        if self.clock.u32(0..1000) < self.mood.clock {
+            let ms = *self.clock.choice(&[1, 5_000, 3_600_000]).unwrap();
+            self.set_back_ms += ms;
+            self.set_wall();
+            self.note(|| format!("the wall clock is set back by {ms} ms"));
+            self.count("clock set back", 1);
         }
     }
 

@@ -96,6 +96,7 @@ fn two_loops(capacity: usize, count: u32) {
     let producer = thread::spawn(move || produce(sender, count, &poll_a, &bell_a));
     consume(&mut receiver, count, &poll_b, &bell_b);
     producer.join().unwrap();
+    assert_eq!(receiver.waiting(), 0);
 }
 
 #[test]

@@ -164,6 +164,12 @@ mod ring {
             self.seen_tail.get() == self.head
         }
 
+        pub fn slots(&self) -> usize {
+            let tail = self.shared.tail.load(Ordering::Acquire);
+            self.seen_tail.set(tail);
+            tail - self.head
+        }
+
         pub fn pop(&mut self) -> Result<T, ()> {
             if self.is_empty() {
                 return Err(());

@@ -148,6 +148,11 @@ impl Replays {
         self.queue.len()
     }
 
+    /// Connections whose past is being replayed.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
     /// Whether nobody's past is being replayed.
     pub fn is_empty(&self) -> bool {
         self.table.is_empty()

@@ -5,16 +5,25 @@ use crate::wire::frame::put_masked_frame;
 use proptest::prelude::*;
 
 const KEY: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
-const LIMITS: Limits = Limits { message: 1000 };
+const LIMITS: Limits = at_most(1000);
 const TEXT: u8 = 1;
+const BINARY: u8 = 2;
 const CONTINUATION: u8 = 0;
 const CLOSE: u8 = 8;
 const PING: u8 = 9;
+
+const fn at_most(message: usize) -> Limits {
+    Limits {
+        message,
+        binary: false,
+    }
+}
 
 /// What came out, owned.
 #[derive(Debug, Clone, PartialEq)]
 enum Seen {
     Text(String),
+    Binary(Vec<u8>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
     Close(Option<u16>, String),
@@ -42,6 +51,7 @@ fn feed<'p>(
         loop {
             match assembler.next(&mut piece, &mut at, limits) {
                 Ok(Some(Incoming::Text(text))) => seen.push(Seen::Text(text.into())),
+                Ok(Some(Incoming::Binary(bytes))) => seen.push(Seen::Binary(bytes.into())),
                 Ok(Some(Incoming::Ping(payload))) => seen.push(Seen::Ping(payload.into())),
                 Ok(Some(Incoming::Pong(payload))) => seen.push(Seen::Pong(payload.into())),
                 Ok(Some(Incoming::Close(code, reason))) => {
@@ -160,26 +170,22 @@ fn the_limit_may_grow_between_reads() {
     let bytes = frames(&[(true, TEXT, b"four")]);
     let mut assembler = Assembler::default();
     assert_eq!(
-        feed(&mut assembler, [&bytes[..]], Limits { message: 4 }),
+        feed(&mut assembler, [&bytes[..]], at_most(4)),
         [text("four")]
     );
     assert_eq!(
-        feed(
-            &mut Assembler::default(),
-            [&bytes[..]],
-            Limits { message: 3 }
-        ),
+        feed(&mut Assembler::default(), [&bytes[..]], at_most(3)),
         [Seen::Failed(1009)]
     );
     assert_eq!(
-        feed(&mut assembler, [&bytes[..]], Limits { message: 40 }),
+        feed(&mut assembler, [&bytes[..]], at_most(40)),
         [text("four")]
     );
 }
 
 #[test]
 fn memory_follows_what_came_and_not_what_was_announced() {
-    let limits = Limits { message: 1 << 20 };
+    let limits = at_most(1 << 20);
     let bytes = frames(&[(true, TEXT, &vec![b'x'; 1 << 20])]);
     let mut assembler = Assembler::default();
     assert_eq!(feed(&mut assembler, [&bytes[..100]], limits), []);
@@ -239,6 +245,51 @@ fn frames_out_of_order() {
     let ended = frames(&[(false, TEXT, b"a"), (true, 0, b""), (true, 0, b"")]);
     assert_eq!(outcome(&ended), [text("a"), Seen::Failed(1002)]);
     assert_eq!(outcome(&frames(&[(true, 2, b"")])), [Seen::Failed(1003)]);
+}
+
+#[test]
+fn binary_messages_are_taken_where_the_limits_let_them_come() {
+    let limits = Limits {
+        binary: true,
+        ..LIMITS
+    };
+    let bytes = frames(&[
+        (true, BINARY, b"\xFF\x00"),
+        (false, BINARY, b"\xE2"),
+        (true, PING, b"?"),
+        (true, CONTINUATION, b"\x82"),
+        (false, TEXT, b"a"),
+        (true, CONTINUATION, b"b"),
+        (false, TEXT, b"\xFF"),
+    ]);
+    let expected = [
+        Seen::Binary(b"\xFF\x00".into()),
+        Seen::Ping(b"?".into()),
+        Seen::Binary(b"\xE2\x82".into()),
+        text("ab"),
+        // What came before does not make the next message binary.
+        Seen::Failed(1007),
+    ];
+    let whole = feed(&mut Assembler::default(), [&bytes[..]], limits);
+    let single = feed(&mut Assembler::default(), bytes.chunks(1), limits);
+    assert_eq!(whole, expected);
+    assert_eq!(single, expected);
+}
+
+#[test]
+fn tiny_fragments_do_not_each_move_what_came_before() {
+    let mut assembler = Assembler::default();
+    let mut begun = frames(&[(false, TEXT, b"a")]);
+    begun.extend(frames(&[(false, CONTINUATION, &b"b"[..]); 999]));
+    let mut grown = 0;
+    let mut held = 0;
+    for read in begun.chunks(7) {
+        assert_eq!(feed(&mut assembler, [read], LIMITS), []);
+        grown += u32::from(assembler.held_bytes() != held);
+        held = assembler.held_bytes();
+    }
+    assert!(grown < 20, "{grown} times for 1,000 fragments");
+    assert!(held <= LIMITS.message + size_of::<Held>());
 }
 
 #[test]

@@ -35,6 +35,8 @@ pub struct Mood {
     pub stalls: u32,
     pub troubles: u32,
     pub ends: u32,
+    /// So many times in a thousand steps: the wall clock is set back.
+    pub clock: u32,
     /// How long time stands still between steps, at most.
     pub pause: Duration,
 }
@@ -98,7 +100,8 @@ impl World {
             })
             .collect();
         let emitters = (0..random.usize(1..4)).map(Emitter::new).collect();
-        let mood = Mood::of(&mut random);
+        let mut clock = Rng::with_seed(!seed);
+        let mood = Mood::of(&mut random, &mut clock);
         let last = Last {
             end: None,
             has_journal: config.journal.is_some(),
@@ -123,6 +126,8 @@ impl World {
             begun: Instant::now(),
             elapsed: Duration::ZERO,
             wall_ms,
+            clock,
+            set_back_ms: 0,
             ground,
             log,
             server: None,
@@ -138,13 +143,14 @@ impl World {
 }
 
 impl Mood {
-    fn of(random: &mut Rng) -> Mood {
+    fn of(random: &mut Rng, clock: &mut Rng) -> Mood {
         let mut pick = |choices: &[u32]| *random.choice(choices).unwrap();
         Mood {
             cuts: pick(&[0, 5, 30]),
             stalls: pick(&[0, 10, 50]),
             troubles: pick(&[0, 0, 0, 200]),
             ends: pick(&[0, 5, 15]),
+            clock: *clock.choice(&[0, 0, 2, 10]).unwrap(),
             padding: pick(&[0, 300, 3000]) as usize,
             pause: Duration::from_millis(pick(&[10, 1000, 4000]).into()),
             steps: random.usize(50..500),

@@ -1,0 +1,89 @@
+//! The files of `deploy/` that no proxy reads: the unit, the sample of settings, the Dockerfile.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::harness::server::{binary, plain_command};
+use crate::harness::tokens::SECRET;
+
+fn read(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// A line of the unit, without its name.
+fn value<'u>(unit: &'u str, name: &str) -> &'u str {
+    let found = unit
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    found.unwrap_or_else(|| panic!("the unit has no {name}"))
+}
+
+#[test]
+fn the_unit_is_good_and_confined() {
+    let analyze = |folder: &Path, args: &[&str]| -> Option<Output> {
+        let mut command = Command::new("systemd-analyze");
+        command.args(args).arg(folder.join("shopwire.service"));
+        match command.output() {
+            Ok(output) => Some(output),
+            Err(_) => {
+                eprintln!("skipped: there is no systemd-analyze here");
+                None
+            }
+        }
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let unit = read("deploy/systemd/shopwire.service");
+    let unit = unit.replace("/usr/bin/shopwire", &binary());
+    fs::write(folder.path().join("shopwire.service"), unit).unwrap();
+    let confined = ["security", "--offline=true", "--threshold=20", "--no-pager"];
+    for args in [&["verify", "--man=no"][..], &confined] {
+        let Some(output) = analyze(folder.path(), args) else {
+            return;
+        };
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        assert!(args[0] != "verify" || said.is_empty(), "{said}");
+    }
+}
+
+/// What the unit starts takes its settings: from the sample, and the secret from where the unit puts it.
+#[test]
+fn the_unit_starts_a_server_with_the_sample_of_settings() {
+    let unit = read("deploy/systemd/shopwire.service");
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| -> PathBuf { folder.path().join(name) };
+    fs::write(at("jwt-secret"), SECRET).unwrap();
+    let sample = read("deploy/shopwire.toml");
+    let journal = at("journal").display().to_string();
+    assert!(sample.contains("/var/lib/shopwire/journal"), "{sample}");
+    let sample = sample.replace("/var/lib/shopwire/journal", &journal);
+    fs::write(at("shopwire.toml"), sample).unwrap();
+    let start = value(&unit, "ExecStart").replace("/etc/shopwire", &at("").display().to_string());
+    let (program, args) = start.split_once(" serve ").unwrap();
+    assert_eq!(program, "/usr/bin/shopwire");
+    let environment = value(&unit, "Environment").replace("%d", &at("").display().to_string());
+    let (name, secret) = environment.split_once('=').unwrap();
+    let credential = value(&unit, "LoadCredential").split(':').next().unwrap();
+    assert!(secret.ends_with(&format!("/{credential}")), "{secret}");
+    let output = plain_command()
+        .arg("check")
+        .args(args.split(' '))
+        .env(name, secret)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn the_container_is_built_by_the_version_of_rust_that_is_asked_for() {
+    let wanted = read("Cargo.toml");
+    let wanted = wanted
+        .lines()
+        .find_map(|line| line.strip_prefix("rust-version = "))
+        .unwrap();
+    let image = format!("FROM rust:{}-", wanted.trim_matches('"'));
+    let dockerfile = read("deploy/docker/Dockerfile");
+    assert!(dockerfile.contains(&image), "{image}");
+}

@@ -1,0 +1,84 @@
+//! `shopwire doctor`: what it says of settings that cannot work on this machine, and of such that can.
+
+use std::process::Output;
+
+use crate::harness::Setup;
+use crate::harness::tls::Certificates;
+
+fn doctor(setup: &Setup) -> (Option<i32>, String) {
+    let Output { status, stdout, .. } = setup.command("doctor").output().unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap())
+}
+
+/// The line about it, and what stands below.
+fn about<'t>(text: &'t str, subject: &str) -> Vec<&'t str> {
+    let is_about = |line: &&str| line.get(8..).is_some_and(|rest| rest.starts_with(subject));
+    let mut lines = text.lines().skip_while(|line| !is_about(line));
+    let first = lines
+        .next()
+        .unwrap_or_else(|| panic!("nothing of {subject} in\n{text}"));
+    let below = lines.take_while(|line| line.starts_with("         "));
+    [first].into_iter().chain(below).collect()
+}
+
+#[test]
+fn too_few_files_are_wrong_and_the_limit_is_named() {
+    let setup = Setup::new(&["--max-connections", "5000"]).open_files(512);
+    let (code, text) = doctor(&setup);
+    assert_eq!(code, Some(1), "{text}");
+    let files = about(&text, "open files");
+    assert!(files[0].starts_with("WRONG"), "{text}");
+    assert!(
+        files[0].contains("512") && files[1].contains("LimitNOFILE=6088"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_heartbeat_slower_than_the_proxy_is_wrong() {
+    let setup = Setup::new(&["--max-connections", "100", "--ping-interval", "100s"]);
+    let (code, text) = doctor(&setup);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(about(&text, "heartbeat")[1].contains("30s"), "{text}");
+    let patient = [
+        "--max-connections",
+        "100",
+        "--ping-interval",
+        "100s",
+        "--proxy-timeout",
+        "1h",
+    ];
+    let (_, text) = doctor(&Setup::new(&patient));
+    assert!(about(&text, "heartbeat")[0].starts_with("ok"), "{text}");
+}
+
+#[test]
+fn a_certificate_that_ends_soon_or_has_ended_is_seen() {
+    let certificates = Certificates::new();
+    let said = |certificates: &Certificates| {
+        let (_, text) = doctor(&certificates.setup(&["--max-connections", "100"]));
+        about(&text, "certificate").join("\n")
+    };
+    assert!(
+        said(&certificates).starts_with("ok"),
+        "{}",
+        said(&certificates)
+    );
+    certificates.renew_with(|params| params.not_after = rcgen::date_time_ymd(2002, 1, 1));
+    let ended = said(&certificates);
+    assert!(
+        ended.starts_with("WRONG") && ended.contains("2002-01-01"),
+        "{ended}"
+    );
+    assert!(ended.contains("ctl reload"), "{ended}");
+}
+
+#[test]
+fn a_wrong_configuration_is_no_business_of_the_doctor_s() {
+    let output = Setup::new(&["--workers", "none"])
+        .command("doctor")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("workers"));
+}
