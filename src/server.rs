@@ -10,6 +10,7 @@ mod observer;
 pub mod past;
 mod process;
 mod signals;
+mod watchdog;
 
 use std::io;
 use std::io::Write;
@@ -37,6 +38,7 @@ use crate::takeover::guest::Commit;
 use crate::takeover::host::{Host, Request};
 use past::Past;
 pub use process::keep_memory_private;
+use watchdog::Watchdog;
 
 /// A server whose sockets are open, and that has not begun to serve.
 pub struct Server {
@@ -246,6 +248,7 @@ impl Server {
             None => Host::open(self.hello),
         };
         let _guard = await_successors(host, self.ask, router_doorbell, &serving);
+        let watchdog = Watchdog::over(&self.engines);
         let mut router: Option<JoinHandle<()>> = None;
         for (index, engine) in self.engines.into_iter().enumerate() {
             let has_router = engine.router.is_some();
@@ -269,7 +272,7 @@ impl Server {
         // From here on a signal drains; before, it ends this process, and one that was to be succeeded
         // goes on.
         signals::watch(self.router_doorbell, self.orders)?;
-        observer::start(self.shared)
+        observer::start(self.shared, watchdog)
             .map_err(|error| format!("could not start a thread: {error}"))?;
         let mut commit = self.commit;
         if let Some(commit) = &mut commit {
