@@ -360,7 +360,7 @@ fn checked(parser: &mut Parser, line: &[u8]) -> Result<Box<[u8]>, event::Refusal
 }
 
 fn full() -> Refusal {
-    let message = "the server holds all the connections it may";
+    let message = "the server has no place for a further connection of this role";
     Refusal::new(503, "full", message).with_retry_after(FULL_RETRY_SECONDS)
 }
 
