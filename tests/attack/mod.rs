@@ -19,7 +19,7 @@ use serde_json::json;
 
 use crate::harness::client;
 use crate::harness::tls::Certificates;
-use crate::harness::{Client, Opening, Server, Setup, tokens, wait_until};
+use crate::harness::{Opening, Server, Setup, tokens, wait_until};
 use trial::{Addresses, Ground, Trial};
 use wire::{Answer, ask, close_code, dial, handshake, put_frame, put_header};
 
