@@ -215,6 +215,27 @@ pub enum Access {
     All,
 }
 
+impl Access {
+    /// Every degree.
+    pub const EACH: [Access; 3] = [Access::None, Access::Own, Access::All];
+
+    /// The name in configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Access::None => "none",
+            Access::Own => "own",
+            Access::All => "all",
+        }
+    }
+
+    /// The access of that exact name.
+    pub fn parse(name: &str) -> Option<Access> {
+        Access::EACH
+            .into_iter()
+            .find(|access| access.name() == name)
+    }
+}
+
 /// A set of event types: bit `n` is the type with the number `n`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct TypeMask(pub u32);

@@ -30,11 +30,13 @@ pub enum Verb {
     Connections,
     /// `history`
     History,
+    /// `access`
+    Access,
 }
 
 impl Verb {
     /// Every command.
-    pub const ALL: [Verb; 8] = [
+    pub const ALL: [Verb; 9] = [
         Verb::Stats,
         Verb::Drain,
         Verb::Reload,
@@ -43,6 +45,7 @@ impl Verb {
         Verb::LogLevel,
         Verb::Connections,
         Verb::History,
+        Verb::Access,
     ];
 
     /// The name on the wire and in configuration.
@@ -56,6 +59,7 @@ impl Verb {
             Verb::LogLevel => "log-level",
             Verb::Connections => "connections",
             Verb::History => "history",
+            Verb::Access => "access",
         }
     }
 

@@ -1,4 +1,5 @@
-//! What an operator asks to see: open connections (`ctl connections`) and kept events (`ctl history`).
+//! What an operator asks to see: open connections (`ctl connections`), kept events (`ctl history`), and
+//! what another access table would change for those who are connected (`ctl access`).
 //!
 //! The router reads the question from a command and sends it down; each reactor answers for its own,
 //! and the router puts the answers together. Every answer is bounded by [`limits::LIST_MAX`] rows, so
@@ -10,7 +11,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::access::{Namespace, Role};
+use crate::access::{AccessTable, Namespace, NamespaceMask, Role};
 use crate::event::EventType;
 use crate::limits;
 use crate::ring::Serial;
@@ -112,6 +113,55 @@ impl Connections {
             answer["next"] = last.connection_id.as_str().into();
         }
         answer
+    }
+}
+
+/// How many connections there are of each role, and how many of them are subscribed to each namespace.
+#[derive(Debug, Default, PartialEq)]
+pub struct Subscribers {
+    connections: [usize; Role::ALL.len()],
+    subscribed: [[usize; Namespace::ALL.len()]; Role::ALL.len()],
+}
+
+impl Subscribers {
+    /// Counts a connection.
+    pub fn count(&mut self, role: Role, namespaces: NamespaceMask) {
+        self.connections[role as usize] += 1;
+        for namespace in namespaces.iter() {
+            self.subscribed[role as usize][namespace as usize] += 1;
+        }
+    }
+
+    /// Adds those of another reactor.
+    pub fn add(&mut self, others: &Subscribers) {
+        for (sum, count) in self.connections.iter_mut().zip(others.connections) {
+            *sum += count;
+        }
+        let cells = self.subscribed.iter_mut().flatten();
+        for (sum, count) in cells.zip(others.subscribed.iter().flatten()) {
+            *sum += count;
+        }
+    }
+
+    /// The answer to the command: each cell that would differ, with those whom it concerns.
+    pub fn answer(&self, now: &AccessTable, then: &AccessTable) -> Value {
+        let mut changes = Vec::new();
+        for namespace in Namespace::ALL {
+            for role in Role::ALL {
+                let (old, new) = (now.get(role, namespace), then.get(role, namespace));
+                if old != new {
+                    changes.push(json!({
+                        "namespace": namespace.name(),
+                        "role": role.name(),
+                        "now": old.name(),
+                        "then": new.name(),
+                        "connections": self.connections[role as usize],
+                        "subscribed": self.subscribed[role as usize][namespace as usize],
+                    }));
+                }
+            }
+        }
+        json!({ "changes": changes })
     }
 }
 

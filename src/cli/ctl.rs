@@ -13,11 +13,12 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Subcommand, value_parser};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::answers::{Answer, Answers, Next};
-use super::{FAILED, fail, print, unreachable_socket};
-use crate::config;
+use super::{FAILED, WRONG_USAGE, fail, print, unreachable_socket};
+use crate::access::{AccessTable, Namespace, Role};
+use crate::config::{self, ConfigError, File};
 use crate::limits::LIST_MAX;
 use crate::logging::LEVELS;
 
@@ -63,6 +64,16 @@ enum Command {
         after_help = "Examples:\n  shopwire ctl history --limit 20\n  shopwire ctl history --type order:created --data"
     )]
     History(History),
+    /// What a changed access table would open and close for those who are connected; nothing is changed
+    #[command(
+        after_help = "Whom it concerns: shopwire ctl connections --role staff --namespace orders\n\n\
+        Example:\n  shopwire ctl access --try /etc/shopwire/shopwire.toml.new"
+    )]
+    Access {
+        /// A configuration file, or a part of one, with the table [access]
+        #[arg(long = "try", value_name = "FILE")]
+        tried: PathBuf,
+    },
     /// Close the connections of a user, a session or a role, or one connection
     #[command(after_help = "Example:\n  shopwire ctl disconnect --user c-42")]
     Disconnect(Whom),
@@ -176,6 +187,10 @@ fn every(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    let request = match request(&arguments.command) {
+        Ok(request) => request,
+        Err(error) => return fail(WRONG_USAGE, error),
+    };
     let path = config::socket_to_talk_to(arguments.socket.as_deref());
     let socket = match UnixStream::connect(&path) {
         Ok(socket) => socket,
@@ -185,7 +200,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         if let Command::Stats { watch: true, every } = &arguments.command {
             return watch::run(&mut session, *every, arguments.json).map(|()| None);
         }
-        session.ask(&request(&arguments.command)).map(Some)
+        session.ask(&request).map(Some)
     });
     match answered {
         Ok(None) => ExitCode::SUCCESS,
@@ -202,12 +217,13 @@ fn text_of(arguments: &Arguments, result: &Value) -> String {
         Command::History(_) => show::events(result),
         Command::Reload => show::reloaded(result),
         Command::Revoke(_) => show::revoked(result),
+        Command::Access { .. } => show::access(result),
         _ => show::plain(result),
     }
 }
 
-fn request(command: &Command) -> Value {
-    match command {
+fn request(command: &Command) -> Result<Value, ConfigError> {
+    Ok(match command {
         Command::Stats { .. } => json!({"command": "stats"}),
         Command::Drain => json!({"command": "drain"}),
         Command::Reload => json!({"command": "reload"}),
@@ -257,7 +273,32 @@ fn request(command: &Command) -> Value {
                 [("type", &wanted.kind), ("namespace", &wanted.namespace)],
             )
         }
-    }
+        Command::Access { tried } => {
+            json!({"command": "access", "try": rows(&File::read(tried)?.access()?)})
+        }
+    })
+}
+
+/// The table as the protocol has it.
+fn rows(table: &AccessTable) -> Value {
+    let row = |namespace: Namespace| -> Value {
+        let cell = |role: Role| {
+            (
+                role.name().to_owned(),
+                table.get(role, namespace).name().into(),
+            )
+        };
+        Role::ALL
+            .into_iter()
+            .map(cell)
+            .collect::<Map<_, Value>>()
+            .into()
+    };
+    Namespace::ALL
+        .into_iter()
+        .map(|namespace| (namespace.name().to_owned(), row(namespace)))
+        .collect::<Map<_, _>>()
+        .into()
 }
 
 fn with_given<const N: usize>(
@@ -336,7 +377,8 @@ mod tests {
     }
 
     fn request_of(words: &[&str]) -> Result<Value, clap::Error> {
-        Ctl::try_parse_from(["ctl"].iter().chain(words)).map(|ctl| request(&ctl.arguments.command))
+        Ctl::try_parse_from(["ctl"].iter().chain(words))
+            .map(|ctl| request(&ctl.arguments.command).unwrap())
     }
 
     /// What `ask` makes of a server's words.
@@ -399,6 +441,22 @@ mod tests {
         assert!(request_of(&["stats", "--watch", "--every", "99ms"]).is_err());
         assert!(request_of(&["disconnect"]).is_err());
         assert!(request_of(&["disconnect", "--user", "x", "--session", "y"]).is_err());
+    }
+
+    #[test]
+    fn a_table_to_try_is_read_from_a_file_and_sent_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("new.toml");
+        let words = ["access", "--try", file.to_str().unwrap()];
+        std::fs::write(&file, "[access]\norders = { admin = \"all\" }\n").unwrap();
+        let request = request_of(&words).unwrap();
+        let row = |all: &str| json!({"admin": "all", "manager": all, "staff": all, "customer": "none", "guest": "none", "public": "none"});
+        assert_eq!(request["try"]["orders"], row("none"));
+        assert_eq!(request["try"]["inventory"], row("all"), "the default");
+        std::fs::write(&file, "[access]\norders = { boss = \"all\" }\n").unwrap();
+        let ctl = Ctl::try_parse_from(["ctl"].iter().chain(&words)).unwrap();
+        let error = super::request(&ctl.arguments.command).unwrap_err();
+        assert!(error.to_string().contains("access.orders.boss"), "{error}");
     }
 
     #[test]

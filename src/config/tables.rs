@@ -20,7 +20,10 @@ const ALL: &str = "all";
 
 impl File {
     /// The access table: the default one, with the rows replaced that `[access]` names.
-    pub(super) fn access(&self) -> Result<AccessTable, ConfigError> {
+    ///
+    /// # Errors
+    /// What is wrong with it, and where.
+    pub fn access(&self) -> Result<AccessTable, ConfigError> {
         let mut table = AccessTable::default();
         let Some(rows) = self.table.get(ACCESS) else {
             return Ok(table);
@@ -53,17 +56,16 @@ impl File {
             let Some(role) = Role::ALL.into_iter().find(|role| role.name() == name) else {
                 return Err(self.unknown_key(place, name, &Role::ALL.map(Role::name)));
             };
-            let access = match access.as_str() {
-                Some("all") => Access::All,
-                Some("own") => Access::Own,
-                Some("none" | "–" | "-") => Access::None,
-                _ => {
-                    let place = format!("{place}.{name}");
-                    let reason = "must be \"all\", \"own\" or \"none\"";
-                    return Err(self.wrong_value(&place, &access.to_string(), reason));
-                }
+            let parsed = match access.as_str() {
+                Some("–" | "-") => Some(Access::None),
+                text => text.and_then(Access::parse),
             };
-            cells.push((role, access));
+            let Some(parsed) = parsed else {
+                let place = format!("{place}.{name}");
+                let reason = "must be \"all\", \"own\" or \"none\"";
+                return Err(self.wrong_value(&place, &access.to_string(), reason));
+            };
+            cells.push((role, parsed));
         }
         Ok(cells)
     }

@@ -11,7 +11,7 @@ use crate::event::{Block, Frame};
 use crate::limits;
 use crate::listing::{
     ConnectionRow, Connections, ConnectionsWanted, EventRow, Events, EventsWanted, Order,
-    connection_id, keep_first,
+    Subscribers, connection_id, keep_first,
 };
 use crate::ring::ToRouter;
 
@@ -99,6 +99,16 @@ impl Reactor {
     fn waiting_bytes(&self, key: u32) -> usize {
         let connection = &self.connections[key as usize];
         connection.outbox().map_or(0, Outbox::length) + connection.sealed_waiting()
+    }
+
+    /// Tells how many are subscribed to what, by role.
+    pub(super) fn count_subscribers(&mut self) {
+        let mut subscribers = Subscribers::default();
+        for key in self.open_ones(|_, _| true) {
+            subscribers.count(self.directory.role(key), self.directory.subscribed(key));
+        }
+        self.uplink
+            .send(ToRouter::Subscribers(Box::new(subscribers)));
     }
 
     /// Tells of the kept events that are wanted, the newest first.

@@ -346,6 +346,7 @@ impl Reactor {
                     self.disconnect(&selector);
                 }
                 Some(ToReactor::Connections(wanted)) => self.list_connections(&wanted),
+                Some(ToReactor::Subscribers) => self.count_subscribers(),
                 Some(ToReactor::Events(wanted)) => {
                     self.fan_out();
                     self.list_events(&wanted);

@@ -22,7 +22,7 @@ use mio::{Registry, Token, Waker};
 
 use crate::access::Role;
 use crate::event::Block;
-use crate::listing::{Connections, ConnectionsWanted, Events, EventsWanted};
+use crate::listing::{Connections, ConnectionsWanted, Events, EventsWanted, Subscribers};
 use crate::live::Live;
 use crate::takeover::link::Link;
 pub use channel::{Receiver, Sender, channel};
@@ -41,6 +41,8 @@ pub enum ToReactor {
     Disconnect(Arc<Selector>),
     /// `ctl connections`; answered by [`ToRouter::Connections`].
     Connections(Arc<ConnectionsWanted>),
+    /// `ctl access`; answered by [`ToRouter::Subscribers`].
+    Subscribers,
     /// `ctl history`; answered by [`ToRouter::Events`].
     Events(Arc<EventsWanted>),
     /// Say goodbye to every connection; answered by [`ToRouter::Drained`].
@@ -77,6 +79,8 @@ pub enum ToRouter {
     },
     /// What was asked by one [`ToReactor::Connections`].
     Connections(Box<Connections>),
+    /// What was asked by one [`ToReactor::Subscribers`].
+    Subscribers(Box<Subscribers>),
     /// What was asked by one [`ToReactor::Events`].
     Events(Box<Events>),
     /// Every connection of this reactor has ended.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use log::LevelFilter;
 use serde_json::{Map, Value};
 
-use crate::access::{Namespace, Role};
+use crate::access::{Access, AccessTable, Namespace, Role};
 use crate::auth::Whom;
 use crate::emitters::Verb;
 use crate::event::{EventType, is_id};
@@ -38,6 +38,8 @@ pub enum Command {
     Connections(ConnectionsWanted),
     /// Tell of kept events.
     Events(EventsWanted),
+    /// Tell what this table would change.
+    Access(AccessTable),
 }
 
 impl Command {
@@ -52,6 +54,7 @@ impl Command {
             Command::LogLevel(_) => Verb::LogLevel,
             Command::Connections(_) => Verb::Connections,
             Command::Events(_) => Verb::History,
+            Command::Access(_) => Verb::Access,
         }
     }
 }
@@ -91,6 +94,7 @@ fn form(verb: Verb) -> (&'static [&'static str], Read) {
             connections,
         ),
         Verb::History => (&["type", "namespace", "data", "limit"], history),
+        Verb::Access => (&["try"], access),
     }
 }
 
@@ -223,6 +227,31 @@ fn limit(object: &Object) -> Result<usize, Fault> {
         let message = format!("limit must be a whole number from 1 to {LIST_MAX}");
         ("limit", message)
     })
+}
+
+fn access(object: &Object) -> Result<Command, Fault> {
+    const ALLOWED: &str = "try must be an object like {\"orders\":{\"admin\":\"all\",\"customer\":\"own\"}}: \
+        namespaces, in each of them roles, and for each of these all, own or none";
+    let wrong = |why: &str| ("try", format!("{ALLOWED}; {why}"));
+    let mut table = AccessTable::default();
+    let rows = object.get("try").and_then(Value::as_object);
+    for (name, row) in rows.ok_or_else(|| wrong("it is none"))? {
+        let namespace = Namespace::parse(name).ok_or_else(|| {
+            let known = names(Namespace::ALL.map(Namespace::name));
+            wrong(&format!("a namespace is {known}"))
+        })?;
+        let row = row.as_object().ok_or_else(|| wrong("a row is none"))?;
+        let cells = row.iter().map(|(name, access)| {
+            let access = access.as_str().and_then(Access::parse);
+            Some((role(name)?, access?))
+        });
+        let cells: Option<Vec<(Role, Access)>> = cells.collect();
+        let cells = cells.ok_or_else(|| wrong(&format!("the row {name} has something else")))?;
+        table
+            .set_row(namespace, &cells)
+            .map_err(|why| wrong(&format!("the row {name}: {why}")))?;
+    }
+    Ok(Command::Access(table))
 }
 
 fn disconnect(object: &Object) -> Result<Command, Fault> {
@@ -377,6 +406,36 @@ mod tests {
             read(r#"{"command":"history","type":"order:created","data":true,"limit":1000}"#),
             Command::Events(events)
         );
+    }
+
+    #[test]
+    fn a_table_is_read_as_the_configuration_has_it() {
+        let mut table = AccessTable::default();
+        assert_eq!(
+            read(r#"{"command":"access","try":{}}"#),
+            Command::Access(table.clone())
+        );
+        let row = [(Role::Admin, Access::All), (Role::Customer, Access::Own)];
+        table.set_row(Namespace::System, &row).unwrap();
+        assert_eq!(
+            read(
+                r#"{"command":"access","try":{"system":{"admin":"all","customer":"own","guest":"none"}}}"#
+            ),
+            Command::Access(table)
+        );
+        for (tried, word) in [
+            ("7", "an object"),
+            (r#"{"order":{}}"#, "orders, customers"),
+            (r#"{"orders":"all"}"#, "a row"),
+            (r#"{"orders":{"boss":"all"}}"#, "the row orders"),
+            (r#"{"orders":{"admin":"some"}}"#, "all, own or none"),
+            (r#"{"orders":{"guest":"own"}}"#, "no user of its own"),
+        ] {
+            let line = format!(r#"{{"command":"access","try":{tried}}}"#);
+            let (at, message) = parse(line.as_bytes()).unwrap_err();
+            assert_eq!(at, "try");
+            assert!(message.contains(word), "{line}: {message}");
+        }
     }
 
     #[test]

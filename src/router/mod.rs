@@ -286,6 +286,7 @@ impl Router {
                         latest_end,
                     } => self.on_disconnected(connections, latest_end),
                     ToRouter::Connections(connections) => self.on_connections(*connections),
+                    ToRouter::Subscribers(subscribers) => self.on_subscribers(&subscribers),
                     ToRouter::Events(events) => self.on_events(&events),
                     ToRouter::HandedOver(sent) => self.on_handed_over(sent, now),
                     ToRouter::Drained => {

@@ -11,12 +11,13 @@ use serde_json::{Value, json};
 use super::Router;
 use super::command::{Command, Fault};
 use super::reload::Asker;
+use crate::access::AccessTable;
 use crate::auth::{Full, Revocation, Revocations, Whom};
 use crate::clock::Now;
 use crate::emitters::Verbs;
 use crate::journal::revoked_file;
 use crate::limits;
-use crate::listing::{Connections, ConnectionsWanted, Events, EventsWanted};
+use crate::listing::{Connections, ConnectionsWanted, Events, EventsWanted, Subscribers};
 use crate::logging;
 use crate::ring::{Mailbox, Post, Selector, ToReactor};
 
@@ -33,6 +34,8 @@ pub(super) struct Question {
 enum Asked {
     Disconnect(Closed),
     Connections(Arc<ConnectionsWanted>, Connections),
+    /// What would this table change?
+    Access(AccessTable, Box<Subscribers>),
     /// The first reactor keeps what all of them do.
     Events,
 }
@@ -105,6 +108,7 @@ impl Router {
                 Command::Disconnect(_)
                 | Command::Revoke(..)
                 | Command::Connections(_)
+                | Command::Access(_)
                 | Command::Events(_),
             ) if self.question.is_some() => {
                 let message = "another operator's question is under way; try again";
@@ -118,6 +122,13 @@ impl Router {
                 self.ask(key, asked, self.lanes.len());
                 for lane in &mut self.lanes {
                     lane.down.send(ToReactor::Connections(Arc::clone(&wanted)));
+                }
+            }
+            Ok(Command::Access(table)) => {
+                let asked = Asked::Access(table, Box::default());
+                self.ask(key, asked, self.lanes.len());
+                for lane in &mut self.lanes {
+                    lane.down.send(ToReactor::Subscribers);
                 }
             }
             Ok(Command::Events(wanted)) => self.ask_for_events(key, wanted, now),
@@ -264,6 +275,18 @@ impl Router {
         {
             all.add(connections, wanted);
             let answer = all.answer(wanted);
+            self.on_answer(|| answer);
+        }
+    }
+
+    pub(super) fn on_subscribers(&mut self, subscribers: &Subscribers) {
+        if let Some(Question {
+            asked: Asked::Access(then, all),
+            ..
+        }) = &mut self.question
+        {
+            all.add(subscribers);
+            let answer = all.answer(&self.live.config.access, then);
             self.on_answer(|| answer);
         }
     }

@@ -96,6 +96,7 @@ fn every_message_of_the_contract_goes_its_way() {
             "log-level",
             "connections",
             "history",
+            "access",
         ]);
     assert_eq!(messages(&document, INGEST, "receive"), lines);
     assert_eq!(

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::json_schema::{Refs, about, data, event_name, line_name, of_rule};
 use super::{camel_case, pascal_case};
-use crate::access::{Namespace, Role};
+use crate::access::{Access, Namespace, Role};
 use crate::event::Code;
 use crate::event::catalogue::{EventType, PUBLISHABLE, Rule};
 use crate::limits::{LAST_MAX, LIST_MAX};
@@ -405,6 +405,24 @@ pub(super) fn commands() -> Vec<Message> {
             ("limit", limit),
         ],
     );
+    let degrees = json!({ "enum": Access::EACH.map(Access::name) });
+    let cells: Map<String, Value> = Role::ALL
+        .map(|role| (role.name().to_owned(), degrees.clone()))
+        .into_iter()
+        .collect();
+    let row = json!({ "type": "object", "properties": cells, "additionalProperties": false });
+    let rows: Map<String, Value> = namespaces
+        .map(|namespace| (namespace.to_owned(), row.clone()))
+        .into_iter()
+        .collect();
+    let tried = json!({
+        "description": "Rows that replace those of the default table, as in the configuration.",
+        "type": "object",
+        "properties": rows,
+        "additionalProperties": false,
+    });
+    let mut access = command("access", &[("try", tried)]);
+    access["required"] = json!(["command", "try"]);
     vec![
         Message::new(
             "stats",
@@ -444,6 +462,11 @@ pub(super) fn commands() -> Vec<Message> {
             connections,
         ),
         Message::new("history", "Lists kept events, the newest first.", history),
+        Message::new(
+            "access",
+            "Asks what another access table would change for those who are connected.",
+            access,
+        ),
     ]
 }
 

@@ -140,6 +140,7 @@ fn others_may_emit_but_not_command() {
         &["ctl", "connections"],
         &["ctl", "history", "--data"],
         &["ctl", "log-level", "debug"],
+        &["ctl", "access", "--try", "/dev/null"],
     ] {
         let output = as_nobody(args);
         assert_eq!(output.status.code(), Some(1), "{args:?}: {}", text(&output));
@@ -150,6 +151,45 @@ fn others_may_emit_but_not_command() {
         );
     }
     assert_eq!(server.get("/readyz").status, 200, "nothing of it was done");
+}
+
+#[test]
+fn a_changed_access_table_is_tried_and_nothing_happens() {
+    let server = Server::with(&["--workers", "2"]);
+    let mut staff = [server.user("sam", "staff"), server.user("sue", "staff")];
+    staff[0].subscribe(&["orders", "inventory"]);
+    let mut ann = server.user("ann", "customer");
+    ann.subscribe(&["orders"]);
+    let file = server.dir().join("new.toml");
+    let table = "[access]\norders = { admin = \"all\", manager = \"all\", customer = \"all\" }\n";
+    std::fs::write(&file, table).unwrap();
+    let tried = |args: &[&str]| {
+        let all = [&["access", "--try", file.to_str().unwrap()], args].concat();
+        server.ctl(&all)
+    };
+    let output = tried(&["--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let change = |role: &str, now: &str, then: &str, connections: u64, subscribed: u64| {
+        json!({"namespace": "orders", "role": role, "now": now, "then": then, "connections": connections,
+            "subscribed": subscribed})
+    };
+    assert_eq!(
+        answer,
+        json!({"changes": [change("staff", "all", "none", 2, 1), change("customer", "own", "all", 1, 1)]})
+    );
+    let said = text(&tried(&[]));
+    assert!(said.contains("1 subscriptions end"), "{said}");
+    // All of it is as it was.
+    let id = server.emitter().emit(&event("order:deleted"));
+    assert_eq!(staff[0].expect_event("order:deleted")["id"], id.as_str());
+    std::fs::write(&file, "").unwrap();
+    let said = text(&tried(&[]));
+    assert!(said.contains("nothing would change"), "{said}");
+    std::fs::write(&file, "[access]\norder = 1").unwrap();
+    let output = tried(&[]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    assert!(text(&output).contains("access.orders"), "{}", text(&output));
 }
 
 /// Asks and gives the `connectionId`s of the answer, and all of it.

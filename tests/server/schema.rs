@@ -460,6 +460,10 @@ fn what_the_ingest_socket_answers_is_what_asyncapi_says() {
             "history",
             json!({"command": "history", "type": "product:deleted", "data": true}),
         ),
+        (
+            "access",
+            json!({"command": "access", "try": {"orders": {"admin": "all", "customer": "own"}}}),
+        ),
     ];
     let mut text = format!("\n{good}\n{{\"type\":\"product:deleted\",\"data\":{{}}}}\nnonsense\n");
     for (key, command) in &commands {

@@ -45,6 +45,43 @@ pub(super) fn revoked(result: &Value) -> String {
     format!("disconnected: {disconnected}\nremembered until: {until}\nover a restart: {lasting}\n")
 }
 
+/// What a table would change, a cell a line, and what that is for those whom it concerns.
+pub(super) fn access(result: &Value) -> String {
+    let rows = list(&result["changes"]).map(|change| {
+        let (now, then) = (field(change, "now"), field(change, "then"));
+        let effect = match (now.as_str(), then.as_str()) {
+            (_, "none") => format!("{} subscriptions end", field(change, "subscribed")),
+            ("none", _) => "may subscribe".to_owned(),
+            (_, "own") => "see their own alone".to_owned(),
+            _ => "see all, not their own alone".to_owned(),
+        };
+        [
+            field(change, "namespace"),
+            field(change, "role"),
+            now,
+            then,
+            field(change, "connections"),
+            field(change, "subscribed"),
+            effect,
+        ]
+    });
+    let header = [
+        "NAMESPACE",
+        "ROLE",
+        "NOW",
+        "THEN",
+        "CONNECTED",
+        "SUBSCRIBED",
+        "THESE",
+    ];
+    match table(header, rows) {
+        none if none.is_empty() => {
+            "the table is the one in force: nothing would change\n".to_owned()
+        }
+        text => text + "nothing has been changed: shopwire ctl reload does\n",
+    }
+}
+
 /// An answer with no form of its own: a field a line, or that it is done.
 pub(super) fn plain(result: &Value) -> String {
     match result {
@@ -313,6 +350,27 @@ mod tests {
         );
         let none = json!({"matching": 0, "connections": []});
         assert_eq!(connections(&none), "0 of 0\n");
+    }
+
+    #[test]
+    fn a_tried_table_tells_what_would_happen_to_whom() {
+        let change = |role: &str, now: &str, then: &str, subscribed: u64| {
+            json!({"namespace": "orders", "role": role, "now": now, "then": then, "connections": 12,
+                "subscribed": subscribed})
+        };
+        let changes = json!({"changes": [change("staff", "all", "none", 9), change("guest", "none", "all", 0),
+            change("customer", "own", "all", 11), change("manager", "all", "own", 3)]});
+        assert_eq!(
+            access(&changes),
+            "NAMESPACE  ROLE      NOW   THEN  CONNECTED  SUBSCRIBED  THESE\n\
+             orders     staff     all   none  12         9           9 subscriptions end\n\
+             orders     guest     none  all   12         0           may subscribe\n\
+             orders     customer  own   all   12         11          see all, not their own alone\n\
+             orders     manager   all   own   12         3           see their own alone\n\
+             nothing has been changed: shopwire ctl reload does\n"
+        );
+        let none = json!({"changes": []});
+        assert!(access(&none).contains("nothing would change"));
     }
 
     #[test]
