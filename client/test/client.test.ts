@@ -367,6 +367,7 @@ describe('tokens', () => {
   });
 
   test('a function is asked again, and one that was refused is not shown again', async () => {
+    vi.spyOn(console, 'warn').mockImplementation(() => {});
     let token = 'h.a.s';
     const { client, socket } = await connected({ token: () => token });
     socket.end(4401, 'the token was refused');
@@ -378,6 +379,7 @@ describe('tokens', () => {
   });
 
   test('a function that fails is asked again', async () => {
+    vi.spyOn(console, 'warn').mockImplementation(() => {});
     let fails = true;
     newClient({ token: async () => (fails ? Promise.reject(new Error('503')) : 'h.a.s') });
     await settle();
