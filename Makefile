@@ -32,7 +32,7 @@ help: ## This list
 # The page is left out where there is no npm: then / says how to build it.
 .PHONY: run
 run: $(if $(shell command -v npm),page) ## Build a release and serve for trying out, with a demo shop playing (DEMO=0: without); loopback only
-	$(CARGO) run --release --locked --package shopwire -- serve --dev $(if $(filter 0,$(DEMO)),,--demo) $(ARGS)
+	$(CARGO) run --release --locked --package shopwire -- serve --dev --journal $(TARGET)/run/journal $(if $(filter 0,$(DEMO)),,--demo) $(ARGS)
 
 # Built again when something it is made of is newer. Its files keep their times if they stay the same, so that the server is not
 # built anew for them; the stamp tells when that was last looked at.
@@ -191,6 +191,50 @@ COUNT = GUNGRAUN_RUNNER=$(RUNNER) $(CARGO) bench --package shopwire --bench inst
 .PHONY: $(COUNTS)
 $(COUNTS): bench-tools
 	$(COUNT) --output-format=json >$@
+
+# The version stands in Cargo.toml; the tests hold the client's against it.
+VERSION := $(shell awk -F '"' '/^version = / { print $$2; exit }' Cargo.toml)
+DIST := $(abspath $(TARGET))/dist
+DEB_VERSION := 3.8.0
+DEB_TOOL := $(abspath $(TARGET))/tools/cargo-deb-$(DEB_VERSION)/bin/cargo-deb
+SBOM_VERSION := 0.5.9
+SBOM_TOOL := $(abspath $(TARGET))/tools/cargo-cyclonedx-$(SBOM_VERSION)/bin/cargo-cyclonedx
+
+.PHONY: dist
+dist: page $(DEB_TOOL) $(SBOM_TOOL) $(CLIENT)/dist/index.js ## Everything of a release, in target/dist: program, Debian package, npm package, what they are made of, checksums
+	rm -rf $(DIST) && mkdir -p $(DIST)
+	$(CARGO) build --release --package shopwire --locked
+	objcopy --strip-debug $(PROGRAMS)/shopwire $(DIST)/shopwire
+	tar --create --gzip --directory $(DIST) --remove-files --file $(DIST)/shopwire-$(VERSION)-$$(uname -m)-linux.tar.gz shopwire
+	$(DEB_TOOL) --no-build --locked --strip --quiet --output $(DIST)/
+	cd $(CLIENT) && npm pack --silent --pack-destination $(DIST) >/dev/null
+	$(SBOM_TOOL) cyclonedx --quiet --format json --spec-version 1.5 --describe binaries --no-build-deps
+	mv shopwire_bin.cdx.json $(DIST)/shopwire-$(VERSION).cdx.json && rm loadtest/loadtest_bin.cdx.json loadtest/peers/floor/floor_bin.cdx.json
+	cd $(CLIENT) && npm sbom --omit=dev --sbom-format=cyclonedx --sbom-type=library >$(DIST)/shopwire-$(VERSION)-npm.cdx.json
+	cd $(DIST) && sha256sum -- * >SHA256SUMS && cat SHA256SUMS
+
+$(DEB_TOOL):
+	CARGO_PROFILE_DEV_DEBUG=none $(CARGO) install --debug --locked --no-track \
+	  --version $(DEB_VERSION) --root $(dir $(@D)) cargo-deb
+
+$(SBOM_TOOL):
+	CARGO_PROFILE_DEV_DEBUG=none $(CARGO) install --debug --locked --no-track \
+	  --version $(SBOM_VERSION) --root $(dir $(@D)) cargo-cyclonedx
+
+.PHONY: debian
+debian: ## Install the Debian package of `make dist` on a fresh Debian 12 with a systemd of its own, use, update and remove it; root only
+	tests/debian/run.sh $(DIST)/shopwire_*.deb $(abspath $(TARGET))/debian
+
+DESTDIR ?=
+PREFIX ?= /usr/local
+
+.PHONY: install
+install: ## Install a built release: program and documents below PREFIX (/usr/local), for packages below DESTDIR
+	install -D -m 755 $(PROGRAMS)/shopwire $(DESTDIR)$(PREFIX)/bin/shopwire
+	install -d $(DESTDIR)$(PREFIX)/share/doc/shopwire/docs
+	install -m 644 README.md CHANGELOG.md $(DESTDIR)$(PREFIX)/share/doc/shopwire/
+	install -m 644 docs/* $(DESTDIR)$(PREFIX)/share/doc/shopwire/docs/
+	cp -R deploy $(DESTDIR)$(PREFIX)/share/doc/shopwire/
 
 # Callgrind, and the program that runs the benchmarks under it: built without optimization, which takes half the time.
 .PHONY: bench-tools

@@ -58,7 +58,7 @@ fn serve(arguments: Arguments) -> Result<(), String> {
         ],
     };
     let config = Config::resolve(&flags, &|_| None, None).map_err(|error| error.to_string())?;
-    let mut server = Server::open(config, false)?;
+    let mut server = Server::open(config, flags, false)?;
     server.speak(echo);
     server.run()
 }

@@ -58,6 +58,11 @@ impl Role {
         }
     }
 
+    /// Whether it is one of those who run the shop and work in it.
+    pub fn is_back_office(self) -> bool {
+        matches!(self, Role::Admin | Role::Manager | Role::Staff)
+    }
+
     /// The role of that name that a token may carry; never `Public`, which is the absence of a token.
     pub fn from_token(name: &str) -> Option<Role> {
         Role::IN_TOKENS.into_iter().find(|role| role.name() == name)
@@ -161,6 +166,9 @@ impl Namespace {
 pub struct NamespaceMask(u8);
 
 impl NamespaceMask {
+    /// Every namespace.
+    pub const ALL: NamespaceMask = NamespaceMask((1 << Namespace::ALL.len()) - 1);
+
     /// Whether `namespace` is in the set.
     pub fn contains(self, namespace: Namespace) -> bool {
         self.0 & (1 << namespace as u8) != 0

@@ -1,14 +1,16 @@
-//! Who may come in: the cap on WebSockets, the connect rate of an address, and the drain.
+//! Who may come in: the caps on WebSockets and sockets, the places that are kept for the back office, the
+//! connect rate of an address, reactors that lag, and the drain.
 //!
 //! Shared by all reactors and asked once a handshake, never on the path of an event; that is why
 //! the table of addresses may sit behind (sharded) locks.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use hashbrown::HashMap;
 
+use crate::access::Role;
 use crate::limits;
 use crate::rate::{Bucket, Rate};
 use crate::wire::client_address::rate_key;
@@ -17,34 +19,52 @@ use crate::wire::client_address::rate_key;
 pub struct Admission {
     websockets: AtomicUsize,
     websockets_max: usize,
+    /// Those of them that are not the back office's.
+    storefront: AtomicUsize,
+    storefront_max: usize,
     /// Every socket accepted on the port and not closed yet.
     sockets: AtomicUsize,
+    sockets_max: usize,
+    /// Reactors that lag.
+    lagging: AtomicUsize,
     draining: AtomicBool,
-    connect_rate: Rate,
+    /// Handshakes a minute from one address.
+    connect_rate: AtomicU32,
     addresses: [Mutex<HashMap<u128, Bucket>>; SHARDS],
 }
 
 const SHARDS: usize = 16;
 
 impl Admission {
-    /// A gate for so many WebSockets and so many handshakes a minute from one address (0 = any).
-    pub fn new(websockets_max: usize, connects_per_minute: u32) -> Self {
+    /// A gate for so many WebSockets, of which so many percent are kept for the back office, and so many
+    /// handshakes a minute from one address (0 = any).
+    pub fn new(websockets_max: usize, reserved_percent: u8, connects_per_minute: u32) -> Self {
+        let reserved = websockets_max * usize::from(reserved_percent) / 100;
         Self {
             websockets: AtomicUsize::new(0),
             websockets_max,
+            storefront: AtomicUsize::new(0),
+            storefront_max: websockets_max - reserved,
             sockets: AtomicUsize::new(0),
+            sockets_max: websockets_max.saturating_add(limits::EXTRA_SOCKETS_MAX),
+            lagging: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
-            connect_rate: Rate::per_minute(connects_per_minute),
+            connect_rate: AtomicU32::new(connects_per_minute),
             addresses: Default::default(),
         }
     }
 
     /// Counts a socket just accepted; false (and not counted) if there are too many.
     pub fn enter_socket(&self) -> bool {
-        let most = self
-            .websockets_max
-            .saturating_add(limits::EXTRA_SOCKETS_MAX);
-        enter(&self.sockets, most)
+        enter(&self.sockets, self.sockets_max)
+    }
+
+    /// The process may open so many files: some are left for emitters, and for what the server opens
+    /// itself, so that they go on while browsers take all that they can get.
+    pub fn leave_files(&mut self, files_max: u64) {
+        let files_max = usize::try_from(files_max).unwrap_or(usize::MAX);
+        let kept = limits::FILES_BESIDE_SOCKETS.min(files_max / 2);
+        self.sockets_max = self.sockets_max.min(files_max - kept);
     }
 
     /// A counted socket was closed.
@@ -52,9 +72,16 @@ impl Admission {
         self.sockets.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Counts a WebSocket; false (and not counted) if the server is full.
-    pub fn enter_websocket(&self) -> bool {
-        enter(&self.websockets, self.websockets_max)
+    /// Counts a WebSocket of this role; false (and not counted) if there is no place for it.
+    pub fn enter_websocket(&self, role: Role) -> bool {
+        if !enter(&self.websockets, self.websockets_max) {
+            return false;
+        }
+        if role.is_back_office() || enter(&self.storefront, self.storefront_max) {
+            return true;
+        }
+        self.websockets.fetch_sub(1, Ordering::Relaxed);
+        false
     }
 
     /// Whether no further WebSocket would be taken.
@@ -62,16 +89,57 @@ impl Admission {
         self.websockets() >= self.websockets_max
     }
 
-    /// Counts a connection that another process had let in.
-    pub fn take_over(&self, is_websocket: bool) {
-        self.sockets.fetch_add(1, Ordering::Relaxed);
-        self.websockets
-            .fetch_add(is_websocket.into(), Ordering::Relaxed);
+    /// Whether no further WebSocket would be taken but the back office's.
+    pub fn is_storefront_full(&self) -> bool {
+        self.storefront.load(Ordering::Relaxed) >= self.storefront_max
     }
 
-    /// A counted WebSocket has ended.
-    pub fn leave_websocket(&self) {
+    /// The most WebSockets that are not the back office's.
+    pub fn storefront_max(&self) -> usize {
+        self.storefront_max
+    }
+
+    /// Counts a connection that another process had let in; a role has only a WebSocket.
+    pub fn take_over(&self, role: Option<Role>) {
+        self.sockets.fetch_add(1, Ordering::Relaxed);
+        if let Some(role) = role {
+            self.websockets.fetch_add(1, Ordering::Relaxed);
+            let is_storefront = !role.is_back_office();
+            self.storefront
+                .fetch_add(is_storefront.into(), Ordering::Relaxed);
+        }
+    }
+
+    /// A counted WebSocket has shown a token that gives it another role. It is let in already, so that it
+    /// stays although it may be one too many.
+    pub fn change_role(&self, old: Role, new: Role) {
+        match (old.is_back_office(), new.is_back_office()) {
+            (true, false) => self.storefront.fetch_add(1, Ordering::Relaxed),
+            (false, true) => self.storefront.fetch_sub(1, Ordering::Relaxed),
+            _ => return,
+        };
+    }
+
+    /// A counted WebSocket, now of this role, has ended.
+    pub fn leave_websocket(&self, role: Role) {
         self.websockets.fetch_sub(1, Ordering::Relaxed);
+        let is_storefront = !role.is_back_office();
+        self.storefront
+            .fetch_sub(is_storefront.into(), Ordering::Relaxed);
+    }
+
+    /// A reactor lags, or does no longer.
+    pub fn set_lagging(&self, lags: bool) {
+        if lags {
+            self.lagging.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.lagging.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a reactor lags, so that only the back office is let in.
+    pub fn is_overloaded(&self) -> bool {
+        self.lagging.load(Ordering::Relaxed) > 0
     }
 
     /// WebSockets open now.
@@ -103,15 +171,25 @@ impl Admission {
                 buckets.clear();
             }
         }
-        self.connect_rate
+        self.connect_rate()
             .take(buckets.entry(key).or_default(), now_ns)
+    }
+
+    /// From now on so many handshakes a minute may come from one address (0 = any).
+    pub fn set_connect_rate(&self, connects_per_minute: u32) {
+        self.connect_rate
+            .store(connects_per_minute, Ordering::Relaxed);
+    }
+
+    fn connect_rate(&self) -> Rate {
+        Rate::per_minute(self.connect_rate.load(Ordering::Relaxed))
     }
 
     /// The handshake counted before turned out to be a good one.
     pub fn give_back_handshake(&self, ip: IpAddr) {
         let key = rate_key(ip);
         if let Some(bucket) = self.shard(key).get_mut(&key) {
-            self.connect_rate.give_back(bucket);
+            self.connect_rate().give_back(bucket);
         }
     }
 
@@ -150,17 +228,59 @@ mod tests {
 
     #[test]
     fn the_cap_holds_and_a_place_is_free_again_after_leaving() {
-        let gate = Admission::new(2, 0);
-        assert!(gate.enter_websocket() && gate.enter_websocket());
-        assert!(!gate.enter_websocket());
-        gate.leave_websocket();
-        assert!(gate.enter_websocket());
+        let gate = Admission::new(2, 10, 0);
+        let enter = || gate.enter_websocket(Role::Public);
+        assert!(enter() && enter());
+        assert!(!enter() && gate.is_full());
+        gate.leave_websocket(Role::Public);
+        assert!(enter());
         assert_eq!(gate.websockets(), 2);
     }
 
     #[test]
+    fn some_places_are_the_back_offices() {
+        let gate = Admission::new(10, 20, 0);
+        for role in [Role::Public, Role::Guest, Role::Customer].repeat(3) {
+            gate.enter_websocket(role);
+        }
+        assert_eq!(gate.websockets(), 8);
+        assert!(gate.is_storefront_full() && !gate.is_full());
+        assert!(gate.enter_websocket(Role::Staff));
+        // Who turns out to be of the back office makes room, and the other way round.
+        gate.change_role(Role::Public, Role::Admin);
+        assert!(!gate.is_storefront_full());
+        assert!(gate.enter_websocket(Role::Customer));
+        assert!(gate.is_full() && !gate.enter_websocket(Role::Admin));
+        gate.change_role(Role::Admin, Role::Guest);
+        gate.leave_websocket(Role::Staff);
+        assert!(!gate.enter_websocket(Role::Guest));
+        assert!(gate.enter_websocket(Role::Manager));
+        for role in [Role::Manager, Role::Guest]
+            .into_iter()
+            .chain([Role::Customer; 8])
+        {
+            gate.leave_websocket(role);
+        }
+        assert_eq!((gate.websockets(), gate.storefront.into_inner()), (0, 0));
+    }
+
+    #[test]
+    fn files_are_left_for_others() {
+        for (files_max, sockets_max) in [
+            (u64::MAX, 100 + limits::EXTRA_SOCKETS_MAX),
+            (100_000, 100 + limits::EXTRA_SOCKETS_MAX),
+            (4096, 4096 - limits::FILES_BESIDE_SOCKETS),
+            (64, 32),
+        ] {
+            let mut gate = Admission::new(100, 0, 0);
+            gate.leave_files(files_max);
+            assert_eq!(gate.sockets_max, sockets_max, "{files_max}");
+        }
+    }
+
+    #[test]
     fn an_address_has_its_own_bucket_and_an_ipv6_network_shares_one() {
-        let gate = Admission::new(2, 1);
+        let gate = Admission::new(2, 0, 1);
         let v4 = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
         assert!(gate.take_handshake(v4, 0).is_ok());
         assert!(gate.take_handshake(v4, 0).is_err());
@@ -176,8 +296,20 @@ mod tests {
     }
 
     #[test]
+    fn another_rate_counts_at_once() {
+        let gate = Admission::new(2, 0, 1);
+        let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        assert!(gate.take_handshake(ip, 0).is_ok());
+        assert!(gate.take_handshake(ip, 0).is_err());
+        gate.set_connect_rate(0);
+        assert!(gate.take_handshake(ip, 0).is_ok());
+        gate.set_connect_rate(3);
+        assert!(gate.take_handshake(ip, 60_000_000_000).is_ok());
+    }
+
+    #[test]
     fn the_table_of_addresses_is_bounded() {
-        let gate = Admission::new(2, 10);
+        let gate = Admission::new(2, 0, 10);
         for number in 0..10_000_000 {
             gate.take_handshake(IpAddr::V4(Ipv4Addr::from(number)), 0)
                 .unwrap();
@@ -193,7 +325,7 @@ mod tests {
 
     #[test]
     fn a_full_table_is_not_looked_through_for_each_newcomer() {
-        let gate = Admission::new(2, 1);
+        let gate = Admission::new(2, 0, 1);
         // One bucket after the other is full again just when the next address comes: in a minute.
         let step_ns = 60_000_000_000 / limits::RATED_ADDRESSES_MAX as u64;
         let mut looked_through = 0;

@@ -29,7 +29,7 @@ const EVENTS: usize = 1024;
 pub struct Orders {
     /// Drain.
     pub drain: AtomicBool,
-    /// Read keys and certificates again.
+    /// Read settings, keys and certificates again.
     pub reload: AtomicBool,
 }
 
@@ -91,7 +91,7 @@ impl Engine {
             let began = Instant::now();
             self.turn(began);
             now = Instant::now();
-            self.tell(began, now, due);
+            self.end_turn(began, now, due);
         }
         Ok(())
     }
@@ -127,8 +127,11 @@ impl Engine {
         router.into_iter().chain(reactor).min()
     }
 
-    /// Tells the statistics how long a turn took, and how late it came to what was due.
-    fn tell(&self, began: Instant, ended: Instant, due: Option<Instant>) {
+    /// Tells the reactor and the statistics how long a turn took, and how late it came to what was due.
+    fn end_turn(&mut self, began: Instant, ended: Instant, due: Option<Instant>) {
+        if let Some(reactor) = &mut self.reactor {
+            reactor.end_turn(began, ended);
+        }
         let stats = self.shared.stats.of_loop(self.number);
         stats.turns.record(micros(ended - began), 1);
         if let Some(due) = due

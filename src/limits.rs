@@ -50,6 +50,16 @@ pub const KEEP_ALIVE_CONNECTIONS_MAX: usize = 64;
 /// Sockets beyond `--max-connections` that may be in the middle of a handshake, be plain HTTP,
 /// or be lingering after their close. Over it a new socket is closed at once.
 pub const EXTRA_SOCKETS_MAX: usize = 4096;
+/// Files that browsers' sockets are not given where the process may open few, or half of all: for
+/// emitters, and for polls, listeners, the journal and what is read at a reload.
+pub const FILES_BESIDE_SOCKETS: usize = EMITTERS_MAX + 64;
+/// A reactor lags when so many turns, ...
+pub const LAGGING_TURNS: u32 = 3;
+/// ... none of them longer than `CALM_AFTER` behind another, have each taken longer than this. A turn
+/// usually takes less than a millisecond.
+pub const TURN_MAX: Duration = Duration::from_millis(250);
+/// It no longer lags when no turn has been so long for so long.
+pub const CALM_AFTER: Duration = Duration::from_secs(1);
 /// How long a connection that nobody authenticated stays under `--require-auth` (4401 after it).
 pub const AUTH_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest message of a connection that has not authenticated, in bytes: what it may make the
@@ -57,6 +67,17 @@ pub const AUTH_TIMEOUT: Duration = Duration::from_secs(10);
 pub const PUBLIC_MESSAGE_MAX: usize = 8 * 1024;
 /// Answers that may wait for a public connection that does not read them, in bytes.
 pub const PUBLIC_ANSWERS_MAX: usize = 8 * 1024;
+/// Secrets, and public keys from PEM files, that are valid at once: they have no names, so a token with a
+/// bad signature costs a check by each that fits its algorithm. A rotation needs two. The keys of a JWK set
+/// are picked by their names.
+pub const NAMELESS_KEYS_MAX: usize = 16;
+/// Users and sessions whose tokens are revoked, at once: about 100 bytes each, and as many again as a long
+/// name has. Over it none is added until one is over.
+pub const REVOCATIONS_MAX: usize = 100_000;
+/// A revocation is remembered for at least so long ...
+pub const REVOKED_FOR_MIN: Duration = Duration::from_secs(1);
+/// ... and at most a (leap) year, but for tokens that are seen to last longer.
+pub const REVOKED_FOR_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 /// After its close frame or refusal the server reads on for at most this long ...
 pub const LINGER_TIME: Duration = Duration::from_secs(1);
 /// ... and at most so many bytes, so that the kernel does not answer with a reset.

@@ -34,7 +34,7 @@ pub fn text(shared: &Shared) -> String {
     };
     sheet.put_server(shared);
     sheet.put_connections(shared);
-    sheet.put_handshakes();
+    sheet.put_handshakes(shared);
     sheet.put_events();
     sheet.put_deliveries();
     sheet.put_slowness(shared);
@@ -58,12 +58,13 @@ impl<'s> Sheet<'s> {
         self.page
             .gauge("shopwire_build_info", "The version that runs; always 1.")
             .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
-        let is_ready = !shared.admission.is_draining() && !stats.journal.is_failing();
+        let is_ready = shared.obstacle().is_none();
         self.page
             .gauge(
                 "shopwire_ready",
-                "1 while /readyz says 200. At 0 the server drains, or its journal cannot be \
-                 written: see shopwire_draining and shopwire_journal_failing.",
+                "1 while /readyz says 200. At 0 the server drains, its journal cannot be written, or \
+                 it is overloaded: see shopwire_draining, shopwire_journal_failing and \
+                 shopwire_worker_lagging.",
             )
             .sample(&[], f64::from(u8::from(is_ready)));
         self.page
@@ -72,6 +73,15 @@ impl<'s> Sheet<'s> {
                 "1 while the server is on its way out and takes nobody in.",
             )
             .sample(&[], f64::from(u8::from(shared.admission.is_draining())));
+        let mut family = self.page.counter(
+            "shopwire_reloads_total",
+            "Reloads by outcome: done, or failed, when nothing has changed because something is \
+             wrong with the settings or a key; the log says what.",
+        );
+        for (outcome, count) in stats.router.reloads.iter() {
+            family = family.sample(&[("outcome", outcome)], count as f64);
+        }
+        drop(family);
         let end = stats.router.certificate_end.get();
         if stats.speaks_tls() && end > 0 {
             self.page
@@ -120,6 +130,13 @@ impl<'s> Sheet<'s> {
                  503: raise it, with LimitNOFILE.",
             )
             .sample(&[], shared.config.max_connections as f64);
+        self.page
+            .gauge(
+                "shopwire_storefront_connections_limit",
+                "The most WebSockets of public, guest and customer at once: max-connections without \
+                 reserved-share, which is kept for the back office.",
+            )
+            .sample(&[], shared.admission.storefront_max() as f64);
         self.counters_by(
             "reason",
             "shopwire_connections_closed_total",
@@ -143,14 +160,14 @@ impl<'s> Sheet<'s> {
             .sample(&[], limits::EMITTERS_MAX as f64);
     }
 
-    fn put_handshakes(&mut self) {
+    fn put_handshakes(&mut self, shared: &Shared) {
         self.counters_by(
             "outcome",
             "shopwire_handshakes_total",
             "Opening handshakes by outcome: accepted, or the code of the refusal. rate_limited: \
              an address over connect-rate, or all of them behind a proxy that trusted-proxies \
              does not name. forbidden_origin: a page that allowed-origins lacks. full: raise \
-             max-connections.",
+             max-connections. overloaded: see shopwire_worker_lagging.",
             |reactor| reactor.handshakes.iter(),
         );
         self.counters_by(
@@ -158,9 +175,23 @@ impl<'s> Sheet<'s> {
             "shopwire_authentications_total",
             "Tokens judged, in handshakes and messages, by outcome. Many unauthorized: the shop \
              signs with another key, issuer or audience. Many token_expired: pages do not \
-             refresh, or a clock is wrong.",
+             refresh, or a clock is wrong. revoked: somebody goes on with a token that shopwire ctl \
+             revoke has withdrawn.",
             |reactor| reactor.authentications.iter(),
         );
+        self.page
+            .gauge(
+                "shopwire_revocations",
+                "Users and sessions whose tokens are refused after shopwire ctl revoke; those that \
+                 are over are let go of when there is no more room.",
+            )
+            .sample(&[], shared.revoked.held() as f64);
+        self.page
+            .gauge(
+                "shopwire_revocations_limit",
+                "The most of them; beyond it shopwire ctl revoke is refused: withdraw the key.",
+            )
+            .sample(&[], limits::REVOCATIONS_MAX as f64);
         if self.stats.speaks_tls() {
             self.counters_by(
                 "outcome",

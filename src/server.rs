@@ -8,7 +8,9 @@ mod displace;
 mod listen;
 mod observer;
 pub mod past;
+mod process;
 mod signals;
+mod watchdog;
 
 use std::io;
 use std::io::Write;
@@ -21,7 +23,7 @@ use mio::Poll;
 use sd_notify::NotifyState;
 
 use crate::clock::Now;
-use crate::config::Config;
+use crate::config::{Config, Flags};
 use crate::engine::{DOORBELL, Engine, Orders};
 use crate::event::NameHasher;
 use crate::journal::{Disk, Syncer};
@@ -34,8 +36,9 @@ use crate::takeover::Hello;
 use crate::takeover::door::{FileId, Guard};
 use crate::takeover::guest::Commit;
 use crate::takeover::host::{Host, Request};
-use crate::tls::{self, Acceptor};
 use past::Past;
+pub use process::keep_memory_private;
+use watchdog::Watchdog;
 
 /// A server whose sockets are open, and that has not begun to serve.
 pub struct Server {
@@ -77,17 +80,14 @@ impl Server {
     /// # Errors
     /// A sentence that says what only running shows: a port in use, a socket path that is taken.
     ///
-    /// With `takeover` it takes over from the server that runs in this place, if there is one.
-    pub fn open(config: Config, takeover: bool) -> Result<Self, String> {
-        listen::raise_file_limit(config.max_connections);
+    /// With `takeover` it takes over from the server that runs in this place, if there is one. `flags` are
+    /// what the configuration was read by, and is by each reload.
+    pub fn open(config: Config, flags: Flags, takeover: bool) -> Result<Self, String> {
+        let files_max = listen::raise_file_limit(config.max_connections);
         let hello = Hello::of(&config);
         let started = Instant::now();
         let now = Now::at(started);
         let hasher = NameHasher::default();
-        let acceptor = match &config.tls {
-            Some(tls) => Some(tls::acceptor(&tls.identity)?),
-            None => None,
-        };
         let (mut past, port) = if takeover {
             Past::succeeding(&config, &hello, &hasher, now)?
         } else {
@@ -95,10 +95,13 @@ impl Server {
         };
         let (listener, ingest) = match past.take_listeners() {
             Some(listeners) => {
+                process::drop_root(&config)?;
                 listeners.map_err(|error| format!("the sockets are no good: {error}"))?
             }
             None => {
                 let port = port.map_or_else(|| listen::websockets(&config), Ok)?;
+                // Only a port may need root. All files are to be the user's own.
+                process::drop_root(&config)?;
                 (port, listen::ingest(&config)?)
             }
         };
@@ -108,10 +111,19 @@ impl Server {
             .local_addr()
             .map_err(|error| format!("could not tell the port that was opened: {error}"))?;
         let runs = past.runs(now.wall_ms);
-        let shared = Arc::new(Shared::new(config, hasher, runs, started)?);
+        let mut shared = Shared::new(config, hasher, runs, started)?;
+        if let Some(most) = files_max {
+            shared.admission.leave_files(most);
+        }
+        past.revoke_again(&shared, now)?;
+        let shared = Arc::new(shared);
         let host = listen::reachable_host(address);
         let (workers, path) = (shared.config.workers, shared.config.socket.display());
-        let scheme = if acceptor.is_some() { "wss" } else { "ws" };
+        let scheme = if shared.config.tls.is_some() {
+            "wss"
+        } else {
+            "ws"
+        };
         let ready =
             format!("shopwire ready ws={scheme}://{host}/api/ws ingest={path} workers={workers}");
         let port = address.port();
@@ -141,9 +153,6 @@ impl Server {
                 let mut reactor =
                     Reactor::new(Arc::clone(&shared), index, registry, ring, uplink, started);
                 reactor.go_on(past.newest(), past.blocks());
-                if let Some(acceptor) = &acceptor {
-                    reactor.accept_by(Acceptor::clone(acceptor));
-                }
                 engines.push(Engine {
                     poll: each.poll,
                     doorbell: each.doorbell,
@@ -188,7 +197,9 @@ impl Server {
             past.board_router(&mut router, customers, now)?;
             router.expect_successors(successors);
             let (read, reloads) = ring::mailbox(Arc::clone(&router_doorbell));
-            router.expect_reloads(read, reloads);
+            router.expect_reloads(flags, read, reloads);
+            let (store, stored) = ring::mailbox(Arc::clone(&router_doorbell));
+            router.expect_stored(store, stored);
             engine.router = Some(router);
             Ok((engines, router_doorbell, orders, ask))
         };
@@ -237,6 +248,7 @@ impl Server {
             None => Host::open(self.hello),
         };
         let _guard = await_successors(host, self.ask, router_doorbell, &serving);
+        let watchdog = Watchdog::over(&self.engines);
         let mut router: Option<JoinHandle<()>> = None;
         for (index, engine) in self.engines.into_iter().enumerate() {
             let has_router = engine.router.is_some();
@@ -260,7 +272,7 @@ impl Server {
         // From here on a signal drains; before, it ends this process, and one that was to be succeeded
         // goes on.
         signals::watch(self.router_doorbell, self.orders)?;
-        observer::start(self.shared)
+        observer::start(self.shared, watchdog)
             .map_err(|error| format!("could not start a thread: {error}"))?;
         let mut commit = self.commit;
         if let Some(commit) = &mut commit {

@@ -2,25 +2,28 @@
 //!
 //! Made once by [`crate::server`]; the router and the reactors each hold it behind one Arc.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::admission::Admission;
-use crate::auth::Verifier;
+use crate::auth::Revocations;
 use crate::clock::WallClock;
 use crate::config::Config;
 use crate::event::{NameHasher, Runs};
-use crate::http::info_body;
+use crate::live::Live;
 use crate::stats::Stats;
 
 /// The shared parts.
 pub struct Shared {
-    /// The settings in force.
-    pub config: Config,
-    /// Judges tokens.
-    pub verifier: Verifier,
+    /// The settings at start. Those of them that may change are to be read from [`Live::config`].
+    pub config: Arc<Config>,
+    /// What router and reactors begin with, and replace after a reload.
+    pub at_start: Arc<Live>,
     /// The gate.
     pub admission: Admission,
+    /// Whose tokens are refused.
+    pub revoked: Arc<Revocations>,
     /// Counters of all threads.
     pub stats: Stats,
     /// Hashes names alike in the router and in every reactor.
@@ -30,8 +33,6 @@ pub struct Shared {
     /// What event ids stand for.
     pub runs: Runs,
     newest: AtomicU64,
-    /// The body of `GET /api/ws/info`, which does not change.
-    pub info: String,
 }
 
 impl Shared {
@@ -45,25 +46,37 @@ impl Shared {
         runs: Runs,
         now: Instant,
     ) -> Result<Self, String> {
-        let verifier = Verifier::new(&config.jwt)?;
-        let info = info_body(&config);
+        let (config, revoked) = (Arc::new(config), Arc::default());
+        let at_start = Arc::new(Live::new(Arc::clone(&config), &revoked)?);
         let stats = Stats::new(config.workers, config.tls.is_some(), now);
-        let certificate_end = config.tls.as_ref().and_then(|tls| tls.identity.ends_at());
-        stats
-            .router
-            .certificate_end
-            .set(certificate_end.unwrap_or(0));
+        stats.router.certificate_end.set(at_start.certificate_end());
         Ok(Self {
-            verifier,
-            admission: Admission::new(config.max_connections, config.connect_rate),
+            at_start,
+            revoked,
+            admission: Admission::new(
+                config.max_connections,
+                config.reserved_share,
+                config.connect_rate,
+            ),
             stats,
             hasher,
             wall: WallClock::System,
             newest: AtomicU64::new(runs.now().first - 1),
             runs,
-            info,
             config,
         })
+    }
+
+    /// Why a load balancer does best to send newcomers elsewhere, if so: `/readyz` says it.
+    pub fn obstacle(&self) -> Option<&'static str> {
+        if self.admission.is_draining() {
+            return Some("draining");
+        }
+        // Events are delivered, but emitters are told that they are not safe.
+        if self.stats.journal.is_failing() {
+            return Some("journal unavailable");
+        }
+        self.admission.is_overloaded().then_some("overloaded")
     }
 
     /// The number of the newest event that any client can have heard of; 0 before the first.
@@ -74,11 +87,5 @@ impl Shared {
     /// Tells the number of the newest event, before it is handed out. Only the router may call this.
     pub fn set_newest(&self, number: u64) {
         self.newest.store(number, Ordering::Release);
-    }
-
-    /// When a token that says it ends at `expires_at` is no longer accepted (both in ms).
-    pub fn token_end(&self, expires_at: u64) -> u64 {
-        let leeway = u64::try_from(self.verifier.leeway().as_millis()).unwrap_or(u64::MAX);
-        expires_at.saturating_add(leeway)
     }
 }

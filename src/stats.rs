@@ -99,7 +99,7 @@ impl Tally {
 }
 
 /// How handshakes end: the codes of their refusals. The last one takes what has no word here.
-const HANDSHAKES: [&str; 14] = [
+const HANDSHAKES: [&str; 15] = [
     "accepted",
     "malformed",
     "headers_too_large",
@@ -109,6 +109,7 @@ const HANDSHAKES: [&str; 14] = [
     "upgrade_required",
     "draining",
     "full",
+    "overloaded",
     "rate_limited",
     "forbidden_origin",
     "unauthorized",
@@ -116,7 +117,15 @@ const HANDSHAKES: [&str; 14] = [
     "other",
 ];
 /// How tokens are judged.
-const AUTHENTICATIONS: [&str; 4] = ["accepted", "unauthorized", "token_expired", "other"];
+const AUTHENTICATIONS: [&str; 5] = [
+    "accepted",
+    "unauthorized",
+    "token_expired",
+    "revoked",
+    "other",
+];
+/// How reloads end.
+const RELOADS: [&str; 2] = ["done", "failed"];
 /// The codes of refused client messages.
 const MESSAGE_CODES: [&str; 8] = [
     "invalid_message",
@@ -143,6 +152,8 @@ pub struct RouterStats {
     pub held_up: Counter,
     /// When the certificate that new connections are shown ends, in seconds since 1970; 0 without one.
     pub certificate_end: Counter,
+    /// Reloads by outcome.
+    pub reloads: Tally,
 }
 
 impl Default for RouterStats {
@@ -154,6 +165,7 @@ impl Default for RouterStats {
             emitters: Counter::default(),
             held_up: Counter::default(),
             certificate_end: Counter::default(),
+            reloads: Tally::of(RELOADS),
         }
     }
 }
@@ -250,6 +262,8 @@ pub struct ReactorStats {
     pub tls_resumed: Counter,
     /// ... and those that failed or were not complete in time.
     pub tls_failed: Counter,
+    /// 1 while its turns take so long that newcomers are sent away.
+    pub lagging: Counter,
     /// Messages that lay in the ring from the router when the last turn began.
     pub ring_down: Counter,
     /// Messages from the router that wait behind a full ring; the router writes this one, ...
@@ -288,6 +302,7 @@ impl Default for ReactorStats {
             tls_handshakes: Counter::default(),
             tls_resumed: Counter::default(),
             tls_failed: Counter::default(),
+            lagging: Counter::default(),
             ring_down: Counter::default(),
             backlog_down: Counter::default(),
             backlog_up: Counter::default(),

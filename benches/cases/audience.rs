@@ -169,6 +169,7 @@ pub fn customers(connections: usize) -> Directory {
             user: format!("cus-{number}"),
             role: Role::Customer,
             session: None,
+            issued_at: None,
             expires_at: u64::MAX,
         };
         directory.identify(key, &identity);

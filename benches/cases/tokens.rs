@@ -4,11 +4,10 @@
 //! signature with an elliptic curve is another one each time, and so is the cost of checking it.
 
 use std::hint::black_box;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use shopwire::access::Role;
-use shopwire::auth::{KeySettings, Secret, Subject, Verifier, mint};
+use shopwire::auth::{KeyFile, KeySettings, Secret, Subject, Verifier, mint};
 
 use super::Work;
 
@@ -23,7 +22,7 @@ const RS256: &str = "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJjdXMtMSIsIn
 pub fn hs256() -> Work {
     let secret = Secret::new(b"a secret for benchmarks, 32 bytes or more".to_vec());
     let keys = KeySettings {
-        secret: Some(secret.expect("the secret is long enough")),
+        secrets: vec![secret.expect("the secret is long enough")],
         ..KeySettings::default()
     };
     let subject = Subject {
@@ -49,7 +48,7 @@ pub fn rs256() -> Work {
 
 fn public_key(pem: &[u8]) -> KeySettings {
     KeySettings {
-        public_key_pem: Some((PathBuf::from("key.pem"), pem.to_vec())),
+        public_keys: vec![KeyFile::new("key.pem".into(), pem.to_vec())],
         ..KeySettings::default()
     }
 }

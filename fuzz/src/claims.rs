@@ -16,7 +16,7 @@ const LEEWAY: u64 = 1000;
 /// In seconds: 2^53 − 1 ms.
 const TIME_MAX: f64 = 9_007_199_254_740.0;
 
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "sub",
     "userId",
     "role",
@@ -24,6 +24,7 @@ const NAMES: [&str; 9] = [
     "sessionId",
     "exp",
     "nbf",
+    "iat",
     "iss",
     "aud",
 ];
@@ -77,7 +78,7 @@ fn verifier() -> &'static Verifier {
     static VERIFIER: OnceLock<Verifier> = OnceLock::new();
     VERIFIER.get_or_init(|| {
         let settings = KeySettings {
-            secret: Some(Secret::new(SECRET.to_vec()).unwrap()),
+            secrets: vec![Secret::new(SECRET.to_vec()).unwrap()],
             issuer: Some("shop".to_owned()),
             audience: Some("ws".to_owned()),
             leeway: Duration::from_millis(LEEWAY),
@@ -135,6 +136,8 @@ fn judge(claims: &Tree) -> Result<Identity, TokenError> {
         user: user.to_owned(),
         role,
         session: session.map(str::to_owned),
+        // What is no time says nothing.
+        issued_at: time("iat").ok().flatten(),
         expires_at,
     })
 }

@@ -66,7 +66,7 @@ fn check(config: &Config) {
     let seconds = Duration::from_secs;
     assert!(!config.dev && !config.jwt.is_empty());
     assert!((1..=1024).contains(&config.workers));
-    assert!(config.max_connections >= 1);
+    assert!(config.max_connections >= 1 && config.reserved_share <= 90);
     assert!((256..=64 << 20).contains(&config.max_message));
     assert!(config.outbox_limit >= 1024 && config.outbox_budget >= config.outbox_limit);
     for (time, longest) in [

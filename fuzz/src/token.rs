@@ -1,14 +1,13 @@
 //! Tokens that nobody signed: whatever is put together of good ones, of an attacker's own and of
 //! anything else, only what the key's owner has signed is ever taken.
 
-use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, crypto};
 use serde_json::{Value, json};
 use shopwire::access::Role;
-use shopwire::auth::{Identity, KeySettings, Secret, TokenError, Verifier};
+use shopwire::auth::{Identity, KeyFile, KeySettings, Secret, TokenError, Verifier};
 
 pub const NOW: u64 = 1_700_000_000_000;
 pub const SECRET: &[u8] = b"a secret of more than thirty-two bytes";
@@ -50,6 +49,7 @@ pub fn holds(input: &[u8]) {
             assert!(!sentence.is_empty() && !sentence.chars().any(char::is_control));
         }
         Err(TokenError::Expired) => panic!("nobody has signed one that ended: {token}"),
+        Err(TokenError::Revoked) => panic!("nothing is revoked: {token}"),
     }
 }
 
@@ -66,9 +66,12 @@ impl Bench {
             jwk(DecodingKey::from_ed_pem(ED_PUBLIC).unwrap(), "ed"),
         ]});
         let verifier = Verifier::new(&KeySettings {
-            secret: Some(Secret::new(SECRET.to_vec()).unwrap()),
-            public_key_pem: Some((PathBuf::from("rsa.pem"), RSA_PUBLIC.to_vec())),
-            jwks: Some((PathBuf::from("set.json"), set.to_string().into_bytes())),
+            secrets: vec![Secret::new(SECRET.to_vec()).unwrap()],
+            public_keys: vec![KeyFile::new("rsa.pem".into(), RSA_PUBLIC.to_vec())],
+            jwks: Some(KeyFile::new(
+                "set.json".into(),
+                set.to_string().into_bytes(),
+            )),
             ..KeySettings::default()
         });
         let mut bench = Bench {
@@ -113,6 +116,7 @@ impl Bench {
             user,
             role: Role::Customer,
             session: None,
+            issued_at: None,
             expires_at: NOW + 60_000,
         };
         self.signed.push((text, identity));

@@ -1,6 +1,6 @@
 //! The claims of a token whose signature is good, and the rules they must keep.
 //!
-//! Owns what `sub`, `role`, `sid`, `exp`, `nbf`, `iss` and `aud` have to look like. Called by
+//! Owns what `sub`, `role`, `sid`, `exp`, `nbf`, `iat`, `iss` and `aud` have to look like. Called by
 //! [`Verifier`](super::Verifier) alone.
 
 use serde::Deserialize;
@@ -26,6 +26,7 @@ pub(super) struct Claims {
     session_id: Option<Value>,
     exp: Option<Value>,
     nbf: Option<Value>,
+    iat: Option<Value>,
     iss: Option<Value>,
     aud: Option<Value>,
 }
@@ -66,8 +67,15 @@ impl Claims {
             user,
             role,
             session,
+            issued_at: self.issued_at(),
             expires_at,
         })
+    }
+
+    /// One that is no time is as none: it is looked at only for tokens that were revoked, and then a
+    /// token that does not say when it was made is refused.
+    fn issued_at(&self) -> Option<u64> {
+        time_ms("iat", &self.iat).ok().flatten()
     }
 
     fn check_issuer(&self, expected: Option<&str>) -> Result<(), TokenError> {

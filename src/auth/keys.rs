@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
+use zeroize::Zeroizing;
 
 /// The shortest signing secret, in bytes: the output of SHA-256 (RFC 7518 section 3.2).
 const SECRET_MIN_BYTES: usize = 32;
@@ -17,14 +18,16 @@ const SECRET_MIN_BYTES: usize = 32;
 const RSA_MIN_BYTES: usize = 256;
 
 /// What the configuration says about tokens.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeySettings {
-    /// The shared secret for HS256, HS384 and HS512.
-    pub secret: Option<Secret>,
-    /// A PEM file with one public key, and what it holds.
-    pub public_key_pem: Option<(PathBuf, Vec<u8>)>,
-    /// A JWK set file (RFC 7517), and what it holds.
-    pub jwks: Option<(PathBuf, Vec<u8>)>,
+    /// The shared secrets for HS256, HS384 and HS512; tokens are made with the first.
+    pub secrets: Vec<Secret>,
+    /// Where the secrets are from.
+    pub secrets_from: SecretsFrom,
+    /// PEM files with public keys.
+    pub public_keys: Vec<KeyFile>,
+    /// A JWK set (RFC 7517).
+    pub jwks: Option<KeyFile>,
     /// What `iss` must be; unchecked if absent.
     pub issuer: Option<String>,
     /// What `aud` must be or contain; unchecked if absent.
@@ -36,13 +39,26 @@ pub struct KeySettings {
 impl KeySettings {
     /// True if there is no key at all, so that no token could ever be good.
     pub fn is_empty(&self) -> bool {
-        self.secret.is_none() && self.public_key_pem.is_none() && self.jwks.is_none()
+        self.secrets.is_empty() && self.public_keys.is_empty() && self.jwks.is_none()
     }
 }
 
-/// A signing secret of at least 32 bytes. Its `Debug` shows nothing of it.
+/// Where secrets are from, which decides what reading them again gives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SecretsFrom {
+    /// From files, which may hold others by now.
+    #[default]
+    Files,
+    /// From the environment, which does not change while a process runs.
+    Environment,
+    /// Made up for this run.
+    ThisRun,
+}
+
+/// A signing secret of at least 32 bytes. Its `Debug` shows nothing of it, and its memory is
+/// overwritten when it is let go of.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Vec<u8>);
+pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
     /// Takes the bytes as they are.
@@ -50,6 +66,7 @@ impl Secret {
     /// # Errors
     /// If there are fewer than 32 of them: a sentence that says so.
     pub fn new(bytes: Vec<u8>) -> Result<Secret, String> {
+        let bytes = Zeroizing::new(bytes);
         if bytes.len() < SECRET_MIN_BYTES {
             return Err(format!(
                 "a signing secret needs at least {SECRET_MIN_BYTES} bytes, this one has {}",
@@ -64,7 +81,7 @@ impl Secret {
     /// # Errors
     /// If the operating system gives no randomness.
     pub fn random() -> Result<Secret, String> {
-        let mut bytes = vec![0; SECRET_MIN_BYTES];
+        let mut bytes = Zeroizing::new(vec![0; SECRET_MIN_BYTES]);
         getrandom::fill(&mut bytes)
             .map_err(|error| format!("the system gives no random bytes: {error}"))?;
         Ok(Secret(bytes))
@@ -81,12 +98,43 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Checks that a PEM file holds one public key that tokens can be checked with.
+/// A file with keys, and what was in it. A JWK set may hold secrets: `Debug` shows the path alone, and
+/// the memory is overwritten when it is let go of.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyFile {
+    path: PathBuf,
+    bytes: Zeroizing<Vec<u8>>,
+}
+
+impl KeyFile {
+    /// The file at `path`, with these bytes in it.
+    pub fn new(path: PathBuf, bytes: Vec<u8>) -> KeyFile {
+        let bytes = Zeroizing::new(bytes);
+        KeyFile { path, bytes }
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// What is wrong with it, with its name.
+    pub(super) fn blame(&self, why: &str) -> String {
+        format!("{}: {why}", self.path.display())
+    }
+}
+
+impl fmt::Debug for KeyFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyFile({:?})", self.path)
+    }
+}
+
+/// Checks that a PEM file holds public keys that tokens can be checked with, and says how many.
 ///
 /// # Errors
 /// A sentence that says what is wrong with it and what is allowed.
-pub fn check_public_key(pem: &[u8]) -> Result<(), String> {
-    Key::from_pem(pem).map(|_| ())
+pub fn check_public_keys(pem: &[u8]) -> Result<usize, String> {
+    Key::from_pem(pem).map(|keys| keys.len())
 }
 
 /// Checks that a JWK set holds at least one key that tokens can be checked with.
@@ -106,8 +154,8 @@ pub(super) struct Key {
 
 /// Where a key is from, which decides how a token's `kid` selects it.
 pub(super) enum Origin {
-    /// The one secret or the one PEM key: has no name, any `kid` is ignored.
-    Single,
+    /// A secret or a PEM key: has no name, any `kid` is ignored.
+    Nameless,
     /// A member of the JWK set.
     Set { kid: Option<String> },
 }
@@ -117,35 +165,48 @@ impl Key {
         Key {
             decoding: DecodingKey::from_secret(secret.bytes()),
             algorithms: AlgorithmFamily::Hmac.algorithms().to_vec(),
-            origin: Origin::Single,
+            origin: Origin::Nameless,
         }
     }
 
-    pub(super) fn from_pem(pem: &[u8]) -> Result<Key, String> {
+    /// The public keys of a PEM file, in its order; there is nothing else in it.
+    pub(super) fn from_pem(pem: &[u8]) -> Result<Vec<Key>, String> {
+        let blocks = pem_blocks(pem)?;
+        let count = blocks.len();
+        let key = |(index, block): (usize, &PemBlock<'_>)| {
+            Key::from_pem_block(block).map_err(|why| match count {
+                1 => format!("it {why}"),
+                _ => format!("its block {} {why}", index + 1),
+            })
+        };
+        blocks.iter().enumerate().map(key).collect()
+    }
+
+    fn from_pem_block(block: &PemBlock<'_>) -> Result<Key, String> {
         // The library also takes a private key here, and then refuses every token.
-        match pem_label(pem) {
-            Some("PUBLIC KEY" | "RSA PUBLIC KEY") => {}
-            Some(label) if label.ends_with("PRIVATE KEY") => {
-                return Err(
-                    "it holds a private key; give the public key that belongs to it".into(),
-                );
+        match block.label {
+            "PUBLIC KEY" | "RSA PUBLIC KEY" => {}
+            label if label.ends_with("PRIVATE KEY") => {
+                return Err("holds a private key; give the public key that belongs to it".into());
             }
-            Some("CERTIFICATE") => {
-                return Err("it holds a certificate; give its public key alone \
+            "CERTIFICATE" => {
+                return Err("holds a certificate; give its public key alone \
                     (openssl x509 -pubkey -noout)"
                     .into());
             }
-            _ => return Err("it is not a PEM file with a PUBLIC KEY".into()),
+            _ => return Err("is no PUBLIC KEY".into()),
         }
+        let pem = block.text.as_bytes();
         let decoding = DecodingKey::from_rsa_pem(pem)
             .or_else(|_| DecodingKey::from_ec_pem(pem))
             .or_else(|_| DecodingKey::from_ed_pem(pem))
-            .map_err(|_| "it holds no readable RSA, EC or Ed25519 public key".to_string())?;
-        let algorithms = algorithms_of(&decoding)?;
+            .map_err(|_| "holds no readable RSA, EC or Ed25519 public key".to_string())?;
+        let algorithms = algorithms_of(&decoding)
+            .map_err(|why| format!("holds a key that cannot be used: {why}"))?;
         Ok(Key {
             decoding,
             algorithms,
-            origin: Origin::Single,
+            origin: Origin::Nameless,
         })
     }
 
@@ -212,7 +273,7 @@ fn is_supported_kind(jwk: &Jwk) -> bool {
 fn algorithms_of(key: &DecodingKey) -> Result<Vec<Algorithm>, String> {
     // Reading the key back is what makes the library look inside it.
     let jwk = Jwk::from_decoding_key(key, None)
-        .map_err(|_| "its key cannot be read, or is of a size that is not supported".to_string())?;
+        .map_err(|_| "it cannot be read, or is of a size that is not supported".to_string())?;
     match &jwk.algorithm {
         AlgorithmParameters::RSA(rsa) => {
             let modulus_bytes = rsa.n.len() * 3 / 4;
@@ -233,9 +294,32 @@ fn algorithms_of(key: &DecodingKey) -> Result<Vec<Algorithm>, String> {
     }
 }
 
-/// The label of the first PEM block (RFC 7468 section 3).
-fn pem_label(pem: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(pem).ok()?;
-    let (_, after) = text.split_once("-----BEGIN ")?;
-    after.split_once("-----").map(|(label, _)| label)
+/// A block of a PEM file (RFC 7468 section 3): its label, and its text from BEGIN to END.
+struct PemBlock<'a> {
+    label: &'a str,
+    text: &'a str,
+}
+
+/// The blocks of a PEM file, at least one. What stands between them is explanation.
+fn pem_blocks(pem: &[u8]) -> Result<Vec<PemBlock<'_>>, String> {
+    const BEGIN: &str = "-----BEGIN ";
+    let is_none = || "it is not a PEM file with a PUBLIC KEY".to_owned();
+    let mut rest = std::str::from_utf8(pem).map_err(|_| is_none())?;
+    let mut blocks = Vec::new();
+    while let Some(start) = rest.find(BEGIN) {
+        let from = &rest[start..];
+        let (label, _) = from[BEGIN.len()..]
+            .split_once("-----")
+            .ok_or_else(is_none)?;
+        let end = format!("-----END {label}-----");
+        let length = from.find(&end).map(|at| at + end.len());
+        let length = length.ok_or_else(|| format!("its block {} has no end", blocks.len() + 1))?;
+        let text = &from[..length];
+        blocks.push(PemBlock { label, text });
+        rest = &from[length..];
+    }
+    if blocks.is_empty() {
+        return Err(is_none());
+    }
+    Ok(blocks)
 }

@@ -25,7 +25,7 @@ pub struct Subject<'a> {
     pub session: Option<&'a str>,
 }
 
-/// Signs a token (HS256) with the configured secret, for the configured issuer and audience, that ends
+/// Signs a token (HS256) with the first configured secret, for the configured issuer and audience, that ends
 /// `ttl` after `now_ms`.
 ///
 /// # Errors
@@ -37,8 +37,8 @@ pub fn mint(
     now_ms: u64,
 ) -> Result<String, String> {
     let secret = keys
-        .secret
-        .as_ref()
+        .secrets
+        .first()
         .ok_or("there is no signing secret to make a token with")?;
     check_id(subject.user).map_err(|why| format!("the user {why}"))?;
     if subject.role == Role::Public {

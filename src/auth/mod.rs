@@ -7,14 +7,16 @@
 mod claims;
 mod keys;
 mod mint;
+mod revocations;
 mod verifier;
 
 use std::fmt;
 
 use crate::access::Role;
 
-pub use keys::{KeySettings, Secret, check_jwks, check_public_key};
+pub use keys::{KeyFile, KeySettings, Secret, SecretsFrom, check_jwks, check_public_keys};
 pub use mint::{Subject, mint};
+pub use revocations::{Full, Revocation, Revocations, Whom};
 pub use verifier::Verifier;
 
 /// The longest token that is looked at, in bytes: what also fits into a request head of 8 KiB.
@@ -29,6 +31,8 @@ pub struct Identity {
     pub role: Role,
     /// The session's id (`sid` or `sessionId`).
     pub session: Option<String>,
+    /// When the token was made (`iat`), in ms since the epoch, if it says so.
+    pub issued_at: Option<u64>,
     /// When the token ends, in ms since the epoch, leeway not included.
     pub expires_at: u64,
 }
@@ -38,6 +42,8 @@ pub struct Identity {
 pub enum TokenError {
     /// Everything about the token is good but its time.
     Expired,
+    /// It was good until an operator revoked it.
+    Revoked,
     /// Anything else, with the sentence that says what.
     Refused(String),
 }
@@ -47,7 +53,15 @@ impl TokenError {
     pub fn code(&self) -> &'static str {
         match self {
             TokenError::Expired => "token_expired",
-            TokenError::Refused(_) => "unauthorized",
+            TokenError::Revoked | TokenError::Refused(_) => "unauthorized",
+        }
+    }
+
+    /// The word by which the statistics count it.
+    pub fn outcome(&self) -> &'static str {
+        match self {
+            TokenError::Revoked => "revoked",
+            other => other.code(),
         }
     }
 
@@ -55,6 +69,7 @@ impl TokenError {
     pub fn message(&self) -> &str {
         match self {
             TokenError::Expired => "the token has expired",
+            TokenError::Revoked => "the token was revoked",
             TokenError::Refused(sentence) => sentence,
         }
     }

@@ -1,20 +1,23 @@
 //! From a token to an identity.
 //!
-//! Owns the choice of the key. The library's own checks of claims are all turned off: they read the
-//! system's clock, forgive 60 s and pass over `nbf`; `claims` does them instead.
+//! Owns the choice of the key, and asks whether a token was revoked. The library's own checks of claims
+//! are all turned off: they read the system's clock, forgive 60 s and pass over `nbf`; `claims` does them
+//! instead.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
 
 use super::claims::{Claims, Expected};
 use super::keys::{Key, KeySettings, Origin};
-use super::{Identity, TOKEN_MAX_BYTES, TokenError};
+use super::{Identity, Revocations, TOKEN_MAX_BYTES, TokenError};
 
 /// Judges tokens. Built once; the keys are parsed then and never again.
 pub struct Verifier {
     keys: Vec<Key>,
+    revoked: Arc<Revocations>,
     set_len: usize,
     issuer: Option<String>,
     audience: Option<String>,
@@ -27,24 +30,40 @@ impl Verifier {
     /// # Errors
     /// A sentence about the key that cannot be used.
     pub fn new(settings: &KeySettings) -> Result<Verifier, String> {
-        let mut keys = Vec::new();
-        keys.extend(settings.secret.as_ref().map(Key::from_secret));
-        if let Some((path, pem)) = &settings.public_key_pem {
-            keys.push(Key::from_pem(pem).map_err(|why| format!("{}: {why}", path.display()))?);
+        let mut keys: Vec<Key> = settings.secrets.iter().map(Key::from_secret).collect();
+        for file in &settings.public_keys {
+            keys.extend(Key::from_pem(file.bytes()).map_err(|why| file.blame(&why))?);
         }
         let mut set_len = 0;
-        if let Some((path, json)) = &settings.jwks {
-            let set = Key::from_jwks(json).map_err(|why| format!("{}: {why}", path.display()))?;
+        if let Some(file) = &settings.jwks {
+            let set = Key::from_jwks(file.bytes()).map_err(|why| file.blame(&why))?;
             set_len = set.len();
             keys.extend(set);
         }
         Ok(Verifier {
             keys,
+            revoked: Arc::default(),
             set_len,
             issuer: settings.issuer.clone(),
             audience: settings.audience.clone(),
             leeway: settings.leeway,
         })
+    }
+
+    /// This one, which also refuses what is revoked.
+    #[must_use]
+    pub fn heeding(self, revoked: Arc<Revocations>) -> Verifier {
+        Verifier { revoked, ..self }
+    }
+
+    /// How many keys there are.
+    pub fn keys(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// When a token that says it ends at `expires_at` is no longer accepted (both in ms).
+    pub fn token_end(&self, expires_at: u64) -> u64 {
+        expires_at.saturating_add(self.leeway_ms())
     }
 
     /// How long after `exp` a token is still good.
@@ -55,7 +74,8 @@ impl Verifier {
     /// Judges `token` at `now_ms` (ms since the epoch).
     ///
     /// # Errors
-    /// [`TokenError::Expired`] if only its time is over, [`TokenError::Refused`] for anything else.
+    /// [`TokenError::Expired`] if only its time is over, [`TokenError::Revoked`] if it was withdrawn,
+    /// [`TokenError::Refused`] for anything else.
     pub fn verify(&self, token: &str, now_ms: u64) -> Result<Identity, TokenError> {
         if token.len() > TOKEN_MAX_BYTES {
             return Err(refused(format!(
@@ -72,13 +92,19 @@ impl Verifier {
         let expected = Expected {
             issuer: self.issuer.as_deref(),
             audience: self.audience.as_deref(),
-            leeway_ms: u64::try_from(self.leeway.as_millis()).unwrap_or(u64::MAX),
+            leeway_ms: self.leeway_ms(),
         };
         let mut tried = false;
         for key in self.candidates(header.alg, header.kid.as_deref()) {
             tried = true;
             if let Some(claims) = signed_claims(token, header.alg, key)? {
-                return claims.judge(&expected, now_ms);
+                let identity = claims.judge(&expected, now_ms)?;
+                let ends_ms = self.token_end(identity.expires_at);
+                let leeway_ms = expected.leeway_ms;
+                return match self.revoked.refuses(&identity, ends_ms, leeway_ms, now_ms) {
+                    true => Err(TokenError::Revoked),
+                    false => Ok(identity),
+                };
             }
         }
         Err(refused(if tried {
@@ -86,6 +112,10 @@ impl Verifier {
         } else {
             "the token's algorithm or key id (kid) belongs to none of the configured keys"
         }))
+    }
+
+    fn leeway_ms(&self) -> u64 {
+        u64::try_from(self.leeway.as_millis()).unwrap_or(u64::MAX)
     }
 
     /// The keys a token with this header may have been signed with.
@@ -96,7 +126,7 @@ impl Verifier {
     ) -> impl Iterator<Item = &'a Key> {
         self.keys.iter().filter(move |key| {
             let selected = match (&key.origin, kid) {
-                (Origin::Single, _) => true,
+                (Origin::Nameless, _) => true,
                 (Origin::Set { kid: own }, Some(kid)) => own.as_deref() == Some(kid),
                 (Origin::Set { .. }, None) => self.set_len == 1,
             };

@@ -27,7 +27,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Ask a running server, as its own user or as root
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  shopwire ctl stats\n  shopwire ctl stats --watch\n  shopwire ctl connections --role customer\n  shopwire ctl disconnect --user c-42\n  shopwire ctl log-level debug\n  shopwire ctl reload\n  shopwire ctl drain"
+    after_help = "Examples:\n  shopwire ctl stats\n  shopwire ctl stats --watch\n  shopwire ctl connections --role customer\n  shopwire ctl disconnect --user c-42\n  shopwire ctl revoke --user c-42\n  shopwire ctl log-level debug\n  shopwire ctl reload\n  shopwire ctl drain"
 )]
 pub(super) struct Arguments {
     /// The server's ingest socket [env: WS_SOCKET] [default: as for serve]
@@ -63,9 +63,15 @@ enum Command {
         after_help = "Examples:\n  shopwire ctl history --limit 20\n  shopwire ctl history --type order:created --data"
     )]
     History(History),
-    /// Close the connections of a user or a session, or one connection
+    /// Close the connections of a user, a session or a role, or one connection
     #[command(after_help = "Example:\n  shopwire ctl disconnect --user c-42")]
     Disconnect(Whom),
+    /// Close the connections of a user or a session, and refuse the tokens that were made for it so far
+    #[command(
+        after_help = "A token that says when it was made (iat), and was made later, is taken as before.\n\n\
+        Example:\n  shopwire ctl revoke --user c-42 --for 30d"
+    )]
+    Revoke(Revoked),
     /// Stop taking connections, bring out what is in hand, and end
     #[command(after_help = "Example:\n  shopwire ctl drain")]
     Drain,
@@ -78,7 +84,7 @@ enum Command {
         #[arg(value_name = "LEVEL", value_parser = LEVELS.map(|(name, _)| name))]
         level: String,
     },
-    /// Read the certificate and its key again; open connections stay
+    /// Read settings, keys and certificates again; open connections stay
     #[command(after_help = "Example:\n  shopwire ctl reload")]
     Reload,
 }
@@ -95,6 +101,29 @@ struct Whom {
     /// This connection (the connectionId of its welcome)
     #[arg(long, value_name = "ID")]
     connection: Option<String>,
+    /// All connections of this role: admin, manager, staff, customer, guest or public
+    #[arg(long, value_name = "ROLE")]
+    role: Option<String>,
+}
+
+#[derive(clap::Args)]
+struct Revoked {
+    #[command(flatten)]
+    whose: Whose,
+    /// Remember it for so long, at least: as long as the longest token may last
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = config::duration)]
+    r#for: Duration,
+}
+
+#[derive(clap::Args)]
+#[group(required = true, multiple = false)]
+struct Whose {
+    /// The tokens of this user
+    #[arg(long, value_name = "ID")]
+    user: Option<String>,
+    /// The tokens of this session
+    #[arg(long, value_name = "ID")]
+    session: Option<String>,
 }
 
 #[derive(clap::Args)]
@@ -172,6 +201,7 @@ fn text_of(arguments: &Arguments, result: &Value) -> String {
         Command::Connections(_) => show::connections(result),
         Command::History(_) => show::events(result),
         Command::Reload => show::reloaded(result),
+        Command::Revoke(_) => show::revoked(result),
         _ => show::plain(result),
     }
 }
@@ -190,7 +220,15 @@ fn request(command: &Command) -> Value {
                     ("user", &whom.user),
                     ("session", &whom.session),
                     ("connection", &whom.connection),
+                    ("role", &whom.role),
                 ],
+            )
+        }
+        Command::Revoke(Revoked { whose, r#for: kept }) => {
+            let ms = u64::try_from(kept.as_millis()).unwrap_or(u64::MAX);
+            with_given(
+                json!({"command": "revoke", "for": ms}),
+                [("user", &whose.user), ("session", &whose.session)],
             )
         }
         Command::Connections(wanted) => {
@@ -321,9 +359,27 @@ mod tests {
         for word in ["stats", "drain", "reload"] {
             assert_eq!(request_of(&[word]).unwrap(), json!({"command": word}));
         }
-        for whom in ["user", "session", "connection"] {
+        for whom in ["user", "session", "connection", "role"] {
             let request = request_of(&["disconnect", &format!("--{whom}"), "x"]).unwrap();
             assert_eq!(request, json!({"command": "disconnect", whom: "x"}));
+        }
+        for whom in ["user", "session"] {
+            let request =
+                request_of(&["revoke", &format!("--{whom}"), "x", "--for", "2h"]).unwrap();
+            assert_eq!(
+                request,
+                json!({"command": "revoke", whom: "x", "for": 7_200_000})
+            );
+        }
+        let request = request_of(&["revoke", "--user", "x"]).unwrap();
+        assert_eq!(request["for"], 86_400_000);
+        for words in [
+            &["revoke"][..],
+            &["revoke", "--for", "1h"],
+            &["revoke", "--user", "x", "--session", "y"],
+            &["revoke", "--user", "x", "--for", "soon"],
+        ] {
+            assert!(request_of(words).is_err(), "{words:?}");
         }
         let request = request_of(&["log-level", "debug"]).unwrap();
         assert_eq!(request, json!({"command": "log-level", "level": "debug"}));

@@ -10,7 +10,7 @@ use super::{FAILED, WRONG_USAGE, demo, fail};
 use crate::clock::wall_ms;
 use crate::config::Config;
 use crate::logging;
-use crate::server::Server;
+use crate::server::{self, Server};
 
 /// Run the server
 #[derive(clap::Args)]
@@ -38,6 +38,9 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(WRONG_USAGE, error),
     };
+    if let Err(error) = server::keep_memory_private(&config) {
+        return fail(FAILED, format!("core dumps cannot be turned off: {error}"));
+    }
     logging::start(config.log_format);
     for warning in config.warnings(wall_ms()) {
         log::warn!("{warning}");
@@ -47,7 +50,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 
 fn serve(config: Config, arguments: &Arguments) -> Result<ExitCode, String> {
     let hinted = config.dev.then(|| config.clone());
-    let server = Server::open(config, arguments.takeover)?;
+    let server = Server::open(config, arguments.flags.0.clone(), arguments.takeover)?;
     let mut demo = None;
     if let Some(config) = hinted {
         if arguments.demo {

@@ -73,7 +73,7 @@ fn with_settings(command: Command, settings: &[&'static Setting]) -> Command {
         .long(CONFIG)
         .value_name("FILE")
         .value_parser(clap::value_parser!(std::path::PathBuf))
-        .help("TOML file with settings: the flags' names as keys, and the tables [access] and [orders]");
+        .help("TOML file with settings: the flags' names as keys, and the tables [access], [emitters] and [orders]");
     command
         .arg(config)
         .args(settings.iter().map(|setting| flag(setting)))
@@ -92,20 +92,24 @@ fn flag(setting: &'static Setting) -> Arg {
             .num_args(0..=1)
             .require_equals(true)
             .default_missing_value("true"),
-        Shape::One | Shape::List => flag,
+        Shape::List | Shape::Files => flag.action(ArgAction::Append),
+        Shape::One => flag,
     }
 }
 
 fn read(matches: &ArgMatches, settings: &[&'static Setting]) -> Flags {
-    let value = |setting: &&'static Setting| {
-        matches
-            .get_one::<String>(setting.name)
-            .map(|text| (*setting, text.clone()))
+    let values = |setting: &&'static Setting| {
+        let texts = matches.get_many::<String>(setting.name).into_iter();
+        let setting = *setting;
+        texts
+            .flatten()
+            .map(move |text| (setting, text.clone()))
+            .collect::<Vec<_>>()
     };
     Flags {
         dev: false,
         config: matches.get_one(CONFIG).cloned(),
-        values: settings.iter().filter_map(value).collect(),
+        values: settings.iter().flat_map(values).collect(),
     }
 }
 
@@ -139,6 +143,24 @@ mod tests {
             assert_eq!(given.values[0].0.name, setting.name);
             assert!(help.contains(setting.env) && help.contains(setting.name));
         }
+    }
+
+    #[test]
+    fn lists_and_files_may_be_given_several_times() {
+        let words = ["--jwt-secret-file", "a", "--jwt-secret-file=b"];
+        let texts: Vec<String> = flags(&words)
+            .values
+            .into_iter()
+            .map(|(_, text)| text)
+            .collect();
+        assert_eq!(texts, ["a", "b"]);
+        assert_eq!(
+            flags(&["--allowed-origins=*", "--allowed-origins=*"])
+                .values
+                .len(),
+            2
+        );
+        assert!(Serve::try_parse_from(["serve", "--port", "1", "--port", "2"]).is_err());
     }
 
     #[test]

@@ -6,14 +6,15 @@ use std::time::Duration;
 use super::server_flags::KeyFlags;
 use super::{WRONG_USAGE, fail, print};
 use crate::access::Role;
-use crate::auth::{KeySettings, Subject, mint};
+use crate::auth::{Subject, mint};
 use crate::clock::wall_ms;
 use crate::config;
 
 /// Make a token (JWT, HS256) with the configured secret
 #[derive(clap::Args)]
 #[command(
-    after_help = "The secret is the server's: --jwt-secret-file, WS_JWT_SECRET or the file's jwt-secret-file. \
+    after_help = "The secret is the server's: --jwt-secret-file, WS_JWT_SECRET or the file's jwt-secret-file; of several, \
+    the first. \
     For a server under --dev without one, take the tokens it prints.\n\n\
     Example:\n  shopwire token --user c-42 --role customer --ttl 1h --jwt-secret-file /run/secrets/jwt"
 )]
@@ -36,7 +37,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let keys = match config::load_keys(&arguments.flags.0) {
-        Ok(KeySettings { secret: None, .. }) => return fail(WRONG_USAGE, NO_SECRET),
+        Ok(keys) if keys.secrets.is_empty() => return fail(WRONG_USAGE, NO_SECRET),
         Ok(keys) => keys,
         Err(error) => return fail(WRONG_USAGE, error),
     };

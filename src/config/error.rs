@@ -74,6 +74,12 @@ impl ConfigError {
         }
     }
 
+    /// A list without items, which says neither all nor none.
+    pub(super) fn empty_list(setting: &Setting, source: Source) -> Self {
+        let reason = "the list is empty; name at least one, or leave the setting out";
+        ConfigError::hidden(setting, source, reason.into())
+    }
+
     /// Like [`ConfigError::value`], without the value.
     pub(super) fn hidden(setting: &Setting, source: Source, reason: String) -> Self {
         ConfigError::Value {

@@ -1,6 +1,6 @@
 //! The TOML file: read, checked for keys that are no settings, and asked for texts.
 //!
-//! Owns the file's form; what its two tables mean is in `tables`.
+//! Owns the file's form; what its tables mean is in `tables`.
 
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,7 @@ use super::settings::{self, Setting, Shape};
 /// The tables beside the settings.
 pub(super) const ACCESS: &str = "access";
 pub(super) const ORDERS: &str = "orders";
+pub(super) const EMITTERS: &str = "emitters";
 
 /// A configuration file whose keys are all known.
 #[derive(Clone, Debug)]
@@ -56,7 +57,7 @@ impl File {
             table,
         };
         let names = settings::ALL.iter().map(|setting| setting.name);
-        let known: Vec<&str> = names.chain([ACCESS, ORDERS]).collect();
+        let known: Vec<&str> = names.chain([ACCESS, EMITTERS, ORDERS]).collect();
         match file.table.keys().find(|key| !known.contains(&key.as_str())) {
             Some(key) => Err(file.unknown_key("", key, &known)),
             None => Ok(file),
@@ -72,14 +73,20 @@ impl File {
             let source = Source::File(self.path.clone());
             ConfigError::hidden(setting, source, format!("must be {expected}"))
         };
+        let strings = |items: &[Value]| -> Option<Vec<String>> {
+            let string = |item: &Value| item.as_str().map(str::to_owned);
+            items.iter().map(string).collect()
+        };
         match (setting.shape, value) {
-            (Shape::List, Value::Array(items)) => items
-                .iter()
-                .map(|item| item.as_str().map(str::to_owned))
-                .collect::<Option<Vec<String>>>()
+            (Shape::List, Value::Array(items)) => strings(items)
                 .map(Some)
                 .ok_or_else(|| wrong("an array of strings")),
             (Shape::List, _) => Err(wrong("an array of strings")),
+            (Shape::Files, Value::String(path)) => Ok(Some(vec![path.clone()])),
+            (Shape::Files, Value::Array(items)) => strings(items)
+                .map(Some)
+                .ok_or_else(|| wrong("a string, or an array of strings")),
+            (Shape::Files, _) => Err(wrong("a string, or an array of strings")),
             (Shape::Switch, Value::Boolean(on)) => Ok(Some(vec![on.to_string()])),
             (Shape::Switch, _) => Err(wrong("true or false")),
             (Shape::One, Value::String(text)) => Ok(Some(vec![text.clone()])),

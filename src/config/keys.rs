@@ -2,43 +2,48 @@
 //!
 //! Owns where a secret may come from, and that no message ever repeats one.
 
-use std::path::PathBuf;
-
 use super::error::{ConfigError, Source};
 use super::settings::{self, Setting};
 use super::sources::{Given, Sources};
 use super::values;
-use crate::auth::{KeySettings, Secret, check_jwks, check_public_key};
+use crate::auth::{KeyFile, KeySettings, Secret, SecretsFrom, check_jwks, check_public_keys};
+use crate::limits;
 
 /// The variable that holds the secret itself.
-const SECRET_ENV: &str = "WS_JWT_SECRET";
+pub(super) const SECRET_ENV: &str = "WS_JWT_SECRET";
 
 /// Reads and checks all key settings. Under `dev` there is always a secret.
 pub(super) fn resolve(sources: &Sources<'_>, dev: bool) -> Result<KeySettings, ConfigError> {
-    let mut secret = secret(sources)?;
-    if secret.is_none() && dev {
+    let (mut secrets, mut secrets_from) = secrets(sources)?;
+    if secrets.is_empty() && dev {
         let random = Secret::random().map_err(|reason| {
             let source = Source::Flag("dev");
             ConfigError::hidden(&settings::JWT_SECRET_FILE, source, reason)
         })?;
-        secret = Some(random);
+        secrets.push(random);
+        secrets_from = SecretsFrom::ThisRun;
     }
     Ok(KeySettings {
-        secret,
-        public_key_pem: key_file(sources, &settings::JWT_PUBLIC_KEY, check_public_key)?,
-        jwks: key_file(sources, &settings::JWKS_FILE, check_jwks)?,
+        public_keys: public_keys(sources)?,
+        jwks: sources.read(&settings::JWKS_FILE, |path| {
+            let file = read(path)?;
+            check_jwks(&file)?;
+            Ok(KeyFile::new(path.into(), file))
+        })?,
         issuer: sources.read(&settings::JWT_ISSUER, values::text)?,
         audience: sources.read(&settings::JWT_AUDIENCE, values::text)?,
         leeway: sources.read_or_default(&settings::JWT_LEEWAY, values::timeout)?,
+        secrets,
+        secrets_from,
     })
 }
 
-/// The secret from the flag's file, else the environment's value or file, else the file's file.
-fn secret(sources: &Sources<'_>) -> Result<Option<Secret>, ConfigError> {
+/// The secrets from the flag's files, else the environment's value or files, else the file's files.
+fn secrets(sources: &Sources<'_>) -> Result<(Vec<Secret>, SecretsFrom), ConfigError> {
     let setting = &settings::JWT_SECRET_FILE;
     let value = (sources.env)(SECRET_ENV).filter(|value| !value.is_empty());
-    let file_in_env = (sources.env)(setting.env).filter(|path| !path.is_empty());
-    if value.is_some() && file_in_env.is_some() {
+    let files_in_env = (sources.env)(setting.env).filter(|path| !path.is_empty());
+    if value.is_some() && files_in_env.is_some() {
         return Err(ConfigError::SecretTwice);
     }
     let given = sources.given(setting)?;
@@ -49,27 +54,73 @@ fn secret(sources: &Sources<'_>) -> Result<Option<Secret>, ConfigError> {
             ..
         })
     );
-    let (source, bytes) = match (value, given) {
-        (Some(value), _) if !from_flag => (Source::Environment(SECRET_ENV), value.into_bytes()),
-        (_, Some(Given { source, texts })) => {
-            let path = texts.concat();
-            let mut bytes = std::fs::read(&path).map_err(|error| {
-                let reason = format!("the file cannot be read: {error}");
-                // What has no slash may be a secret that was put into the wrong variable.
-                if path.contains('/') {
-                    ConfigError::value(setting, source.clone(), &path, reason)
-                } else {
-                    ConfigError::hidden(setting, source.clone(), reason)
-                }
+    match (value, given) {
+        (Some(value), _) if !from_flag => {
+            let secret = Secret::new(value.into_bytes()).map_err(|reason| {
+                ConfigError::hidden(setting, Source::Environment(SECRET_ENV), reason)
             })?;
-            cut_newline(&mut bytes);
-            (source, bytes)
+            Ok((vec![secret], SecretsFrom::Environment))
         }
-        _ => return Ok(None),
+        (_, Some(Given { source, texts })) => {
+            check_count(setting, &source, texts.len())?;
+            let secret = |path: &String| secret_in(path, &source);
+            let secrets = texts.iter().map(secret).collect::<Result<_, _>>()?;
+            Ok((secrets, SecretsFrom::Files))
+        }
+        _ => Ok((Vec::new(), SecretsFrom::Files)),
+    }
+}
+
+fn secret_in(path: &str, source: &Source) -> Result<Secret, ConfigError> {
+    let setting = &settings::JWT_SECRET_FILE;
+    let wrong = |reason: String| {
+        // What has no slash may be a secret that was put into the wrong variable.
+        if path.contains('/') {
+            ConfigError::value(setting, source.clone(), path, reason)
+        } else {
+            ConfigError::hidden(setting, source.clone(), reason)
+        }
     };
-    Secret::new(bytes)
-        .map(Some)
-        .map_err(|reason| ConfigError::hidden(setting, source, reason))
+    let mut bytes = read(path).map_err(wrong)?;
+    cut_newline(&mut bytes);
+    Secret::new(bytes).map_err(wrong)
+}
+
+fn public_keys(sources: &Sources<'_>) -> Result<Vec<KeyFile>, ConfigError> {
+    let setting = &settings::JWT_PUBLIC_KEY;
+    let Some(Given { source, texts }) = sources.given(setting)? else {
+        return Ok(Vec::new());
+    };
+    let mut count = 0;
+    let file = |path: &String| -> Result<KeyFile, ConfigError> {
+        let blame = |why| ConfigError::value(setting, source.clone(), path, why);
+        let bytes = read(path).map_err(blame)?;
+        count += check_public_keys(&bytes).map_err(blame)?;
+        Ok(KeyFile::new(path.into(), bytes))
+    };
+    let files = texts.iter().map(file).collect::<Result<_, _>>()?;
+    check_count(setting, &source, count)?;
+    Ok(files)
+}
+
+/// Keys without a name are tried one after the other, so there are few of them; and a list that is
+/// there is not empty.
+fn check_count(setting: &Setting, source: &Source, count: usize) -> Result<(), ConfigError> {
+    match count {
+        0 => Err(ConfigError::empty_list(setting, source.clone())),
+        _ if count <= limits::NAMELESS_KEYS_MAX => Ok(()),
+        _ => {
+            let reason = format!(
+                "there are {count} keys, and at most {} may be valid at once",
+                limits::NAMELESS_KEYS_MAX
+            );
+            Err(ConfigError::hidden(setting, source.clone(), reason))
+        }
+    }
+}
+
+fn read(path: &str) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|error| format!("the file cannot be read: {error}"))
 }
 
 /// Editors end a file with a newline that is no part of the secret.
@@ -80,17 +131,4 @@ fn cut_newline(bytes: &mut Vec<u8>) {
             bytes.pop();
         }
     }
-}
-
-fn key_file(
-    sources: &Sources<'_>,
-    setting: &'static Setting,
-    check: fn(&[u8]) -> Result<(), String>,
-) -> Result<Option<(PathBuf, Vec<u8>)>, ConfigError> {
-    sources.read(setting, |path| {
-        let bytes =
-            std::fs::read(path).map_err(|error| format!("the file cannot be read: {error}"))?;
-        check(&bytes)?;
-        Ok((PathBuf::from(path), bytes))
-    })
 }

@@ -6,11 +6,13 @@
 mod error;
 mod file;
 mod keys;
+mod renewal;
 pub mod settings;
 mod socket_path;
 mod sources;
 mod tables;
 mod tls;
+mod users;
 mod values;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -21,6 +23,7 @@ use ipnet::IpNet;
 
 use crate::access::AccessTable;
 use crate::auth::KeySettings;
+use crate::emitters::Emitters;
 use crate::journal::SyncPolicy;
 use crate::wire::origin::OriginRule;
 
@@ -29,8 +32,10 @@ use sources::Sources;
 
 pub use error::ConfigError;
 pub use file::File;
+pub use renewal::Renewed;
 pub use socket_path::{SocketFolder, default_socket, prepare_folder};
 pub use tls::TlsSettings;
+pub use users::Account;
 pub use values::{LogFormat, duration};
 
 /// The default of `outbox-budget`, in bytes; a larger `outbox-limit` raises it.
@@ -45,6 +50,8 @@ pub struct Config {
     pub host: IpAddr,
     /// The port; 0 is any free one.
     pub port: u16,
+    /// The user to become, when started as root.
+    pub user: Option<Account>,
     /// The ingest socket's path.
     pub socket: PathBuf,
     /// Who has to make the socket's folder.
@@ -61,6 +68,8 @@ pub struct Config {
     pub page: bool,
     /// The most WebSockets at once.
     pub max_connections: usize,
+    /// How much of that is kept for admin, manager and staff, in percent.
+    pub reserved_share: u8,
     /// How often a quiet connection is pinged.
     pub ping_interval: Duration,
     /// How long a sign of life may take after a ping.
@@ -89,6 +98,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// The certificate that the port shows, where it speaks TLS.
     pub tls: Option<TlsSettings>,
+    /// The process may be dumped and looked into.
+    pub core_dumps: bool,
     /// How long stopping may take.
     pub drain_timeout: Duration,
     /// How log lines look.
@@ -97,6 +108,8 @@ pub struct Config {
     pub log_figures: Duration,
     /// Who may see which namespace.
     pub access: AccessTable,
+    /// Which local users may emit and command what; `None` is the usual rule.
+    pub emitters: Option<Emitters>,
     /// Order statuses beside the five every shop has.
     pub order_statuses: Vec<String>,
 }
@@ -148,9 +161,9 @@ impl Config {
             Some(path) => (path, SocketFolder::Given),
             None => default_socket(env),
         };
-        let (access, order_statuses) = match file {
-            Some(file) => (file.access()?, file.order_statuses()?),
-            None => (AccessTable::default(), Vec::new()),
+        let (access, emitters, order_statuses) = match file {
+            Some(file) => (file.access()?, file.emitters()?, file.order_statuses()?),
+            None => (AccessTable::default(), None, Vec::new()),
         };
         let history = sources.read_or_default(&settings::HISTORY, values::history_size)?;
         let history_age = sources.read_or_default(&settings::HISTORY_AGE, values::history_age)?;
@@ -165,6 +178,7 @@ impl Config {
             dev,
             host: host(&sources, dev)?,
             port: sources.read_or_default(&settings::PORT, values::port)?,
+            user: sources.read(&settings::USER, users::find)?,
             socket,
             socket_folder,
             workers: sources
@@ -176,6 +190,7 @@ impl Config {
             page: !sources.read_or_default(&settings::NO_PAGE, values::switch)?,
             max_connections: sources
                 .read_or_default(&settings::MAX_CONNECTIONS, values::connections)?,
+            reserved_share: sources.read_or_default(&settings::RESERVED_SHARE, values::share)?,
             ping_interval: sources.read_or_default(&settings::PING_INTERVAL, values::interval)?,
             pong_timeout: sources.read_or_default(&settings::PONG_TIMEOUT, values::interval)?,
             message_rate: sources.read_or_default(&settings::MESSAGE_RATE, values::rate)?,
@@ -196,10 +211,14 @@ impl Config {
                 .read_list(&settings::TRUSTED_PROXIES, values::network)?
                 .unwrap_or_default(),
             tls: tls::resolve(&sources)?,
+            core_dumps: sources
+                .read(&settings::CORE_DUMPS, values::switch)?
+                .unwrap_or(dev),
             drain_timeout: sources.read_or_default(&settings::DRAIN_TIMEOUT, values::timeout)?,
             log_format: sources.read_or_default(&settings::LOG_FORMAT, values::log_format)?,
             log_figures: sources.read_or_default(&settings::LOG_FIGURES, values::log_figures)?,
             access,
+            emitters,
             order_statuses,
         })
     }
@@ -208,11 +227,7 @@ impl Config {
 impl Config {
     /// What is allowed and probably not wanted: sentences.
     pub fn warnings(&self, now_ms: u64) -> Vec<String> {
-        let untimely = self
-            .tls
-            .as_ref()
-            .and_then(|tls| Some((tls, tls.identity.untimely(now_ms)?)))
-            .map(|(tls, what)| format!("{}: {what}", tls.files.cert.display()));
+        let untimely = self.tls.as_ref().and_then(|tls| tls.untimely(now_ms));
         let is_open = self.tls.is_none() && !self.host.is_loopback();
         let open = is_open.then(|| {
             format!(

@@ -24,25 +24,44 @@ pub struct Setting {
 pub enum Shape {
     /// One value.
     One,
-    /// Comma-separated; an array in the file.
+    /// Comma-separated, or the flag several times; an array in the file.
     List,
+    /// One path or several: the flag several times, comma-separated in the environment, a string or an
+    /// array in the file.
+    Files,
     /// True or false; as a flag the value may be left out.
     Switch,
 }
 
 impl Shape {
-    /// The items of a text from a flag or the environment.
-    pub(super) fn split(self, text: &str) -> Vec<String> {
+    /// Whether a flag may be given several times, and all of it counts.
+    pub fn takes_several(self) -> bool {
+        matches!(self, Shape::List | Shape::Files)
+    }
+
+    /// The items of a flag's text. A path is taken as it is, whatever is in it.
+    pub(super) fn of_flag(self, text: &str) -> Vec<String> {
         match self {
-            Shape::List => text
-                .split(',')
-                .map(str::trim)
-                .filter(|item| !item.is_empty())
-                .map(str::to_owned)
-                .collect(),
+            Shape::List => items(text),
+            Shape::One | Shape::Switch | Shape::Files => vec![text.to_owned()],
+        }
+    }
+
+    /// The items of an environment variable.
+    pub(super) fn of_variable(self, text: &str) -> Vec<String> {
+        match self {
+            Shape::List | Shape::Files => items(text),
             Shape::One | Shape::Switch => vec![text.to_owned()],
         }
     }
+}
+
+fn items(text: &str) -> Vec<String> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 macro_rules! settings {
@@ -71,16 +90,18 @@ settings! {
         "Port to listen on; 0 is any free one";
     SOCKET = One "socket" "WS_SOCKET" <"PATH"> ["$XDG_RUNTIME_DIR/shopwire.sock, else /run/shopwire/shopwire.sock, else a private folder under the temp dir"]
         "Unix socket that takes events";
+    USER = One "user" "WS_USER" <"NAME"> ["none"]
+        "User to become when started as root, once the port is open and keys are read";
     WORKERS = One "workers" "WS_WORKERS" <"N"> ["number of cores"]
         "Reactors, each on a thread of its own";
     ALLOWED_ORIGINS = List "allowed-origins" "ALLOWED_ORIGINS" <"ORIGINS"> ["same host"]
         "Origins browsers may come from, comma-separated: https://shop.example, https://*.shop.example, or *";
-    JWT_SECRET_FILE = One "jwt-secret-file" "WS_JWT_SECRET_FILE" <"FILE"> ["none"]
-        "File with the secret for HS256, HS384 and HS512 tokens, at least 32 bytes; or the secret itself in WS_JWT_SECRET";
-    JWT_PUBLIC_KEY = One "jwt-public-key" "WS_JWT_PUBLIC_KEY" <"FILE"> ["none"]
-        "PEM file with the public key for RS*, PS*, ES* or EdDSA tokens";
+    JWT_SECRET_FILE = Files "jwt-secret-file" "WS_JWT_SECRET_FILE" <"FILE"> ["none"]
+        "File with a secret for HS256, HS384 and HS512 tokens, at least 32 bytes; may be given several times, and new tokens are signed with the first; read again on reload; or the secret itself in WS_JWT_SECRET";
+    JWT_PUBLIC_KEY = Files "jwt-public-key" "WS_JWT_PUBLIC_KEY" <"FILE"> ["none"]
+        "PEM file with one or more public keys for RS*, PS*, ES* or EdDSA tokens; may be given several times; read again on reload";
     JWKS_FILE = One "jwks-file" "WS_JWKS_FILE" <"FILE"> ["none"]
-        "JWK set with the keys for tokens, picked by kid";
+        "JWK set with the keys for tokens, picked by kid; read again on reload";
     JWT_ISSUER = One "jwt-issuer" "WS_JWT_ISSUER" <"TEXT"> ["unchecked"]
         "What a token's iss must be";
     JWT_AUDIENCE = One "jwt-audience" "WS_JWT_AUDIENCE" <"TEXT"> ["unchecked"]
@@ -93,6 +114,8 @@ settings! {
         "Serve no live page at /";
     MAX_CONNECTIONS = One "max-connections" "WS_MAX_CONNECTIONS" <"N"> ["10000"]
         "The most WebSockets at once";
+    RESERVED_SHARE = One "reserved-share" "WS_RESERVED_SHARE" <"PERCENT"> ["10"]
+        "How much of max-connections is kept for admin, manager and staff, in percent; 0 is nothing";
     PING_INTERVAL = One "ping-interval" "WS_PING_INTERVAL" <"DURATION"> ["30000"]
         "How often a quiet connection is pinged";
     PONG_TIMEOUT = One "pong-timeout" "WS_PONG_TIMEOUT" <"DURATION"> ["5000"]
@@ -123,6 +146,8 @@ settings! {
         "PEM file with the server's certificate and those that lead to its authority: the port then speaks TLS alone (wss, https); read again on reload";
     TLS_KEY = One "tls-key" "WS_TLS_KEY" <"FILE"> ["none"]
         "PEM file with the certificate's key (PKCS#8, PKCS#1 or SEC1), not encrypted; read again on reload";
+    CORE_DUMPS = Switch "core-dumps" "WS_CORE_DUMPS" <"BOOL"> ["false, but under --dev"]
+        "Let the process be dumped and looked into, with the secrets in its memory: for debugging";
     DRAIN_TIMEOUT = One "drain-timeout" "WS_DRAIN_TIMEOUT" <"DURATION"> ["10000"]
         "How long stopping may take";
     LOG_FORMAT = One "log-format" "WS_LOG_FORMAT" <"FORMAT"> ["text"]

@@ -57,8 +57,7 @@ impl Sources<'_> {
             return Ok(None);
         };
         if texts.is_empty() {
-            let reason = "the list is empty; name at least one, or leave the setting out";
-            return Err(ConfigError::hidden(setting, source, reason.into()));
+            return Err(ConfigError::empty_list(setting, source));
         }
         let item = |text: &String| {
             parse(text).map_err(|reason| ConfigError::value(setting, source.clone(), text, reason))
@@ -68,23 +67,27 @@ impl Sources<'_> {
 
     /// What was given for `setting`, unparsed. An empty environment variable counts as not set.
     pub(super) fn given(&self, setting: &'static Setting) -> Result<Option<Given>, ConfigError> {
-        let flag = self
-            .flags
-            .iter()
-            .rev()
-            .find(|(flag, _)| flag.name == setting.name);
-        if let Some((_, text)) = flag {
+        let flags = || {
+            self.flags
+                .iter()
+                .filter(|(flag, _)| flag.name == setting.name)
+        };
+        if let Some((_, last)) = flags().next_back() {
             let source = Source::Flag(setting.name);
-            return Ok(Some(Given {
-                source,
-                texts: setting.shape.split(text),
-            }));
+            let texts = if setting.shape.takes_several() {
+                flags()
+                    .flat_map(|(_, text)| setting.shape.of_flag(text))
+                    .collect()
+            } else {
+                setting.shape.of_flag(last)
+            };
+            return Ok(Some(Given { source, texts }));
         }
         if let Some(text) = (self.env)(setting.env).filter(|text| !text.is_empty()) {
             let source = Source::Environment(setting.env);
             return Ok(Some(Given {
                 source,
-                texts: setting.shape.split(&text),
+                texts: setting.shape.of_variable(&text),
             }));
         }
         let Some(file) = self.file else {

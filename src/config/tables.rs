@@ -1,15 +1,22 @@
-//! The file's tables: `[access]` (who may see what) and `[orders]` (more order statuses).
+//! The file's tables: `[access]` (who may see what), `[emitters]` (who may emit what) and `[orders]` (more
+//! order statuses).
 
 use toml::Value;
 
 use super::error::{ConfigError, Source};
-use super::file::{ACCESS, File, ORDERS};
+use super::file::{ACCESS, EMITTERS, File, ORDERS};
+use super::users;
 use crate::access::{Access, AccessTable, Namespace, Role};
+use crate::emitters::{Emitters, Rights, Verb, Verbs};
 
 /// The longest order status, in bytes, as any string in an event.
 const STATUS_MAX_BYTES: usize = 4096;
 
 const STATUSES: &str = "statuses";
+const NAMESPACES: &str = "namespaces";
+const COMMANDS: &str = "commands";
+/// Stands for all of a list.
+const ALL: &str = "all";
 
 impl File {
     /// The access table: the default one, with the rows replaced that `[access]` names.
@@ -61,6 +68,68 @@ impl File {
         Ok(cells)
     }
 
+    /// Who may do what on the ingest socket, if there is a table for it.
+    pub(super) fn emitters(&self) -> Result<Option<Emitters>, ConfigError> {
+        let Some(rows) = self.table.get(EMITTERS) else {
+            return Ok(None);
+        };
+        let rows = rows
+            .as_table()
+            .ok_or_else(|| self.wrong(EMITTERS, "must be a table"))?;
+        let mut emitters = Emitters::default();
+        for (name, row) in rows {
+            let place = format!("{EMITTERS}.{}", name.escape_debug());
+            let user = users::number(name).map_err(|reason| self.wrong(&place, &reason))?;
+            if !emitters.insert(user, self.rights(&place, row)?) {
+                return Err(self.wrong(&place, "this user has another row already"));
+            }
+        }
+        Ok(Some(emitters))
+    }
+
+    fn rights(&self, place: &str, row: &Value) -> Result<Rights, ConfigError> {
+        let Some(row) = row.as_table() else {
+            return Err(self.wrong(
+                place,
+                "must be a table like { namespaces = [\"orders\"], commands = [\"stats\"] }",
+            ));
+        };
+        let mut rights = Rights::default();
+        for (name, value) in row {
+            let place_of = |name: &str| format!("{place}.{name}");
+            match name.as_str() {
+                NAMESPACES => match names(value) {
+                    Some(Names::All) => rights.namespaces = Rights::ALL.namespaces,
+                    Some(Names::Some(names)) => {
+                        for name in names {
+                            let Some(namespace) = Namespace::parse(name) else {
+                                let known = Namespace::ALL.map(Namespace::name);
+                                return Err(self.unknown_key(&place_of(NAMESPACES), name, &known));
+                            };
+                            rights.namespaces.insert(namespace);
+                        }
+                    }
+                    None => return Err(self.wrong(&place_of(NAMESPACES), ALL_OR_LIST)),
+                },
+                COMMANDS => match names(value) {
+                    Some(Names::All) => rights.verbs = Verbs::ALL,
+                    Some(Names::Some(names)) => {
+                        for name in names {
+                            let Some(verb) = Verb::parse(name) else {
+                                let known = Verb::ALL.map(Verb::name);
+                                return Err(self.unknown_key(&place_of(COMMANDS), name, &known));
+                            };
+                            rights.verbs.insert(verb);
+                        }
+                    }
+                    None => return Err(self.wrong(&place_of(COMMANDS), ALL_OR_LIST)),
+                },
+                _ => return Err(self.unknown_key(place, name, &[NAMESPACES, COMMANDS])),
+            }
+        }
+        Ok(rights)
+    }
+
     /// The order statuses of `[orders]`.
     pub(super) fn order_statuses(&self) -> Result<Vec<String>, ConfigError> {
         let Some(orders) = self.table.get(ORDERS) else {
@@ -107,5 +176,24 @@ impl File {
             value: None,
             reason: reason.into(),
         }
+    }
+}
+
+const ALL_OR_LIST: &str = "must be \"all\", or an array of names";
+
+/// All of something, or those that are named.
+enum Names<'a> {
+    All,
+    Some(Vec<&'a str>),
+}
+
+fn names(value: &Value) -> Option<Names<'_>> {
+    match value {
+        Value::String(all) if all == ALL => Some(Names::All),
+        Value::Array(names) => {
+            let names: Option<Vec<&str>> = names.iter().map(Value::as_str).collect();
+            names.map(Names::Some)
+        }
+        _ => None,
     }
 }

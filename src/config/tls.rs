@@ -15,6 +15,14 @@ pub struct TlsSettings {
     pub identity: Identity,
 }
 
+impl TlsSettings {
+    /// What browsers will not like about the certificate's time, if so: a sentence with its file.
+    pub fn untimely(&self, now_ms: u64) -> Option<String> {
+        let what = self.identity.untimely(now_ms)?;
+        Some(format!("{}: {what}", self.files.cert.display()))
+    }
+}
+
 /// Reads and checks both files, if they are given.
 pub(super) fn resolve(sources: &Sources<'_>) -> Result<Option<TlsSettings>, ConfigError> {
     let cert = sources.read(&TLS_CERT, values::file)?;

@@ -62,6 +62,11 @@ pub(super) fn connections(text: &str) -> Result<usize, String> {
     whole(text, 1..=10_000_000)
 }
 
+/// A share in percent; something is always left for everybody.
+pub(super) fn share(text: &str) -> Result<u8, String> {
+    whole(text, 0..=90)
+}
+
 /// Per minute; 0 is off.
 pub(super) fn rate(text: &str) -> Result<u32, String> {
     whole(text, 0..=1_000_000)

@@ -50,6 +50,7 @@ impl From<Refusal> for PublishError {
         match code {
             Code::UnknownType => PublishError::UnknownType { message },
             Code::TooLarge => PublishError::TooLarge { message },
+            Code::Forbidden => PublishError::Forbidden { message },
             Code::InvalidJson | Code::InvalidPayload | Code::InvalidTarget | Code::Unavailable => {
                 PublishError::Invalid { field, message }
             }

@@ -23,17 +23,20 @@ pub enum Code {
     TooLarge,
     /// The server cannot make the event safe now; the line may be sent again.
     Unavailable,
+    /// Who sent the line may not.
+    Forbidden,
 }
 
 impl Code {
     /// Every code.
-    pub const ALL: [Code; 6] = [
+    pub const ALL: [Code; 7] = [
         Code::InvalidJson,
         Code::UnknownType,
         Code::InvalidPayload,
         Code::InvalidTarget,
         Code::TooLarge,
         Code::Unavailable,
+        Code::Forbidden,
     ];
 
     /// The code on the wire.
@@ -45,6 +48,7 @@ impl Code {
             Code::InvalidTarget => "invalid_target",
             Code::TooLarge => "too_large",
             Code::Unavailable => "unavailable",
+            Code::Forbidden => "forbidden",
         }
     }
 }

@@ -1,12 +1,15 @@
-//! Who asks, and whether it is somebody on this machine.
+//! Who asks, by which rules, and whether it is somebody on this machine.
 
 use std::net::IpAddr;
 use std::time::Instant;
 
+use crate::live::Live;
 use crate::wire::Request;
 
-/// Who asks, and when.
-pub struct Caller {
+/// Who asks, when, and what is in force then.
+pub struct Caller<'a> {
+    /// What is in force.
+    pub live: &'a Live,
     /// The address the connection came from.
     pub ip: IpAddr,
     /// Monotonic time.

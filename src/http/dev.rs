@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::caller::{Caller, is_on_this_host};
-use crate::access::{Access, Namespace, Role};
+use crate::access::{Access, AccessTable, Namespace, Role};
 use crate::auth::{Subject, mint};
 use crate::event;
 use crate::shared::Shared;
@@ -50,12 +50,12 @@ pub fn answer(
     shared: &Shared,
     request: &Request<'_>,
     body: &[u8],
-    caller: &Caller,
+    caller: &Caller<'_>,
     submit: Submit<'_>,
 ) -> Option<Result<(u16, Value), Refusal>> {
     let endpoint = endpoint(request).filter(|_| shared.config.dev)?;
     let answer = admit(request, caller.ip).and_then(|()| match endpoint {
-        Endpoint::Token => token(shared, body, caller.now_ms).map(|answer| (200, answer)),
+        Endpoint::Token => token(caller, body).map(|answer| (200, answer)),
         Endpoint::Events => Ok(match submit(body) {
             Ok(()) => (202, json!({ "accepted": true })),
             Err(refusal) => (400, refused(&refusal)),
@@ -91,7 +91,7 @@ struct Wanted<'a> {
     ttl_seconds: Option<u64>,
 }
 
-fn token(shared: &Shared, body: &[u8], now_ms: u64) -> Result<Value, Refusal> {
+fn token(caller: &Caller<'_>, body: &[u8]) -> Result<Value, Refusal> {
     let wrong = |message: &str| Refusal::new(400, "invalid_request", message.to_owned());
     let wanted: Wanted<'_> = serde_json::from_slice(body).map_err(|_| {
         wrong("the body must be a JSON object with role, and if wanted user and ttlSeconds")
@@ -115,19 +115,20 @@ fn token(shared: &Shared, body: &[u8], now_ms: u64) -> Result<Value, Refusal> {
         session: None,
     };
     let ttl = Duration::from_secs(ttl_seconds);
-    let token = mint(&shared.config.jwt, subject, ttl, now_ms).map_err(|why| wrong(&why))?;
+    let (config, now_ms) = (&caller.live.config, caller.now_ms);
+    let token = mint(&config.jwt, subject, ttl, now_ms).map_err(|why| wrong(&why))?;
     Ok(json!({
         "token": token,
         "user": user,
         "role": role.name(),
         "expiresAt": now_ms + ttl_seconds * 1000,
-        "access": access(shared, role),
+        "access": access(&config.access, role),
     }))
 }
 
 /// What the role may see, by namespace.
-fn access(shared: &Shared, role: Role) -> Map<String, Value> {
-    let cell = |namespace| match shared.config.access.get(role, namespace) {
+fn access(table: &AccessTable, role: Role) -> Map<String, Value> {
+    let cell = |namespace| match table.get(role, namespace) {
         Access::All => "all",
         Access::Own => "own",
         Access::None => "none",

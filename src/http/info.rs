@@ -1,6 +1,6 @@
 //! `GET /api/ws/info`: what this server offers, for clients that look before they connect.
 //!
-//! Generated from the catalogue and the configuration, once at start.
+//! Generated from the catalogue and the configuration, at start and when that is read again.
 
 use serde_json::{Map, Value, json};
 
@@ -8,7 +8,7 @@ use crate::access::{Namespace, Role};
 use crate::config::Config;
 use crate::event::EventType;
 
-/// The body, which does not change while the server runs.
+/// The body, for these settings.
 pub fn info_body(config: &Config) -> String {
     let event_types: Map<String, Value> = Namespace::ALL
         .into_iter()

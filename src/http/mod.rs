@@ -68,7 +68,7 @@ pub fn respond(
     shared: &Shared,
     request: &Request<'_>,
     body: &[u8],
-    caller: &Caller,
+    caller: &Caller<'_>,
     keep_alive: bool,
     submit: Submit<'_>,
     out: &mut Vec<u8>,
@@ -105,12 +105,12 @@ pub fn respond(
 fn respond_by_table(
     shared: &Shared,
     request: &Request<'_>,
-    caller: &Caller,
+    caller: &Caller<'_>,
     keep_alive: bool,
     out: &mut Vec<u8>,
 ) {
     let head_only = request.method() == "HEAD";
-    let mut headers = cors_headers(shared, request);
+    let mut headers = cors_headers(caller, request);
     headers.extend(caller.hsts.then_some(HSTS));
     let answer = endpoint(request).and_then(|endpoint| match request.method() {
         "GET" | "HEAD" => answer(shared, request, caller, endpoint),
@@ -163,29 +163,25 @@ fn endpoint(request: &Request<'_>) -> Result<Endpoint, Refusal> {
 fn answer<'a>(
     shared: &'a Shared,
     request: &Request<'_>,
-    caller: &Caller,
+    caller: &'a Caller<'_>,
     endpoint: Endpoint,
 ) -> Result<Answer<'a>, Refusal> {
     match endpoint {
-        Endpoint::Info => Ok(Answer::json(200, &shared.info)),
+        Endpoint::Info => Ok(Answer::json(200, &caller.live.info)),
         Endpoint::Health => Ok(Answer::json(200, r#"{"status":"alive"}"#)),
-        Endpoint::Ready if shared.admission.is_draining() => {
-            Ok(Answer::json(503, r#"{"status":"draining"}"#))
-        }
-        // Events are delivered, but emitters are told that they are not safe.
-        Endpoint::Ready if shared.stats.journal.is_failing() => {
-            Ok(Answer::json(503, r#"{"status":"journal unavailable"}"#))
-        }
-        Endpoint::Ready => Ok(Answer::json(200, r#"{"status":"ready"}"#)),
+        Endpoint::Ready => Ok(match shared.obstacle() {
+            Some(obstacle) => Answer::json(503, format!(r#"{{"status":"{obstacle}"}}"#)),
+            None => Answer::json(200, r#"{"status":"ready"}"#),
+        }),
         Endpoint::Stats => {
-            check_operator(shared, request, caller)?;
+            check_operator(request, caller)?;
             let snapshot = shared.stats.snapshot(caller.now);
             let body = serde_json::to_string(&snapshot)
                 .expect("a snapshot is numbers and names, which serialize");
             Ok(Answer::json(200, body))
         }
         Endpoint::Metrics => {
-            check_operator(shared, request, caller)?;
+            check_operator(request, caller)?;
             Ok(Answer {
                 status: 200,
                 content_type: metrics::CONTENT_TYPE,
@@ -197,9 +193,9 @@ fn answer<'a>(
 
 /// Statistics and metrics are for a caller on this host, or one with an admin's token; a token that is shown
 /// is always judged.
-fn check_operator(shared: &Shared, request: &Request<'_>, caller: &Caller) -> Result<(), Refusal> {
+fn check_operator(request: &Request<'_>, caller: &Caller<'_>) -> Result<(), Refusal> {
     if let Some(token) = bearer(request)? {
-        return match shared.verifier.verify(token, caller.now_ms) {
+        return match caller.live.verifier.verify(token, caller.now_ms) {
             Ok(identity) if identity.role == Role::Admin => Ok(()),
             Ok(_) => Err(unauthorized("statistics and metrics need an admin's token")),
             Err(error) => Err(Refusal {
@@ -216,9 +212,9 @@ fn check_operator(shared: &Shared, request: &Request<'_>, caller: &Caller) -> Re
     ))
 }
 
-fn cors_headers<'a>(shared: &Shared, request: &Request<'a>) -> Headers<'a> {
+fn cors_headers<'a>(caller: &Caller<'_>, request: &Request<'a>) -> Headers<'a> {
     let mut headers = vec![("Vary", "Origin")];
-    let rules = shared.config.allowed_origins.as_deref();
+    let rules = caller.live.config.allowed_origins.as_deref();
     if let Ok(Some(from)) = request.single("origin")
         && origin::allowed(rules, Some(from), request.host())
     {

@@ -12,6 +12,7 @@
 //! | `writing` | what becomes of events that are not safe yet |
 //! | `files`, `shelf` | which file is written to, and which are not needed any more |
 //! | `recovery` | what earlier runs have left |
+//! | `revoked_file` | whose tokens are refused |
 //! | `disk`, `syncer` | what can fail or take long, and the thread that waits for it |
 //!
 //! The format is documented in docs/journal.md. If the folder cannot be written, events are still
@@ -25,6 +26,7 @@ mod folder;
 mod keys_file;
 mod record;
 mod recovery;
+pub mod revoked_file;
 mod segment;
 mod shelf;
 mod syncer;

@@ -230,6 +230,12 @@ impl Sheet<'_> {
         }
         drop(family);
         self.gauges(
+            "shopwire_worker_lagging",
+            "1 while a worker's turns take over 250 ms again and again: events are late, and \
+             newcomers are answered 503 but for the back office. See shopwire_loop_turn_seconds.",
+            |reactor| &reactor.lagging,
+        );
+        self.gauges(
             "shopwire_ring_messages",
             "Messages that lay in the ring from the router when the reactor's last turn began; it \
              takes up to 64 a turn.",

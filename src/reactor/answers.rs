@@ -239,6 +239,7 @@ mod tests {
             user: "</script>".to_owned(),
             role: Role::Admin,
             session: None,
+            issued_at: None,
             expires_at: 5,
         };
         answers.authenticated(&identity, &mut out);

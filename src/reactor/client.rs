@@ -23,7 +23,7 @@ impl Reactor {
     pub(super) fn on_text(&mut self, key: u32, text: &str) -> Result<(), CloseReason> {
         let now_ns = self.now_ns();
         let connection = &mut self.connections[key as usize];
-        if let Err(wait_ns) = self.message_rate.take(&mut connection.messages, now_ns) {
+        if let Err(wait_ns) = self.rates.messages.take(&mut connection.messages, now_ns) {
             self.answer_error(
                 key,
                 &ErrorAnswer {
@@ -70,7 +70,8 @@ impl Reactor {
         let now_ns = self.now_ns();
         let connection = &mut self.connections[key as usize];
         if self
-            .control_rate
+            .rates
+            .controls
             .take(&mut connection.controls, now_ns)
             .is_ok()
         {
@@ -96,7 +97,7 @@ impl Reactor {
             connection.refusals_since = self.tick;
         }
         connection.refusals = connection.refusals.saturating_add(1);
-        if u32::from(connection.refusals) >= self.refusals_max.min(u32::from(u16::MAX)) {
+        if u32::from(connection.refusals) >= self.rates.refusals_max.min(u32::from(u16::MAX)) {
             return Err(CloseReason::Flooding);
         }
         Ok(())
@@ -119,10 +120,10 @@ impl Reactor {
 
     fn authenticate(&mut self, key: u32, token: &str) -> Result<(), CloseReason> {
         let is_first = self.directory.user(key).is_none();
-        let identity = match self.shared.verifier.verify(token, self.shared.wall.ms()) {
+        let identity = match self.live.verifier.verify(token, self.shared.wall.ms()) {
             Ok(identity) => identity,
             Err(error) => {
-                self.count_authentication(error.code());
+                self.count_authentication(error.outcome());
                 self.answer_error(key, &ErrorAnswer::to("auth", error.code(), error.message()));
                 return if is_first {
                     Err(CloseReason::TokenRefused)
@@ -146,6 +147,8 @@ impl Reactor {
             let ip = self.connections[key as usize].ip;
             self.shared.admission.give_back_handshake(ip);
         }
+        let old_role = self.directory.role(key);
+        self.shared.admission.change_role(old_role, identity.role);
         self.accept_identity(key, &identity);
         self.arm(key);
         Ok(())

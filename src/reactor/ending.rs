@@ -218,7 +218,7 @@ impl Reactor {
         stats.secure.sub(is_secure.into());
         stats.role(role).sub(1);
         stats.resubscribed(subscribed, NamespaceMask::default());
-        self.shared.admission.leave_websocket();
+        self.shared.admission.leave_websocket(role);
         self.log_end(key, reason);
         self.replays.leave(key);
         let change = self.directory.leave(key);

@@ -178,7 +178,8 @@ impl Reactor {
         }
         let is_keep_alive = connection.stage == Stage::KeepAlive;
         let key = self.register(connection)?;
-        self.shared.admission.take_over(state.socket.is_some());
+        let role = state.socket.as_ref().map(|socket| socket.role);
+        self.shared.admission.take_over(role);
         self.keep_alive += usize::from(is_keep_alive);
         let customer = state
             .socket
@@ -211,6 +212,7 @@ impl Reactor {
                 user,
                 role,
                 session: state.session,
+                issued_at: None,
                 expires_at: state.expires_at,
             };
             self.directory.identify(key, &identity).presence

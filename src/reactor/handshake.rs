@@ -7,6 +7,7 @@
 use super::Reactor;
 use super::connection::{PartialHead, Stage};
 use super::timers::steps;
+use crate::access::Role;
 use crate::auth::{Identity, TokenError};
 use crate::event::{self, Line, Parser};
 use crate::http::{self, Caller};
@@ -63,7 +64,7 @@ impl Reactor {
         if connection.stage != Stage::Fresh {
             return Some(0);
         }
-        let trusted = &self.shared.config.trusted_proxies;
+        let trusted = &self.live.config.trusted_proxies;
         if client_address::is_trusted(connection.ip, trusted) {
             match proxy_header::parse(input) {
                 ProxyHeader::Partial => {
@@ -118,7 +119,7 @@ impl Reactor {
     fn answer(&mut self, key: u32, request: &Request<'_>, body: &[u8]) -> Outcome {
         let peer = self.connections[key as usize].ip;
         let forwarded = request.values("x-forwarded-for");
-        let ip = client_address::client_ip(peer, &self.shared.config.trusted_proxies, forwarded);
+        let ip = client_address::client_ip(peer, &self.live.config.trusted_proxies, forwarded);
         if request.path() != http::WEBSOCKET_PATH {
             return self.answer_http(key, request, body, peer);
         }
@@ -147,6 +148,7 @@ impl Reactor {
         let is_read = !request.has_body() || !body.is_empty();
         let keep_alive = has_room && request.keep_alive() && is_read;
         let caller = Caller {
+            live: &self.live,
             ip: peer,
             now: self.now,
             now_ms: self.shared.wall.ms(),
@@ -196,7 +198,7 @@ impl Reactor {
         request: &Request<'a>,
     ) -> Result<(Upgrade<'a>, Option<Identity>), Refusal> {
         let upgrade = check_upgrade(request)?;
-        let shared = &self.shared;
+        let (shared, live) = (&self.shared, &self.live);
         let now_ns = self.now.saturating_duration_since(self.started).as_nanos();
         let now_ns = u64::try_from(now_ns).unwrap_or(u64::MAX);
         let within_rate = shared.admission.take_handshake(ip, now_ns);
@@ -213,14 +215,25 @@ impl Reactor {
             Ok(None) => upgrade.subprotocol_token,
             Err(_) => None,
         };
-        let identity = token.map(|token| shared.verifier.verify(token, shared.wall.ms()));
+        // Nobody authenticates in another dialect.
+        let token = token.filter(|_| self.dialect.is_none());
+        let identity = token.map(|token| live.verifier.verify(token, shared.wall.ms()));
         if let Some(judged) = &identity {
             let outcome = judged
                 .as_ref()
-                .map_or_else(TokenError::code, |_| "accepted");
+                .map_or_else(TokenError::outcome, |_| "accepted");
             shared.stats.reactors[self.index]
                 .authentications
                 .count(outcome);
+        }
+        let role = match &identity {
+            Some(Ok(identity)) => identity.role,
+            _ => Role::Public,
+        };
+        if let Some(refusal) = self.storefront_refusal()
+            && !role.is_back_office()
+        {
+            return Err(refusal);
         }
         if let Err(wait_ns) = within_rate
             && !matches!(identity, Some(Ok(_)))
@@ -229,7 +242,7 @@ impl Reactor {
             let seconds = u32::try_from(wait_ns.div_ceil(1_000_000_000)).unwrap_or(u32::MAX);
             return Err(refusal.with_retry_after(seconds));
         }
-        let origins = shared.config.allowed_origins.as_deref();
+        let origins = live.config.allowed_origins.as_deref();
         if !origin::allowed(origins, request.single("origin")?, request.host()) {
             let message = "this origin is not among the allowed ones";
             return Err(Refusal::new(403, "forbidden_origin", message));
@@ -243,13 +256,24 @@ impl Reactor {
             }
         })?;
         // Another reactor may have taken the last place meanwhile.
-        if !shared.admission.enter_websocket() {
+        if !shared.admission.enter_websocket(role) {
             return Err(full());
         }
         if identity.is_some() && within_rate.is_ok() {
             shared.admission.give_back_handshake(ip);
         }
         Ok((upgrade, identity))
+    }
+
+    /// Why nobody is let in now but the back office, if so.
+    fn storefront_refusal(&self) -> Option<Refusal> {
+        let gate = &self.shared.admission;
+        if gate.is_overloaded() {
+            let message = "the server has too much to do to take another connection";
+            let refusal = Refusal::new(503, "overloaded", message);
+            return Some(refusal.with_retry_after(FULL_RETRY_SECONDS));
+        }
+        gate.is_storefront_full().then(full)
     }
 
     fn upgrade(&mut self, key: u32, upgrade: &Upgrade<'_>, identity: Option<&Identity>) {
@@ -260,7 +284,7 @@ impl Reactor {
         stats.connections.add(1);
         let is_secure = self.connections[key as usize].is_secure();
         stats.secure.add(is_secure.into());
-        stats.role(crate::access::Role::Public).add(1);
+        stats.role(Role::Public).add(1);
         self.directory.enter(key);
         let heartbeat = self.first_heartbeat();
         let auth_due = (self.shared.config.require_auth && identity.is_none())
@@ -336,9 +360,9 @@ fn checked(parser: &mut Parser, line: &[u8]) -> Result<Box<[u8]>, event::Refusal
 }
 
 fn full() -> Refusal {
-    let message = "the server holds all the connections it may";
+    let message = "the server has no place for a further connection of this role";
     Refusal::new(503, "full", message).with_retry_after(FULL_RETRY_SECONDS)
 }
 
-/// When a client that found the server full does well to try again.
+/// When a client that found the server full or overloaded does well to try again.
 const FULL_RETRY_SECONDS: u32 = 5;

@@ -14,9 +14,11 @@
 //! | `message`, `client`, `answers` | what a client may say, what happens then, what it hears |
 //! | `timers`, `ticks` | heartbeat, token end, time limits |
 //! | `budget` | how much all outboxes may hold |
+//! | `strain` | whether turns take too long |
 //! | `past`, `resume` | what is kept of the newest events, and how it is replayed |
 //! | `ending` | how a connection ends |
 //! | `listing` | what an operator is shown of them |
+//! | `renewal` | what a reload changes for those who are connected |
 //! | `handover` | how all of them go to another process, and come from one |
 
 mod answers;
@@ -34,8 +36,10 @@ pub mod message;
 mod outbox;
 pub mod past;
 mod read;
+mod renewal;
 mod resume;
 mod secure;
+mod strain;
 mod ticks;
 mod timers;
 
@@ -50,11 +54,10 @@ use slab::Slab;
 use crate::event::{Block, Parser, Rules};
 use crate::limits;
 use crate::listing::connection_id;
+use crate::live::Live;
 use crate::log_throttle::LogThrottle;
-use crate::rate::Rate;
 use crate::ring::{Receiver, Selector, Sender, Serial, ToReactor, ToRouter};
 use crate::shared::Shared;
-use crate::tls::Acceptor;
 use crate::wire::{CloseReason, Incoming};
 use answers::Answers;
 use connection::{Connection, Stage};
@@ -63,6 +66,8 @@ pub use fanout::lay_out;
 use layer::Writing;
 pub use past::Replay as ReplayState;
 use past::{Batch, History, Replays};
+use renewal::Rates;
+use strain::Strain;
 use ticks::{Tick, Wheel};
 
 /// Answers a whole text or binary message: appends frames to the bytes that its connection is sent.
@@ -71,6 +76,8 @@ pub type Dialect = fn(&Incoming<'_>, &mut Vec<u8>);
 /// One reactor.
 pub struct Reactor {
     shared: Arc<Shared>,
+    /// What is in force.
+    live: Arc<Live>,
     index: usize,
     registry: Registry,
     ring: Receiver<ToReactor>,
@@ -91,8 +98,6 @@ pub struct Reactor {
     dialect: Option<Dialect>,
     /// Checks client-published events.
     parser: Parser,
-    /// How TLS connections are accepted, where there is a certificate.
-    acceptor: Option<Acceptor>,
     /// Flights of TLS handshakes answered in this turn.
     flights: usize,
     read_buffer: Vec<u8>,
@@ -115,9 +120,8 @@ pub struct Reactor {
     outbox_limit: usize,
     /// What all writes share, and what the outboxes hold.
     writing: Writing,
-    message_rate: Rate,
-    control_rate: Rate,
-    refusals_max: u32,
+    rates: Rates,
+    strain: Strain,
     /// Connections in `Stage::KeepAlive`.
     keep_alive: usize,
     /// Connections in `Stage::Leaving` or `Stage::Lingering`.
@@ -157,10 +161,8 @@ impl Reactor {
             order_statuses: config.order_statuses.clone(),
             max_message: config.max_message,
         };
-        let control_rate = config
-            .message_rate
-            .saturating_mul(limits::CONTROL_RATE_FACTOR);
         Self {
+            live: Arc::clone(&shared.at_start),
             index,
             registry,
             ring,
@@ -176,7 +178,6 @@ impl Reactor {
             answers: Answers::default(),
             dialect: None,
             parser: Parser::new(rules),
-            acceptor: None,
             flights: 0,
             read_buffer: vec![0; limits::READ_BUFFER],
             plain: Vec::new(),
@@ -191,9 +192,8 @@ impl Reactor {
             tick: Tick(0),
             outbox_limit: config.outbox_limit,
             writing: Writing::default(),
-            message_rate: Rate::per_minute(config.message_rate),
-            control_rate: Rate::per_minute(control_rate),
-            refusals_max: config.message_rate.max(limits::REFUSALS_MIN),
+            rates: Rates::of(config),
+            strain: Strain::default(),
             keep_alive: 0,
             parting: 0,
             drain: Drain::No,
@@ -276,7 +276,31 @@ impl Reactor {
             // The tick of now began up to one step ago; rounding up is never early.
             self.now + limits::TICK * steps
         });
-        timer.into_iter().chain(self.history.sweep_due()).min()
+        let calm = self.strain.deadline();
+        timer
+            .into_iter()
+            .chain(self.history.sweep_due())
+            .chain(calm)
+            .min()
+    }
+
+    /// The turn that began at `began` has ended, with all that shares its loop.
+    pub fn end_turn(&mut self, began: Instant, ended: Instant) {
+        let Some(lags) = self.strain.note(began, ended) else {
+            return;
+        };
+        self.shared.admission.set_lagging(lags);
+        let worker = self.index;
+        self.shared.stats.reactors[worker].lagging.set(lags.into());
+        if lags {
+            log::warn!(
+                worker;
+                "a worker lags, its turns take over {:?}: only the back office is let in",
+                limits::TURN_MAX
+            );
+        } else {
+            log::info!(worker; "a worker no longer lags");
+        }
     }
 
     /// Whether the router wants the process to end.
@@ -313,7 +337,10 @@ impl Reactor {
                 None => return,
                 Some(ToReactor::Block(block)) => self.collect(block),
                 Some(ToReactor::Socket(stream, ip, serial)) => self.adopt(stream, ip, serial),
-                Some(ToReactor::Renew(acceptor)) => self.accept_by(acceptor),
+                Some(ToReactor::Renew(live)) => {
+                    self.fan_out();
+                    self.renew(live);
+                }
                 Some(ToReactor::Disconnect(selector)) => {
                     self.fan_out();
                     self.disconnect(&selector);
@@ -385,24 +412,39 @@ impl Reactor {
         }
     }
 
-    /// `ctl disconnect`: closes those whom the selector names, and tells how many they were.
+    /// `ctl disconnect` and `ctl revoke`: closes those whom the selector names, and tells how many they
+    /// were and how long the last of their tokens is good.
     fn disconnect(&mut self, selector: &Selector) {
         let keys: Vec<u32> = match selector {
             Selector::User(user) => self.directory.of_user(user).to_vec(),
             Selector::Session(session) => self.directory.of_session(session).to_vec(),
-            Selector::Connection(id) => self
-                .connections
-                .iter()
-                .filter(|(_, connection)| {
-                    connection.is_websocket() && Self::id_of(connection) == *id
-                })
-                .map(|(key, _)| key as u32)
-                .collect(),
+            Selector::Connection(id) => {
+                self.open_ones(|_, connection| Self::id_of(connection) == *id)
+            }
+            Selector::Role(role) => self.open_ones(|key, _| self.directory.role(key) == *role),
         };
+        let mut latest_end = 0;
         for &key in &keys {
+            let expires_at = self.connections[key as usize].expires_at;
+            if expires_at > 0 {
+                latest_end = latest_end.max(self.live.verifier.token_end(expires_at));
+            }
             self.close(key, CloseReason::Disconnected);
         }
-        self.uplink.send(ToRouter::Disconnected(keys.len()));
+        self.uplink.send(ToRouter::Disconnected {
+            connections: keys.len(),
+            latest_end,
+        });
+    }
+
+    /// The WebSockets for which this holds.
+    fn open_ones(&self, holds: impl Fn(u32, &Connection) -> bool) -> Vec<u32> {
+        self.connections
+            .iter()
+            .map(|(key, connection)| (key as u32, connection))
+            .filter(|&(key, connection)| connection.is_websocket() && holds(key, connection))
+            .map(|(key, _)| key)
+            .collect()
     }
 
     /// The `connectionId` that `welcome` told: unique in this run of the server.

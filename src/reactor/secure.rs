@@ -9,20 +9,15 @@ use std::io;
 use super::Reactor;
 use super::connection::Stage;
 use crate::limits;
-use crate::tls::{Acceptor, Session, begins_handshake};
+use crate::tls::{Session, begins_handshake};
 use crate::wire::{CloseReason, Refusal};
 
 impl Reactor {
-    /// From now on new connections are accepted by this, over TLS only.
-    pub fn accept_by(&mut self, acceptor: Acceptor) {
-        self.acceptor = Some(acceptor);
-    }
-
     /// Whether what the connection sends has to be unsealed, or will have to be.
     pub(super) fn expects_tls(&self, key: u32) -> bool {
         let connection = &self.connections[key as usize];
         match connection.stage {
-            Stage::Fresh => self.acceptor.is_some(),
+            Stage::Fresh => self.live.acceptor.is_some(),
             Stage::Securing => true,
             Stage::Head | Stage::KeepAlive | Stage::Open => connection.is_secure(),
             // What still comes is thrown away as it is.
@@ -35,7 +30,7 @@ impl Reactor {
     pub(super) fn awaits_flight(&self, key: u32) -> bool {
         self.flights >= limits::TLS_FLIGHTS_PER_TURN
             && match self.connections[key as usize].stage {
-                Stage::Fresh => self.acceptor.is_some(),
+                Stage::Fresh => self.live.acceptor.is_some(),
                 Stage::Securing => true,
                 _ => false,
             }
@@ -99,7 +94,7 @@ impl Reactor {
             self.refuse(key, &Refusal::new(400, "tls_required", message), false);
             return false;
         }
-        let session = self.acceptor.as_ref().map(Session::new);
+        let session = self.live.acceptor.as_ref().map(Session::new);
         match session {
             Some(Ok(session)) => {
                 self.connections[key as usize].secure(session);

@@ -42,7 +42,9 @@ impl Reactor {
             .stage_due
             .is_some_and(|due| !due.is_after(self.tick));
         match connection.stage {
-            Stage::Fresh if stage_over && self.acceptor.is_some() => self.give_up_securing(key),
+            Stage::Fresh if stage_over && self.live.acceptor.is_some() => {
+                self.give_up_securing(key)
+            }
             Stage::Securing if stage_over => self.give_up_securing(key),
             Stage::Fresh | Stage::Head if stage_over => {
                 let message = "the request was not complete in 5 s";
@@ -70,7 +72,7 @@ impl Reactor {
             return;
         }
         let now = self.shared.wall.ms();
-        if now >= self.shared.token_end(connection.expires_at) {
+        if now >= self.live.verifier.token_end(connection.expires_at) {
             self.close(key, CloseReason::TokenEnded);
         } else if !connection.expiry_told && now >= connection.expiry_notice_at() {
             connection.expiry_told = true;
@@ -147,7 +149,7 @@ impl Reactor {
             consider(connection.heartbeat);
             if connection.expires_at > 0 {
                 let now = self.shared.wall.ms();
-                let mut at = self.shared.token_end(connection.expires_at);
+                let mut at = self.live.verifier.token_end(connection.expires_at);
                 if !connection.expiry_told {
                     at = at.min(connection.expiry_notice_at());
                 }

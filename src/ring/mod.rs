@@ -20,10 +20,11 @@ use std::sync::Arc;
 use mio::net::TcpStream;
 use mio::{Registry, Token, Waker};
 
+use crate::access::Role;
 use crate::event::Block;
 use crate::listing::{Connections, ConnectionsWanted, Events, EventsWanted};
+use crate::live::Live;
 use crate::takeover::link::Link;
-use crate::tls::Acceptor;
 pub use channel::{Receiver, Sender, channel};
 pub use doorbell::Doorbell;
 pub use mailbox::{Mailbox, Post, mailbox};
@@ -34,8 +35,8 @@ pub enum ToReactor {
     Block(Arc<Block>),
     /// A connection just accepted, with the address it came from and its number.
     Socket(TcpStream, IpAddr, Serial),
-    /// New connections are accepted by this from now on.
-    Renew(Acceptor),
+    /// From now on this is in force.
+    Renew(Arc<Live>),
     /// `ctl disconnect`; answered by [`ToRouter::Disconnected`].
     Disconnect(Arc<Selector>),
     /// `ctl connections`; answered by [`ToRouter::Connections`].
@@ -67,8 +68,13 @@ pub enum ToRouter {
     /// An event that came to a reactor, from a customer's page or under --dev from the live page,
     /// checked: an ingest line.
     Published(Box<[u8]>),
-    /// So many connections were closed for one [`ToReactor::Disconnect`].
-    Disconnected(usize),
+    /// What one [`ToReactor::Disconnect`] has done.
+    Disconnected {
+        /// So many connections were closed.
+        connections: usize,
+        /// The last of their tokens ends then, in ms since the epoch; 0 if none of them had one.
+        latest_end: u64,
+    },
     /// What was asked by one [`ToReactor::Connections`].
     Connections(Box<Connections>),
     /// What was asked by one [`ToReactor::Events`].
@@ -79,7 +85,7 @@ pub enum ToRouter {
     HandedOver(Result<(), String>),
 }
 
-/// Whom `ctl disconnect` means.
+/// Whom `ctl disconnect` means, and `ctl revoke`.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Selector {
     /// Every connection of this user.
@@ -88,6 +94,8 @@ pub enum Selector {
     Session(String),
     /// The one with this `connectionId`.
     Connection(String),
+    /// Every connection of this role.
+    Role(Role),
 }
 
 impl Doorbell {

@@ -10,8 +10,10 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpListener;
+use rustix::net::UCred;
 
 use super::Lane;
+use crate::emitters::UserId;
 use crate::limits;
 use crate::log_throttle::{LogThrottle, held_back};
 use crate::ring::{Serial, ToReactor};
@@ -139,13 +141,19 @@ fn is_resource_shortage(error: &io::Error) -> bool {
         .is_some_and(|code| shortages.iter().any(|e| e.raw_os_error() == code))
 }
 
-/// Whether the peer of a Unix socket is the server's own user or root (SO_PEERCRED, unix(7)).
+/// Who is at the other end of a Unix socket (SO_PEERCRED, unix(7)); the one who connected, or began to.
+pub fn peer(stream: BorrowedFd<'_>) -> Option<UCred> {
+    rustix::net::sockopt::socket_peercred(stream)
+        .inspect_err(|error| log::warn!("reading an emitter's credentials failed: {error}"))
+        .ok()
+}
+
+/// The server's own user.
+pub fn own_user() -> UserId {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Whether the peer of a Unix socket is the server's own user or root.
 pub fn peer_is_operator(stream: BorrowedFd<'_>) -> bool {
-    match rustix::net::sockopt::socket_peercred(stream) {
-        Ok(peer) => peer.uid.is_root() || peer.uid == rustix::process::geteuid(),
-        Err(error) => {
-            log::warn!("reading an emitter's credentials failed: {error}");
-            false
-        }
-    }
+    peer(stream).is_some_and(|peer| peer.uid.is_root() || peer.uid.as_raw() == own_user())
 }

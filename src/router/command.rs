@@ -2,12 +2,16 @@
 //!
 //! Pure. The router carries commands out.
 
+use std::time::Duration;
+
 use log::LevelFilter;
 use serde_json::{Map, Value};
 
 use crate::access::{Namespace, Role};
-use crate::event::EventType;
-use crate::limits::LIST_MAX;
+use crate::auth::Whom;
+use crate::emitters::Verb;
+use crate::event::{EventType, is_id};
+use crate::limits::{self, LIST_MAX};
 use crate::listing::{self, ConnectionsWanted, EventsWanted, Order};
 use crate::logging::LEVELS;
 use crate::ring::Selector;
@@ -22,10 +26,12 @@ pub enum Command {
     },
     /// Say goodbye to everybody and end.
     Drain,
-    /// Read keys and certificates again.
+    /// Read settings, keys and certificates again.
     Reload,
     /// Close the connections that the selector names.
     Disconnect(Selector),
+    /// Close these connections, and refuse the tokens that were made so far; remember it for so long.
+    Revoke(Whom, Duration),
     /// Log from this level on; `None`: as the server was started.
     LogLevel(Option<LevelFilter>),
     /// Tell of connections.
@@ -33,6 +39,25 @@ pub enum Command {
     /// Tell of kept events.
     Events(EventsWanted),
 }
+
+impl Command {
+    /// What it is called.
+    pub fn verb(&self) -> Verb {
+        match self {
+            Command::Stats { .. } => Verb::Stats,
+            Command::Drain => Verb::Drain,
+            Command::Reload => Verb::Reload,
+            Command::Disconnect(_) => Verb::Disconnect,
+            Command::Revoke(..) => Verb::Revoke,
+            Command::LogLevel(_) => Verb::LogLevel,
+            Command::Connections(_) => Verb::Connections,
+            Command::Events(_) => Verb::History,
+        }
+    }
+}
+
+/// How long a revocation is remembered if nothing is said.
+const REVOKED_FOR: Duration = Duration::from_secs(24 * 3600);
 
 /// The field at fault and a sentence.
 pub type Fault = (&'static str, String);
@@ -42,48 +67,49 @@ type Object = Map<String, Value>;
 /// Rows of a list where nothing is said.
 const LIMIT: usize = 100;
 
-/// What each command is called, what it takes beside its name, and how it is read.
-type Row = (
-    &'static str,
-    &'static [&'static str],
-    fn(&Object) -> Result<Command, Fault>,
-);
+type Read = fn(&Object) -> Result<Command, Fault>;
 
-const COMMANDS: [Row; 7] = [
-    ("stats", &["latencies"], stats),
-    ("drain", &[], |_| Ok(Command::Drain)),
-    ("reload", &[], |_| Ok(Command::Reload)),
-    ("disconnect", &["user", "session", "connection"], disconnect),
-    ("log-level", &["level"], log_level),
-    (
-        "connections",
-        &[
-            "role",
-            "user",
-            "session",
-            "namespace",
-            "slow",
-            "after",
-            "limit",
-        ],
-        connections,
-    ),
-    ("history", &["type", "namespace", "data", "limit"], history),
-];
+/// What each command takes beside its name, and how it is read.
+fn form(verb: Verb) -> (&'static [&'static str], Read) {
+    match verb {
+        Verb::Stats => (&["latencies"], stats),
+        Verb::Drain => (&[], |_| Ok(Command::Drain)),
+        Verb::Reload => (&[], |_| Ok(Command::Reload)),
+        Verb::Disconnect => (&["user", "session", "connection", "role"], disconnect),
+        Verb::Revoke => (&["user", "session", "for"], revoke),
+        Verb::LogLevel => (&["level"], log_level),
+        Verb::Connections => (
+            &[
+                "role",
+                "user",
+                "session",
+                "namespace",
+                "slow",
+                "after",
+                "limit",
+            ],
+            connections,
+        ),
+        Verb::History => (&["type", "namespace", "data", "limit"], history),
+    }
+}
 
 /// Reads a command line, a JSON object that has the member `command`.
 pub fn parse(line: &[u8]) -> Result<Command, Fault> {
     let object: Object = serde_json::from_slice(line)
         .map_err(|_| ("command", "the line is not a JSON object".to_owned()))?;
-    let name = object.get("command").and_then(Value::as_str);
-    let Some((_, fields, read)) = COMMANDS.into_iter().find(|(each, ..)| Some(*each) == name)
-    else {
-        let names = COMMANDS.map(|(name, ..)| name).join(", ");
+    let verb = object
+        .get("command")
+        .and_then(Value::as_str)
+        .and_then(Verb::parse);
+    let Some(verb) = verb else {
+        let names = Verb::ALL.map(Verb::name).join(", ");
         return Err((
             "command",
             format!("the command is unknown; there are {names}"),
         ));
     };
+    let (fields, read) = form(verb);
     let is_known = |key: &String| key == "command" || fields.contains(&key.as_str());
     if !object.keys().all(is_known) {
         // Else an event that happens to have the field would vanish without a word.
@@ -114,7 +140,6 @@ fn log_level(object: &Object) -> Result<Command, Fault> {
 }
 
 fn connections(object: &Object) -> Result<Command, Fault> {
-    let role = |name: &str| Role::ALL.into_iter().find(|role| role.name() == name);
     let after = one_of(object, "after", listing::parse_connection_id, || {
         "a connectionId, like c1f".to_owned()
     })?;
@@ -200,25 +225,73 @@ fn limit(object: &Object) -> Result<usize, Fault> {
     })
 }
 
-type Make = fn(String) -> Selector;
-
 fn disconnect(object: &Object) -> Result<Command, Fault> {
-    const ALLOWED: &str = "disconnect takes exactly one of user, session and connection, a string";
-    let kinds: [(&str, Make); 3] = [
-        ("user", Selector::User),
-        ("session", Selector::Session),
-        ("connection", Selector::Connection),
-    ];
+    const ALLOWED: &str =
+        "disconnect takes exactly one of user, session, connection and role, a string";
+    let fields = ["user", "session", "connection", "role"];
+    let (field, text) = the_only(object, &fields, ALLOWED)?;
+    let selector = match field {
+        "user" => Selector::User(text),
+        "session" => Selector::Session(text),
+        "connection" => Selector::Connection(text),
+        _ => {
+            let allowed = || format!("role must be {}", names(Role::ALL.map(Role::name)));
+            Selector::Role(role(&text).ok_or_else(|| (field, allowed()))?)
+        }
+    };
+    Ok(Command::Disconnect(selector))
+}
+
+fn role(name: &str) -> Option<Role> {
+    Role::ALL.into_iter().find(|role| role.name() == name)
+}
+
+fn revoke(object: &Object) -> Result<Command, Fault> {
+    const ALLOWED: &str = "revoke takes exactly one of user and session, a string";
+    let (field, id) = the_only(object, &["user", "session"], ALLOWED)?;
+    if !is_id(&id) {
+        let message =
+            format!("{field} must have 1 to 128 characters, none of them a control character");
+        return Err((field, message));
+    }
+    let whom = match field {
+        "user" => Whom::User(id),
+        _ => Whom::Session(id),
+    };
+    let kept = match object.get("for") {
+        None => Some(REVOKED_FOR),
+        Some(ms) => ms
+            .as_u64()
+            .map(Duration::from_millis)
+            .filter(|kept| (limits::REVOKED_FOR_MIN..=limits::REVOKED_FOR_MAX).contains(kept)),
+    };
+    let kept = kept.ok_or_else(|| {
+        let (least, most) = (limits::REVOKED_FOR_MIN, limits::REVOKED_FOR_MAX);
+        let message = format!(
+            "for must be a whole number of ms, from {} to {}",
+            least.as_millis(),
+            most.as_millis()
+        );
+        ("for", message)
+    })?;
+    Ok(Command::Revoke(whom, kept))
+}
+
+/// The one of these fields that is there, with its text; else the fault is that `allowed` was not heeded.
+fn the_only(
+    object: &Object,
+    fields: &[&'static str],
+    allowed: &str,
+) -> Result<(&'static str, String), Fault> {
     let mut found = None;
-    for (field, make) in kinds {
+    for &field in fields {
         match object.get(field) {
             None => {}
-            Some(Value::String(text)) if found.is_none() => found = Some(make(text.clone())),
-            Some(_) => return Err((field, ALLOWED.to_owned())),
+            Some(Value::String(text)) if found.is_none() => found = Some((field, text.clone())),
+            Some(_) => return Err((field, allowed.to_owned())),
         }
     }
-    let selector = found.ok_or_else(|| ("command", ALLOWED.to_owned()))?;
-    Ok(Command::Disconnect(selector))
+    found.ok_or_else(|| ("command", allowed.to_owned()))
 }
 
 #[cfg(test)]
@@ -250,6 +323,18 @@ mod tests {
         assert_eq!(
             read(r#"{"command":"log-level","level":"default"}"#),
             Command::LogLevel(None)
+        );
+        assert_eq!(
+            read(r#"{"command":"disconnect","role":"public"}"#),
+            Command::Disconnect(Selector::Role(Role::Public))
+        );
+        assert_eq!(
+            read(r#"{"command":"revoke","user":"u1"}"#),
+            Command::Revoke(Whom::User("u1".into()), REVOKED_FOR)
+        );
+        assert_eq!(
+            read(r#"{"command":"revoke","session":"s1","for":60000}"#),
+            Command::Revoke(Whom::Session("s1".into()), Duration::from_secs(60))
         );
     }
 
@@ -317,6 +402,34 @@ mod tests {
                 r#"{"command":"disconnect","user":"a","session":"b"}"#,
                 "session",
                 "exactly one",
+            ),
+            (
+                r#"{"command":"disconnect","role":"king"}"#,
+                "role",
+                "admin, manager",
+            ),
+            (r#"{"command":"revoke"}"#, "command", "exactly one"),
+            (r#"{"command":"revoke","user":["a"]}"#, "user", "a string"),
+            (r#"{"command":"revoke","user":""}"#, "user", "1 to 128"),
+            (
+                r#"{"command":"revoke","connection":"c1"}"#,
+                "command",
+                "no other fields",
+            ),
+            (
+                r#"{"command":"revoke","user":"a","for":"1h"}"#,
+                "for",
+                "whole number",
+            ),
+            (
+                r#"{"command":"revoke","user":"a","for":999}"#,
+                "for",
+                "from 1000",
+            ),
+            (
+                r#"{"command":"revoke","user":"a","for":31622400001}"#,
+                "for",
+                "to 31622400000",
             ),
             (
                 r#"{"command":"stats","latencies":1}"#,

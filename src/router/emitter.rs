@@ -10,6 +10,7 @@ use std::ops::Range;
 use mio::net::UnixStream;
 
 use super::settling::{Ack, Settling};
+use crate::emitters::{Rights, UserId};
 use crate::event::{Code, Refusal, Runs};
 use crate::limits;
 use crate::takeover::state::EmitterState;
@@ -19,8 +20,10 @@ pub struct Emitter {
     pub(super) stream: UnixStream,
     /// Tells this connection from an earlier one in the same slot.
     pub(super) generation: u32,
-    /// May send commands: the server's own user or root.
-    pub(super) is_operator: bool,
+    /// Whose it is, if the kernel says so.
+    pub(super) user: Option<UserId>,
+    /// What this user may do.
+    pub(super) rights: Rights,
     input: Vec<u8>,
     /// What was read and not yet taken, in `input`.
     unread: Range<usize>,
@@ -65,11 +68,18 @@ pub enum Next {
 
 impl Emitter {
     /// A connection just accepted; lines of more than `line_max` bytes are refused.
-    pub fn new(stream: UnixStream, generation: u32, is_operator: bool, line_max: usize) -> Self {
+    pub fn new(
+        stream: UnixStream,
+        generation: u32,
+        user: Option<UserId>,
+        rights: Rights,
+        line_max: usize,
+    ) -> Self {
         Self {
             stream,
             generation,
-            is_operator,
+            user,
+            rights,
             input: Vec::new(),
             unread: 0..0,
             searched: 0,
@@ -210,7 +220,6 @@ impl Emitter {
     /// What there is of it, to be taken over by another process. All its lines are acknowledged.
     pub fn state(&self) -> EmitterState {
         EmitterState {
-            is_operator: self.is_operator,
             unread: self.input[self.unread.clone()].to_vec(),
             skipping: self.skipping,
             lines: self.lines,
@@ -393,7 +402,13 @@ mod tests {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         (
-            Emitter::new(UnixStream::from_std(ours), 0, false, LINE_MAX),
+            Emitter::new(
+                UnixStream::from_std(ours),
+                0,
+                None,
+                Rights::EVENTS,
+                LINE_MAX,
+            ),
             theirs,
         )
     }

@@ -231,6 +231,7 @@ impl Router {
                 Some(journal) => Some(journal.hand_over(now)?),
                 None => None,
             },
+            revoked: self.shared.revoked.all(now.wall_ms),
         };
         let lock = self.journal.as_ref().map(Journal::lock);
         let (port, ingest, door) = (&self.listener, &ingest.listener, &request.door);
@@ -309,6 +310,11 @@ impl Router {
         let leaving = leaving.map(|(user, ms)| (user.into(), Duration::from_millis(ms)));
         self.presence.go_on(leaving, now.instant);
         self.accepting.serial = arrival.router.serial;
+        for revocation in &arrival.router.revoked {
+            if self.shared.revoked.add(revocation, now.wall_ms).is_err() {
+                return Err(io::Error::other("there is no room for what was revoked"));
+            }
+        }
         for (state, stream) in arrival.emitters.drain(..) {
             self.board_emitter(state, UnixStream::from_std(stream))?;
         }
@@ -320,7 +326,7 @@ impl Router {
     }
 
     fn board_emitter(&mut self, state: EmitterState, stream: UnixStream) -> io::Result<()> {
-        let key = self.add_emitter(stream, state.is_operator)?;
+        let key = self.add_emitter(stream)?;
         self.emitters[key].go_on(state);
         Ok(())
     }

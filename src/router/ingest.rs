@@ -14,6 +14,7 @@ use super::emitter::{Emitter, Next};
 use super::sequencer::Settled;
 use super::{ROUTER, Router, accept, command};
 use crate::clock::Now;
+use crate::emitters::{self, Rights, UserId};
 use crate::event::{Code, Refusal};
 use crate::limits;
 use crate::log_throttle::held_back;
@@ -36,19 +37,17 @@ impl Router {
                 );
                 continue;
             }
-            let is_operator = accept::peer_is_operator(stream.as_fd());
-            if let Err(error) = self.add_emitter(stream, is_operator) {
+            if let Err(error) = self.add_emitter(stream) {
                 log::warn!("registering an emitter failed: {error}");
             }
         }
     }
 
     /// Gives an emitter its slot and has the poll watch it.
-    pub(super) fn add_emitter(
-        &mut self,
-        mut stream: UnixStream,
-        is_operator: bool,
-    ) -> io::Result<usize> {
+    pub(super) fn add_emitter(&mut self, mut stream: UnixStream) -> io::Result<usize> {
+        let peer = accept::peer(stream.as_fd());
+        let user = peer.map(|peer| peer.uid.as_raw());
+        let rights = self.rights_of(user);
         self.generation = (self.generation + 1) & 0x7FFF_FFFF;
         let entry = self.emitters.vacant_entry();
         let key = entry.key();
@@ -56,7 +55,15 @@ impl Router {
         self.registry
             .register(&mut stream, token, Interest::READABLE)?;
         let line_max = self.shared.config.max_message;
-        let mut emitter = Emitter::new(stream, self.generation, is_operator, line_max);
+        let mut emitter = Emitter::new(stream, self.generation, user, rights, line_max);
+        if let Some(peer) = peer {
+            log::debug!(
+                emitter = self.generation,
+                uid = peer.uid.as_raw(),
+                pid = peer.pid.as_raw_nonzero().get();
+                "an emitter connects"
+            );
+        }
         if self.journal.is_some() {
             emitter.wait_for_journal();
         }
@@ -64,6 +71,21 @@ impl Router {
         self.ready.push(key);
         self.shared.stats.router.emitters.add(1);
         Ok(key)
+    }
+
+    /// What a user may do by the rules in force.
+    fn rights_of(&self, user: Option<UserId>) -> Rights {
+        let table = self.live.config.emitters.as_ref();
+        emitters::rights(table, user, accept::own_user())
+    }
+
+    /// The rules may have changed: all emitters are held to those in force.
+    pub(super) fn hold_emitters_to_rules(&mut self) {
+        let table = self.live.config.emitters.as_ref();
+        let own = accept::own_user();
+        for (_, emitter) in &mut self.emitters {
+            emitter.rights = emitters::rights(table, emitter.user, own);
+        }
     }
 
     pub(super) fn read_emitters(&mut self, now: Now) {
@@ -143,7 +165,9 @@ impl Router {
             }
             Next::None => return,
         };
-        match self.sequencer.line(emitter.bytes(line.clone()), now) {
+        let namespaces = emitter.rights.namespaces;
+        let bytes = emitter.bytes(line.clone());
+        match self.sequencer.line_of(namespaces, bytes, now) {
             Ok(Settled::Blank) => {}
             Ok(Settled::Accepted(id)) => emitter.accepted(id),
             Ok(Settled::Repeated(id)) => {

@@ -30,8 +30,9 @@ use crate::clock::Now;
 use crate::event::{Block, EventType};
 use crate::journal::Journal;
 use crate::limits;
+use crate::live::Live;
 use crate::log_throttle::LogThrottle;
-use crate::ring::{Mailbox, Receiver, Sender, ToReactor, ToRouter};
+use crate::ring::{Mailbox, Post, Receiver, Sender, ToReactor, ToRouter};
 use crate::shared::Shared;
 use crate::takeover::host::Request;
 pub use accept::peer_is_operator;
@@ -40,7 +41,7 @@ pub use drain::Ingest;
 use emitter::Emitter;
 use gathering::Gathering;
 use handover::Handover;
-use operator::Question;
+use operator::{Question, Stored};
 use presence::Presence;
 use reload::Reload;
 use sequencer::Settled;
@@ -57,6 +58,8 @@ pub struct Lane {
 /// The router.
 pub struct Router {
     shared: Arc<Shared>,
+    /// What is in force.
+    live: Arc<Live>,
     registry: Registry,
     listener: TcpListener,
     accepting: accept::Accepting,
@@ -86,6 +89,8 @@ pub struct Router {
     lanes: Vec<Lane>,
     /// What an operator has asked the reactors, and they have not all answered.
     question: Option<Question>,
+    /// The way of a thread that stores what is revoked to the router, and its end.
+    stored: Option<(Post<Stored>, Mailbox<Stored>)>,
     reload: Reload,
     drain: Drain,
     /// To be drained when it is known who serves.
@@ -111,6 +116,7 @@ impl Router {
         registry.register(&mut ingest.listener, INGEST, Interest::READABLE)?;
         let gathering = Gathering::new(shared.config.gather);
         Ok(Self {
+            live: Arc::clone(&shared.at_start),
             shared,
             registry,
             listener,
@@ -133,6 +139,7 @@ impl Router {
             presence: Presence::default(),
             lanes,
             question: None,
+            stored: None,
             reload: Reload::default(),
             drain: Drain::No,
             drain_after_handover: false,
@@ -190,6 +197,7 @@ impl Router {
             self.begin_drain(now.instant);
         }
         self.advance_reload();
+        self.advance_storing();
         self.announce_gone(now);
         self.accept_emitters(now.instant);
         self.read_emitters(now);
@@ -219,6 +227,7 @@ impl Router {
             return false;
         }
         self.reload.has_news()
+            || self.has_stored()
             || self.accepting.waiting.is_ready()
             || self.emitters_waiting.is_ready()
             || (!self.is_held_up() && !self.ready.is_empty())
@@ -272,7 +281,10 @@ impl Router {
                     }
                     ToRouter::CustomerLeft(user) => self.presence.left(user, now.instant),
                     ToRouter::Published(line) => self.settle_published(&line, now),
-                    ToRouter::Disconnected(connections) => self.on_disconnected(connections),
+                    ToRouter::Disconnected {
+                        connections,
+                        latest_end,
+                    } => self.on_disconnected(connections, latest_end),
                     ToRouter::Connections(connections) => self.on_connections(*connections),
                     ToRouter::Events(events) => self.on_events(&events),
                     ToRouter::HandedOver(sent) => self.on_handed_over(sent, now),

@@ -4,39 +4,67 @@
 //! them, one at a time, and its answer waits until all have answered.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::Router;
 use super::command::{Command, Fault};
 use super::reload::Asker;
+use crate::auth::{Full, Revocation, Revocations, Whom};
 use crate::clock::Now;
+use crate::emitters::Verbs;
+use crate::journal::revoked_file;
+use crate::limits;
 use crate::listing::{Connections, ConnectionsWanted, Events, EventsWanted};
 use crate::logging;
-use crate::ring::{Selector, ToReactor};
+use crate::ring::{Mailbox, Post, Selector, ToReactor};
 
 /// A question on its way through the reactors.
 pub(super) struct Question {
     emitter: usize,
     generation: u32,
+    /// So many reactors have not answered; the last one's answer may have to wait for the disk.
     reactors_left: usize,
     asked: Asked,
 }
 
 /// What was asked, and what has been answered so far.
 enum Asked {
-    /// How many connections were closed.
-    Disconnect(usize),
+    Disconnect(Closed),
     Connections(Arc<ConnectionsWanted>, Connections),
     /// The first reactor keeps what all of them do.
     Events,
 }
 
+/// What a `disconnect` or `revoke` has done.
+#[derive(Clone)]
+struct Closed {
+    /// Whose tokens are revoked besides.
+    revoked: Option<Whom>,
+    connections: usize,
+    /// When the last token ends of those who were closed.
+    latest_end: u64,
+}
+
+/// Whether what was revoked is on disk, as a thread tells it.
+pub type Stored = bool;
+
 impl Router {
     pub(super) fn execute(&mut self, key: usize, command: Result<Command, Fault>, now: Now) {
+        let has_table = self.live.config.emitters.is_some();
         let emitter = &mut self.emitters[key];
-        if !emitter.is_operator {
-            let message = "commands are taken only from the server's own user or root";
+        let is_allowed = match &command {
+            Ok(command) => emitter.rights.verbs.contains(command.verb()),
+            // What is wrong with it is told to those who may say something.
+            Err(_) => emitter.rights.verbs != Verbs::default(),
+        };
+        if !is_allowed {
+            let message = if has_table {
+                "this user may not give this command: [emitters] in the configuration says who may"
+            } else {
+                "commands are taken only from the server's own user or root"
+            };
             return emitter.refuse_as("forbidden", None, message);
         }
         match command {
@@ -73,13 +101,17 @@ impl Router {
                     emitter.refuse_as("unavailable", None, &format!("reloading failed: {error}"));
                 }
             }
-            Ok(Command::Disconnect(_) | Command::Connections(_) | Command::Events(_))
-                if self.question.is_some() =>
-            {
+            Ok(
+                Command::Disconnect(_)
+                | Command::Revoke(..)
+                | Command::Connections(_)
+                | Command::Events(_),
+            ) if self.question.is_some() => {
                 let message = "another operator's question is under way; try again";
                 emitter.refuse_as("unavailable", None, message);
             }
-            Ok(Command::Disconnect(selector)) => self.disconnect(key, selector, now),
+            Ok(Command::Disconnect(selector)) => self.disconnect(key, selector, None, now),
+            Ok(Command::Revoke(whom, kept)) => self.revoke(key, whom, kept, now),
             Ok(Command::Connections(wanted)) => {
                 let wanted = Arc::new(wanted);
                 let asked = Asked::Connections(Arc::clone(&wanted), Connections::default());
@@ -104,8 +136,38 @@ impl Router {
         });
     }
 
-    fn disconnect(&mut self, key: usize, selector: Selector, now: Now) {
-        self.ask(key, Asked::Disconnect(0), self.lanes.len());
+    /// Refuses the tokens from now on, in all reactors, and then closes the connections that came by
+    /// them: so nobody slips in between.
+    fn revoke(&mut self, key: usize, whom: Whom, kept: Duration, now: Now) {
+        let at_ms = now.wall_ms;
+        let kept_ms = u64::try_from(kept.as_millis()).unwrap_or(u64::MAX);
+        let revocation = Revocation {
+            whom: whom.clone(),
+            at_ms,
+            until_ms: at_ms.saturating_add(kept_ms),
+        };
+        if let Err(Full { until_ms }) = self.shared.revoked.add(&revocation, at_ms) {
+            let message = format!(
+                "{} users and sessions are revoked, the most there may be; the first of them is over in {} s",
+                limits::REVOCATIONS_MAX,
+                until_ms.saturating_sub(at_ms).div_ceil(1000)
+            );
+            return self.emitters[key].refuse_as("unavailable", None, &message);
+        }
+        let selector = match &whom {
+            Whom::User(user) => Selector::User(user.clone()),
+            Whom::Session(session) => Selector::Session(session.clone()),
+        };
+        self.disconnect(key, selector, Some(whom), now);
+    }
+
+    fn disconnect(&mut self, key: usize, selector: Selector, revoked: Option<Whom>, now: Now) {
+        let closed = Closed {
+            revoked,
+            connections: 0,
+            latest_end: 0,
+        };
+        self.ask(key, Asked::Disconnect(closed), self.lanes.len());
         let selector = Arc::new(selector);
         // What was accepted before still reaches those who are sent away.
         self.hand_down(now);
@@ -126,18 +188,71 @@ impl Router {
         }
     }
 
-    pub(super) fn on_disconnected(&mut self, connections: usize) {
-        if let Some(Question {
-            asked: Asked::Disconnect(all),
+    pub(super) fn on_disconnected(&mut self, connections: usize, latest_end: u64) {
+        let Some(Question {
+            asked: Asked::Disconnect(closed),
+            reactors_left,
             ..
         }) = &mut self.question
+        else {
+            return;
+        };
+        closed.connections += connections;
+        closed.latest_end = closed.latest_end.max(latest_end);
+        if *reactors_left == 1
+            && let Some(whom) = &closed.revoked
         {
-            *all += connections;
-            let total = *all;
-            self.on_answer(|| {
-                log::info!("the operator disconnected {total} connections");
-                json!({ "disconnected": total })
-            });
+            // Their tokens may last longer than it would be remembered.
+            self.shared.revoked.keep_until(whom, closed.latest_end);
+            if self.begin_storing() {
+                return;
+            }
+        }
+        self.answer_disconnect(false);
+    }
+
+    /// Has what is revoked written beside the journal, on a thread of its own. False: there is no journal,
+    /// or it cannot be.
+    fn begin_storing(&self) -> bool {
+        let Some((post, _)) = &self.stored else {
+            return false;
+        };
+        let Some(folder) = self.shared.config.journal.clone() else {
+            return false;
+        };
+        let (post, shared) = (post.clone(), Arc::clone(&self.shared));
+        let store = move || {
+            let all = shared.revoked.all(shared.wall.ms());
+            let written = revoked_file::write(&folder, &all);
+            if let Err(error) = &written {
+                log::error!(
+                    "what was revoked could not be stored, and a restart forgets it: {error}"
+                );
+            }
+            post.send(written.is_ok())
+        };
+        let thread = std::thread::Builder::new().name("revoked".to_owned());
+        match thread.spawn(store) {
+            Ok(_) => true,
+            Err(error) => {
+                log::error!(
+                    "what was revoked could not be stored, and a restart forgets it: {error}"
+                );
+                false
+            }
+        }
+    }
+
+    /// A reactor has closed connections; or, if what is revoked had to be stored, the disk has answered
+    /// for the last one.
+    fn answer_disconnect(&mut self, is_stored: bool) {
+        if let Some(Question {
+            asked: Asked::Disconnect(closed),
+            ..
+        }) = &self.question
+        {
+            let (closed, revoked) = (closed.clone(), Arc::clone(&self.shared.revoked));
+            self.on_answer(|| closed.answer(&revoked, is_stored));
         }
     }
 
@@ -182,5 +297,45 @@ impl Router {
             emitter.answer(&json!({ "result": result }));
             self.ready.push(key);
         }
+    }
+
+    /// Makes it possible to store what is revoked: the thread's word comes through this letter box.
+    pub fn expect_stored(&mut self, post: Post<Stored>, mailbox: Mailbox<Stored>) {
+        self.stored = Some((post, mailbox));
+    }
+
+    /// Whether it is known whether something was stored.
+    pub(super) fn has_stored(&self) -> bool {
+        let stored = self.stored.as_ref();
+        stored.is_some_and(|(_, mailbox)| mailbox.has_mail())
+    }
+
+    pub(super) fn advance_storing(&mut self) {
+        let stored = self.stored.as_ref();
+        if let Some(is_stored) = stored.and_then(|(_, mailbox)| mailbox.take()) {
+            self.answer_disconnect(is_stored);
+        }
+    }
+}
+
+impl Closed {
+    /// Logs what was done, and gives the answer.
+    fn answer(&self, revoked: &Revocations, is_stored: bool) -> Value {
+        let connections = self.connections;
+        let Some(whom) = &self.revoked else {
+            log::info!(connections; "the operator disconnected connections");
+            return json!({ "disconnected": connections });
+        };
+        let whose = match whom {
+            Whom::User(_) => "user",
+            Whom::Session(_) => "session",
+        };
+        log::info!(connections, whose; "the operator revoked tokens");
+        json!({
+            "revoked": true,
+            "disconnected": connections,
+            "until": revoked.keep_until(whom, 0),
+            "stored": is_stored,
+        })
     }
 }

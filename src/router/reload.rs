@@ -1,27 +1,37 @@
-//! What is read again while the server runs, on SIGHUP and `ctl reload`.
+//! What is read again while the server runs, on SIGHUP and `ctl reload`: the settings, with the keys and
+//! certificates that they name.
 //!
-//! Part of the router. The files are read on a thread of their own, so that a slow disk holds up no
-//! event. What is good takes effect for those who come from then on; if anything is wrong all stays
-//! as it was, and whoever asked hears why. Each thing that can be renewed stands in [`read_again`].
+//! Part of the router. Files are read on a thread of their own, so that a slow disk holds up no event,
+//! from the same flags and environment as at start. What is good is in force from then on, in all
+//! reactors; if anything is wrong all stays as it was, and whoever asked hears why.
 
 use std::io;
 use std::sync::Arc;
 
 use super::Router;
+use crate::auth::{Revocations, SecretsFrom};
 use crate::clock::wall_ms;
-use crate::config::Config;
+use crate::config::{Config, Flags, Renewed};
+use crate::live::Live;
 use crate::ring::{Mailbox, Post, ToReactor};
-use crate::tls::{Acceptor, Fault, Identity, acceptor};
 
 /// How far a reload has come.
 #[derive(Default)]
 pub(super) struct Reload {
-    /// The way of the reading thread back to the router.
-    letters: Option<(Post<Outcome>, Mailbox<Outcome>)>,
+    /// How to read again.
+    reader: Option<Reader>,
     /// Who asked for the one that is under way.
     under_way: Option<Asker>,
     /// A signal came meanwhile: then what was read may be too old.
     again: bool,
+}
+
+struct Reader {
+    /// Where the settings are from, beside the environment.
+    flags: Arc<Flags>,
+    /// The way of the reading thread back to the router.
+    post: Post<Outcome>,
+    mailbox: Mailbox<Outcome>,
 }
 
 /// Who asked for a reload.
@@ -37,41 +47,80 @@ pub(super) enum Asker {
 pub type Outcome = Result<Renewal, String>;
 
 /// New for old.
-#[derive(Default)]
 pub struct Renewal {
-    /// The settings that were read again.
-    settings: Vec<&'static str>,
-    acceptor: Option<Acceptor>,
-    /// When the certificate ends, in seconds since 1970.
-    certificate_end: Option<u64>,
+    live: Arc<Live>,
+    /// The settings that name files with keys.
+    read: Vec<&'static str>,
+    /// Other settings with a new value.
+    changed: Vec<&'static str>,
+    /// Settings whose new value needs a restart.
+    waiting: Vec<&'static str>,
     warnings: Vec<String>,
 }
 
-/// Reads everything that can be renewed.
-fn read_again(config: &Config) -> Outcome {
-    let mut renewal = Renewal::default();
-    if let Some(tls) = &config.tls {
-        let identity = Identity::load(&tls.files).map_err(|fault| match fault {
-            Fault::Cert(why) => format!("tls-cert = {:?}: {why}", tls.files.cert),
-            Fault::Key(why) => format!("tls-key = {:?}: {why}", tls.files.key),
-        })?;
-        let untimely = identity.untimely(wall_ms());
-        let path = tls.files.cert.display();
-        renewal
-            .warnings
-            .extend(untimely.map(|what| format!("{path}: {what}")));
-        renewal.acceptor = Some(acceptor(&identity)?);
-        renewal.certificate_end = identity.ends_at();
-        renewal.settings.extend(["tls-cert", "tls-key"]);
+/// Reads everything, and puts what can change into the place of what is in force.
+fn read_again(flags: &Flags, in_force: &Config, revoked: &Arc<Revocations>) -> Outcome {
+    let config = Config::load(flags).map_err(|error| error.to_string())?;
+    let Renewed {
+        config,
+        read,
+        changed,
+        waiting,
+    } = in_force.renewed(config);
+    let tls = config.tls.as_ref();
+    let mut warnings: Vec<String> = tls
+        .and_then(|tls| tls.untimely(wall_ms()))
+        .into_iter()
+        .collect();
+    if config.jwt.secrets_from == SecretsFrom::Environment {
+        warnings.push(
+            "WS_JWT_SECRET stands in this process's environment and stays as it is: only a secret in a \
+             file can change without a restart"
+                .to_owned(),
+        );
     }
-    Ok(renewal)
+    Ok(Renewal {
+        live: Arc::new(Live::new(Arc::new(config), revoked)?),
+        read,
+        changed,
+        waiting,
+        warnings,
+    })
+}
+
+impl Renewal {
+    fn log(&self) {
+        for warning in &self.warnings {
+            log::warn!("{warning}");
+        }
+        match &self.read[..] {
+            [] => log::info!("reloaded: no setting here names a file with keys"),
+            read => log::info!("reloaded: {}", read.join(", ")),
+        }
+        if !self.changed.is_empty() {
+            log::info!("changed: {}", self.changed.join(", "));
+        }
+        if !self.waiting.is_empty() {
+            log::warn!("changed after a restart: {}", self.waiting.join(", "));
+        }
+    }
+
+    fn answer(&self) -> serde_json::Value {
+        serde_json::json!({
+            "reloaded": self.read,
+            "changed": self.changed,
+            "afterRestart": self.waiting,
+            "keys": self.live.verifier.keys(),
+            "warnings": self.warnings,
+        })
+    }
 }
 
 impl Reload {
     /// Whether there is news of it.
     pub(super) fn has_news(&self) -> bool {
-        let has_mail = |(_, mailbox): &(_, Mailbox<Outcome>)| mailbox.has_mail();
-        self.letters.as_ref().is_some_and(has_mail)
+        let reader = self.reader.as_ref();
+        reader.is_some_and(|reader| reader.mailbox.has_mail())
     }
 
     /// Whether one is under way.
@@ -81,9 +130,14 @@ impl Reload {
 }
 
 impl Router {
-    /// Makes reloading possible: what is read comes through this letter box.
-    pub fn expect_reloads(&mut self, post: Post<Outcome>, mailbox: Mailbox<Outcome>) {
-        self.reload.letters = Some((post, mailbox));
+    /// Makes reloading possible: settings are from these flags, and what is read comes through this
+    /// letter box.
+    pub fn expect_reloads(&mut self, flags: Flags, post: Post<Outcome>, mailbox: Mailbox<Outcome>) {
+        self.reload.reader = Some(Reader {
+            flags: Arc::new(flags),
+            post,
+            mailbox,
+        });
     }
 
     /// SIGHUP.
@@ -97,21 +151,23 @@ impl Router {
 
     /// Begins to read; one at a time.
     pub(super) fn begin_reload(&mut self, asker: Asker) -> io::Result<()> {
-        let Some((post, _)) = &self.reload.letters else {
+        let Some(reader) = &self.reload.reader else {
             return Err(io::Error::other("this process reads nothing again"));
         };
-        let (post, shared) = (post.clone(), Arc::clone(&self.shared));
+        let (flags, post) = (Arc::clone(&reader.flags), reader.post.clone());
+        let in_force = Arc::clone(&self.live.config);
+        let revoked = Arc::clone(&self.shared.revoked);
         std::thread::Builder::new()
             .name("reload".to_owned())
-            .spawn(move || post.send(read_again(&shared.config)))?;
+            .spawn(move || post.send(read_again(&flags, &in_force, &revoked)))?;
         self.reload.under_way = Some(asker);
         Ok(())
     }
 
     /// Puts what was read into force.
     pub(super) fn advance_reload(&mut self) {
-        let letters = self.reload.letters.as_ref();
-        let Some(outcome) = letters.and_then(|(_, mailbox)| mailbox.take()) else {
+        let reader = self.reload.reader.as_ref();
+        let Some(outcome) = reader.and_then(|reader| reader.mailbox.take()) else {
             return;
         };
         let Some(asker) = self.reload.under_way.take() else {
@@ -119,25 +175,21 @@ impl Router {
         };
         match &outcome {
             Ok(renewal) => {
-                for warning in &renewal.warnings {
-                    log::warn!("{warning}");
-                }
-                let settings = match &renewal.settings[..] {
-                    [] => "no setting here names a file that is read again".to_owned(),
-                    some => some.join(", "),
-                };
-                log::info!("reloaded: {settings}");
-                if let Some(end) = renewal.certificate_end {
-                    self.shared.stats.router.certificate_end.set(end);
-                }
-                if let Some(acceptor) = &renewal.acceptor {
-                    for lane in &mut self.lanes {
-                        lane.down.send(ToReactor::Renew(Acceptor::clone(acceptor)));
-                    }
+                renewal.log();
+                self.live = Arc::clone(&renewal.live);
+                let connect_rate = self.live.config.connect_rate;
+                self.shared.admission.set_connect_rate(connect_rate);
+                let router = &self.shared.stats.router;
+                router.certificate_end.set(self.live.certificate_end());
+                self.hold_emitters_to_rules();
+                for lane in &mut self.lanes {
+                    lane.down.send(ToReactor::Renew(Arc::clone(&self.live)));
                 }
             }
             Err(why) => log::error!("nothing was reloaded, all stays as it was: {why}"),
         }
+        let word = if outcome.is_ok() { "done" } else { "failed" };
+        self.shared.stats.router.reloads.count(word);
         self.answer_reload(asker, &outcome);
         if std::mem::take(&mut self.reload.again) {
             self.reload();
@@ -156,9 +208,7 @@ impl Router {
         }
         emitter.awaits_answer = false;
         match outcome {
-            Ok(renewal) => emitter.answer(&serde_json::json!({
-                "result": { "reloaded": renewal.settings, "warnings": renewal.warnings }
-            })),
+            Ok(renewal) => emitter.answer(&serde_json::json!({ "result": renewal.answer() })),
             Err(why) => emitter.refuse_as("reload_failed", None, why),
         }
         self.ready.push(key);

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::keys::Keys;
+use crate::access::{Namespace, NamespaceMask};
 use crate::clock::Now;
-use crate::event::{Block, BlockBuilder, EventType, Line, Parser, Refusal};
+use crate::event::{Block, BlockBuilder, Code, EventType, Line, Parser, Refusal};
 use crate::journal::Key;
 use crate::limits;
 
@@ -24,6 +25,18 @@ pub enum Settled {
     Accepted(u64),
     /// Its key was used before, by the event with this number.
     Repeated(u64),
+}
+
+fn forbidden(namespace: Namespace) -> Refusal {
+    let message = format!(
+        "type is one of {}, which this user may not emit: [emitters] in the configuration says who may",
+        namespace.name()
+    );
+    Refusal {
+        code: Code::Forbidden,
+        field: Some("type".to_owned()),
+        message,
+    }
 }
 
 const KEY_WINDOW_MS: u64 = limits::KEY_WINDOW.as_millis() as u64;
@@ -116,13 +129,27 @@ impl Sequencer {
         }
     }
 
-    /// Settles one line (without its newline).
+    /// Settles one line (without its newline) of somebody who may emit everything.
     pub fn line(&mut self, line: &[u8], now: Now) -> Result<Settled, Refusal> {
+        self.line_of(NamespaceMask::ALL, line, now)
+    }
+
+    /// Settles one line (without its newline) of somebody who may emit events of these namespaces.
+    pub fn line_of(
+        &mut self,
+        namespaces: NamespaceMask,
+        line: &[u8],
+        now: Now,
+    ) -> Result<Settled, Refusal> {
         let event = match self.parser.parse(line)? {
             Line::Blank => return Ok(Settled::Blank),
             Line::Command => return Ok(Settled::Command),
             Line::Event(event) => event,
         };
+        let namespace = event.kind.namespace();
+        if !namespaces.contains(namespace) {
+            return Err(forbidden(namespace));
+        }
         let monotonic_ms = ms_between(self.started, now.instant);
         let key = event.key.map(|key| self.keys.hash(key));
         if let Some(key) = key

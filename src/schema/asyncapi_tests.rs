@@ -92,6 +92,7 @@ fn every_message_of_the_contract_goes_its_way() {
             "drain",
             "reload",
             "disconnect",
+            "revoke",
             "log-level",
             "connections",
             "history",

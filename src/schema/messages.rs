@@ -339,13 +339,33 @@ pub(super) fn commands() -> Vec<Message> {
                 "connection",
                 string("Close this connection, the connectionId of its welcome."),
             ),
+            (
+                "role",
+                json!({
+                    "description": "Close all connections of this role.",
+                    "enum": Role::ALL.map(Role::name),
+                }),
+            ),
         ],
     );
     disconnect["oneOf"] = json!([
         { "required": ["user"] },
         { "required": ["session"] },
         { "required": ["connection"] },
+        { "required": ["role"] },
     ]);
+    let mut revoke = command(
+        "revoke",
+        &[
+            ("user", string("Refuse the tokens of this user.")),
+            ("session", string("Refuse the tokens of this session.")),
+            (
+                "for",
+                count("Remember it for so many ms, at least; a day if left out."),
+            ),
+        ],
+    );
+    revoke["oneOf"] = json!([{ "required": ["user"] }, { "required": ["session"] }]);
     let levels = LEVELS.map(|(name, _)| name);
     let mut log_level = object(
         &[
@@ -404,10 +424,15 @@ pub(super) fn commands() -> Vec<Message> {
         ),
         Message::new(
             "reload",
-            "Has the certificate and its key read again; open connections stay.",
+            "Has settings, keys and certificates read again; open connections stay.",
             command("reload", &[]),
         ),
         Message::new("disconnect", "Closes connections with 4403.", disconnect),
+        Message::new(
+            "revoke",
+            "Closes connections with 4403, and refuses the tokens that were made so far.",
+            revoke,
+        ),
         Message::new(
             "log-level",
             "Changes which lines are logged, until the server ends.",
@@ -423,7 +448,7 @@ pub(super) fn commands() -> Vec<Message> {
 }
 
 /// The codes of refused commands, beside those of refused lines.
-const COMMAND_CODES: [&str; 3] = ["forbidden", "invalid_command", "reload_failed"];
+const COMMAND_CODES: [&str; 2] = ["invalid_command", "reload_failed"];
 
 /// The server's lines on the ingest socket.
 pub(super) fn line_answers() -> Vec<Message> {

@@ -95,8 +95,9 @@ fn remove_stale(path: &Path) -> Result<(), String> {
     }
 }
 
-/// Asks for as many open files as the connections need, as far as the system allows.
-pub fn raise_file_limit(max_connections: usize) {
+/// Asks for as many open files as the connections need, as far as the system allows. Returns how many
+/// there may be, if that is limited.
+pub fn raise_file_limit(max_connections: usize) -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
@@ -108,7 +109,8 @@ pub fn raise_file_limit(max_connections: usize) {
         log::warn!("could not raise the limit of open files: {error}");
     }
     let wanted = max_connections as u64 + limits::EMITTERS_MAX as u64;
-    if let Some(most) = getrlimit(Resource::Nofile).current
+    let files_max = getrlimit(Resource::Nofile).current;
+    if let Some(most) = files_max
         && most < wanted
     {
         log::warn!(
@@ -116,6 +118,7 @@ pub fn raise_file_limit(max_connections: usize) {
              raise the limit (ulimit -Hn, or LimitNOFILE in its unit) to at least {wanted}"
         );
     }
+    files_max
 }
 
 /// The port's address as a client on this host would write it.

@@ -1,10 +1,12 @@
 //! A thread that looks after the process itself, so that no loop has to: it counts open files for the
-//! metrics, and writes the log's line of figures. It sleeps, looks, and sleeps.
+//! metrics, writes the log's line of figures, and has the [`Watchdog`] look at the loops. It sleeps,
+//! looks, and sleeps.
 
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::watchdog::{self, Watchdog};
 use crate::metrics::{self, open_files};
 use crate::shared::Shared;
 use crate::stats::{Counts, Stats};
@@ -13,24 +15,29 @@ use crate::stats::{Counts, Stats};
 const EVERY: Duration = Duration::from_secs(5);
 
 /// Starts it; it ends with the process.
-pub fn start(shared: Arc<Shared>) -> io::Result<()> {
+pub(super) fn start(shared: Arc<Shared>, watchdog: Watchdog) -> io::Result<()> {
     std::thread::Builder::new()
         .name("observer".to_owned())
-        .spawn(move || observe(&shared))
+        .spawn(move || observe(&shared, watchdog))
         .map(drop)
 }
 
-fn observe(shared: &Shared) {
+fn observe(shared: &Shared, mut watchdog: Watchdog) {
     let every = Some(shared.config.log_figures).filter(|every| !every.is_zero());
     let mut before = Reading::of(&shared.stats, Instant::now());
     let mut next_count = before.at;
+    let mut next_look = before.at + watchdog::EVERY;
     loop {
         let now = Instant::now();
+        if now >= next_look {
+            watchdog.look(&shared.stats);
+            next_look = now + watchdog::EVERY;
+        }
         if now >= next_count {
             count_files(shared);
             next_count = now + EVERY;
         }
-        let mut next = next_count;
+        let mut next = next_count.min(next_look);
         if let Some(every) = every {
             if now >= before.at + every {
                 let reading = Reading::of(&shared.stats, now);

@@ -16,6 +16,7 @@ use crate::engine::Engine;
 use crate::event::{Block, BlockBuilder, Epoch, NameHasher, Parser, Rules, Run, Runs};
 use crate::journal::{
     self, Beginning, Disk, Folder, Journal, JournalState, Key, Preface, Retention, Terms,
+    revoked_file,
 };
 use crate::limits;
 use crate::router::{Ingest, Router, Sequencer, random_secret};
@@ -132,6 +133,23 @@ impl Past {
             folder: Some(folder),
             read: Box::new(read),
         };
+        Ok(())
+    }
+
+    /// Refuses the tokens that an earlier run was told to refuse. What a running server knows comes with
+    /// its router.
+    ///
+    /// # Errors
+    /// A sentence, if it cannot be known which they are.
+    pub fn revoke_again(&self, shared: &Shared, now: Now) -> Result<(), String> {
+        let (Past::Journal { .. }, Some(path)) = (self, &shared.config.journal) else {
+            return Ok(());
+        };
+        for revocation in revoked_file::read(path)? {
+            if shared.revoked.add(&revocation, now.wall_ms).is_err() {
+                return Err("there is no room for what was revoked in earlier runs".to_owned());
+            }
+        }
         Ok(())
     }
 

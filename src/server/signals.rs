@@ -1,4 +1,5 @@
-//! SIGTERM and SIGINT: the first drains, the second ends at once. SIGHUP: certificates are read again.
+//! SIGTERM and SIGINT: the first drains, the second ends at once. SIGHUP: settings, keys and certificates
+//! are read again.
 //! SIGXFSZ: a write fails.
 
 use std::io;

@@ -70,6 +70,7 @@ struct WorkerSnapshot {
     rejected: u64,
     slow_consumers: u64,
     outbox_bytes: u64,
+    lagging: bool,
 }
 
 impl Stats {
@@ -146,6 +147,7 @@ impl WorkerSnapshot {
             rejected: reactor.rejected.sum(),
             slow_consumers: reactor.slow_consumers(),
             outbox_bytes: reactor.outbox_bytes.get(),
+            lagging: reactor.lagging.get() != 0,
         }
     }
 }

@@ -30,6 +30,11 @@ impl Times {
     pub fn record(&self, micros: u64, n: u64) {
         self.buckets[bucket_of(micros)].add(n);
     }
+
+    /// How many there are by now.
+    pub fn total(&self) -> u64 {
+        self.buckets.iter().map(Counter::get).sum()
+    }
 }
 
 /// What was in one or several [`Times`] at a moment.

@@ -12,6 +12,7 @@ use bytes::{Buf, BufMut};
 use serde::{Deserialize, Serialize};
 
 use crate::access::{NamespaceMask, Role, TypeMask};
+use crate::auth::Revocation;
 use crate::event::stored::{self, Lexicon, NoBlock};
 use crate::event::{Block, NameHasher, Run};
 use crate::journal::JournalState;
@@ -72,13 +73,13 @@ pub struct RouterState {
     pub door: (u64, u64),
     /// Where the journal stands.
     pub journal: Option<JournalState>,
+    /// Whose tokens are refused.
+    pub revoked: Vec<Revocation>,
 }
 
-/// One emitter. All its lines so far are settled.
+/// One emitter. All its lines so far are settled. Whose it is, its socket tells.
 #[derive(Serialize, Deserialize)]
 pub struct EmitterState {
-    /// May send commands.
-    pub is_operator: bool,
     /// The beginning of a line.
     pub unread: Vec<u8>,
     /// That line was too long already.

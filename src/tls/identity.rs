@@ -14,6 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, Error, RootCertStore};
+use zeroize::Zeroizing;
 
 use super::provider;
 
@@ -50,6 +51,7 @@ impl Identity {
         let unreadable = |error| format!("the file cannot be read: {error}");
         let cert = std::fs::read(&files.cert).map_err(|error| Fault::Cert(unreadable(error)))?;
         let key = std::fs::read(&files.key).map_err(|error| Fault::Key(unreadable(error)))?;
+        let key = Zeroizing::new(key);
         let chain = chain(&cert).map_err(Fault::Cert)?;
         let key = private_key(&key).map_err(Fault::Key)?;
         let certified = CertifiedKey::from_der(chain, key, &provider()).map_err(fault_of)?;

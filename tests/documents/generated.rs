@@ -1,4 +1,4 @@
-//! Files that `make schema` writes and that are checked in.
+//! Files that repeat what the program has: those that `make schema` writes, and the version.
 
 use std::fs;
 
@@ -27,4 +27,13 @@ fn the_clients_types_are_the_catalogues() {
 #[test]
 fn the_asyncapi_document_is_the_protocols() {
     expect_current("docs/asyncapi.json", &schema::asyncapi());
+}
+
+#[test]
+fn the_npm_package_is_of_the_programs_version() {
+    for name in ["client/package.json", "client/package-lock.json"] {
+        let text = fs::read_to_string(root().join(name)).unwrap();
+        let package: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(package["version"], env!("CARGO_PKG_VERSION"), "{name}");
+    }
 }

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 use shopwire::access::{NamespaceMask, Role, TypeMask};
+use shopwire::auth::{Revocation, Whom};
 use shopwire::event::{Epoch, Run};
 use shopwire::takeover::state::{
     ConnectionState, EmitterState, FromNew, FromOld, KeyState, OutboxState, RouterState,
@@ -101,6 +102,11 @@ fn handed_over() -> Vec<(&'static str, Vec<u8>)> {
         ingest: ("/run/shopwire/shopwire.sock".into(), 1, 2),
         door: (1, 3),
         journal: None,
+        revoked: vec![Revocation {
+            whom: Whom::User("cust-1".to_owned()),
+            at_ms: 1_700_000_000_000,
+            until_ms: 1_700_086_400_000,
+        }],
     };
     vec![
         (
@@ -128,7 +134,6 @@ fn message(kind: u8, message: &impl Serialize) -> Vec<u8> {
 
 fn emitter() -> EmitterState {
     EmitterState {
-        is_operator: true,
         unread: b"{\"type\":".to_vec(),
         skipping: false,
         lines: 7,

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -211,6 +211,13 @@ impl Server {
         response.json()
     }
 
+    /// `shopwire ctl` with this server's socket.
+    pub fn ctl(&self, args: &[&str]) -> Output {
+        let mut command = plain_command();
+        command.arg("ctl").args(args).arg("--socket");
+        command.arg(&self.socket).output().unwrap()
+    }
+
     /// The value of a field of the ready line.
     pub fn field(&self, name: &str) -> String {
         let prefix = format!("{name}=");
@@ -327,6 +334,12 @@ impl Drop for Server {
             eprintln!("--- stderr of the server ---\n{}---", self.stderr());
         }
     }
+}
+
+/// What a command printed, stdout first.
+pub fn text(output: &Output) -> String {
+    let bytes = [&output.stdout[..], &output.stderr[..]].concat();
+    String::from_utf8(bytes).unwrap()
 }
 
 /// The binary with an environment that holds none of its settings.

@@ -57,6 +57,7 @@ fn wrong_flags_are_named_with_their_value() {
         ("--port", "65536"),
         ("--port", "http"),
         ("--port", "-1"),
+        ("--user", "nobody-of-this-name"),
         ("--workers", "0"),
         ("--workers", "many"),
         ("--allowed-origins", "shop.example"),
@@ -65,6 +66,8 @@ fn wrong_flags_are_named_with_their_value() {
         ("--allowed-origins", "ftp://shop.example"),
         ("--jwt-leeway", "soon"),
         ("--max-connections", "0"),
+        ("--reserved-share", "91"),
+        ("--reserved-share", "10%"),
         ("--ping-interval", "0"),
         ("--ping-interval", "5 parsecs"),
         ("--pong-timeout", "0"),
@@ -134,6 +137,32 @@ fn wrong_file_keys_and_values_are_named() {
         ("[orders]\nstatuses = [7]", vec!["statuses"]),
         ("[orders]\nstatuses = [\"\"]", vec!["statuses"]),
         ("[orders]\nstates = [\"on_hold\"]", vec!["states"]),
+        ("emitters = 1", vec!["emitters"]),
+        (
+            "[emitters]\nnobody-of-this-name = {}",
+            vec!["nobody-of-this-name", "no such user"],
+        ),
+        ("[emitters]\n7 = 1", vec!["emitters.7", "table"]),
+        (
+            "[emitters]\n7 = { namespace = \"all\" }",
+            vec!["emitters.7.namespace", "namespaces"],
+        ),
+        (
+            "[emitters]\n7 = { namespaces = \"orders\" }",
+            vec!["emitters.7.namespaces", "all"],
+        ),
+        (
+            "[emitters]\n7 = { namespaces = [\"order\"] }",
+            vec!["emitters.7.namespaces.order", "orders"],
+        ),
+        (
+            "[emitters]\n7 = { commands = [\"drop\"] }",
+            vec!["emitters.7.commands.drop"],
+        ),
+        (
+            "[emitters]\nroot = {}\n0 = {}",
+            vec!["emitters", "another row"],
+        ),
         ("[shelf]\nx = 1", vec!["shelf"]),
     ] {
         wrong(Setup::new(&[]).without("--workers").file(toml), &mentions);

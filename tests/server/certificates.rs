@@ -1,33 +1,17 @@
 //! The certificate and its key: files that are no good, and files that change while the server runs.
 
 use std::path::Path;
-use std::process::Output;
 
 use rcgen::date_time_ymd;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::server::plain_command;
+use crate::harness::server::text;
 use crate::harness::tls::{Certificates, Stream, shown};
-use crate::harness::{Server, Setup, wait_until};
+use crate::harness::{Setup, wait_until};
 
 fn product(n: usize) -> Value {
     json!({"type": "product:deleted", "data": {"productId": n.to_string()}})
-}
-
-fn ctl(server: &Server, args: &[&str]) -> Output {
-    let mut command = plain_command();
-    command
-        .arg("ctl")
-        .args(args)
-        .arg("--socket")
-        .arg(&server.socket);
-    command.output().unwrap()
-}
-
-fn text(output: &Output) -> String {
-    let bytes = [&output.stdout[..], &output.stderr[..]].concat();
-    String::from_utf8(bytes).unwrap()
 }
 
 #[test]
@@ -105,13 +89,20 @@ fn a_new_certificate_is_shown_to_those_who_come_and_nobody_is_disconnected() {
     wait_until("every reactor shows the new one", || {
         (0..8).all(|_| is_renewed(browser.dial(&server)))
     });
-    assert!(server.stderr().contains("reloaded: tls-cert, tls-key"));
+    assert!(
+        server
+            .stderr()
+            .contains("reloaded: jwt-secret-file, tls-cert, tls-key")
+    );
     // ... and when asked, with an answer.
     let second = shown(&browser.dial(&server));
     certificates.renew();
-    let output = ctl(&server, &["reload"]);
+    let output = server.ctl(&["reload"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-    assert_eq!(text(&output), "reloaded tls-cert, tls-key\n");
+    assert_eq!(
+        text(&output),
+        "reloaded jwt-secret-file, tls-cert, tls-key\n"
+    );
     wait_until("every reactor shows the third one", || {
         (0..8).all(|_| shown(&browser.dial(&server)) != second)
     });
@@ -129,7 +120,7 @@ fn a_new_certificate_is_shown_to_those_who_come_and_nobody_is_disconnected() {
         (std::fs::read(&other.key).unwrap(), "not the key of"),
     ] {
         std::fs::write(&certificates.key, bytes).unwrap();
-        let output = ctl(&server, &["reload"]);
+        let output = server.ctl(&["reload"]);
         assert_eq!(output.status.code(), Some(1), "{}", text(&output));
         for part in [word, "tls-key", &certificates.key.display().to_string()] {
             assert!(
@@ -153,23 +144,4 @@ fn a_new_certificate_is_shown_to_those_who_come_and_nobody_is_disconnected() {
         "1"
     );
     before.ping();
-}
-
-#[test]
-fn a_server_without_certificates_has_nothing_to_reload() {
-    let server = Server::start();
-    server.signal(Signal::HUP);
-    wait_until("the log says so", || {
-        server.stderr().contains("reloaded: no setting")
-    });
-    let output = ctl(&server, &["reload"]);
-    assert_eq!(output.status.code(), Some(0));
-    assert!(
-        text(&output).starts_with("nothing to read again"),
-        "{}",
-        text(&output)
-    );
-    let output = ctl(&server, &["reload", "--json"]);
-    let answer: Value = serde_json::from_str(&text(&output)).unwrap();
-    assert_eq!(answer, json!({"reloaded": [], "warnings": []}));
 }

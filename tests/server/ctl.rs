@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Instant;
@@ -11,26 +11,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::harness::examples::event;
-use crate::harness::server::{binary, plain_command};
+use crate::harness::server::{binary, plain_command, text};
 use crate::harness::{Client, DEADLINE, Emitter, Opening, Server, tokens, wait_until};
-
-fn ctl(server: &Server, args: &[&str]) -> Output {
-    plain_command()
-        .arg("ctl")
-        .args(args)
-        .arg("--socket")
-        .arg(&server.socket)
-        .output()
-        .unwrap()
-}
-
-fn text(output: &Output) -> String {
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
-}
 
 #[test]
 fn stats_are_those_of_http() {
@@ -48,11 +30,11 @@ fn stats_are_those_of_http() {
     };
     assert_eq!(names(&result), names(&over_http));
     assert_eq!(result["totalConnections"], 1);
-    let output = ctl(&server, &["stats", "--json"]);
+    let output = server.ctl(&["stats", "--json"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(printed["connectionsByRole"]["admin"], 1);
-    let output = ctl(&server, &["stats"]);
+    let output = server.ctl(&["stats"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
 }
 
@@ -101,12 +83,21 @@ fn disconnect_closes_those_who_are_named_with_4403() {
     emitter.command(&json!({"command": "disconnect", "connection": connection}));
     bob_1.expect_close(4403);
     bob_2.ping();
-    let output = ctl(&server, &["disconnect", "--session", "s-bob"]);
+    let output = server.ctl(&["disconnect", "--session", "s-bob"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     bob_2.expect_close(4403);
     public.ping();
     emitter.command(&json!({"command": "disconnect", "user": "nobody"}));
     public.ping();
+
+    let (mut guest, mut staff) = (server.user("gil", "guest"), server.user("sam", "staff"));
+    let output = server.ctl(&["disconnect", "--role", "guest"]);
+    assert_eq!(text(&output), "disconnected: 1\n");
+    guest.expect_close(4403);
+    let answer = emitter.command(&json!({"command": "disconnect", "role": "public"}));
+    assert_eq!(answer, json!({"disconnected": 1}));
+    public.expect_close(4403);
+    staff.ping();
 }
 
 /// Needs root, to become somebody else who may still open the socket.
@@ -145,6 +136,7 @@ fn others_may_emit_but_not_command() {
         &["ctl", "drain"],
         &["ctl", "reload"],
         &["ctl", "disconnect", "--user", "ann"],
+        &["ctl", "revoke", "--user", "ann"],
         &["ctl", "connections"],
         &["ctl", "history", "--data"],
         &["ctl", "log-level", "debug"],
@@ -234,7 +226,7 @@ fn connections_are_listed_by_what_they_are_and_page_by_page() {
     }
     assert_eq!((seen, pages), (all.clone(), 4));
 
-    let output = ctl(&server, &["connections", "--user", "ann"]);
+    let output = server.ctl(&["connections", "--user", "ann"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     let printed = String::from_utf8(output.stdout).unwrap();
     assert!(printed.starts_with("CONNECTION"), "{printed}");
@@ -243,7 +235,7 @@ fn connections_are_listed_by_what_they_are_and_page_by_page() {
         "{printed}"
     );
     assert!(printed.ends_with("\n1 of 1\n"), "{printed}");
-    let output = ctl(&server, &["connections", "--role", "boss"]);
+    let output = server.ctl(&["connections", "--role", "boss"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(
         text(&output).contains("admin, manager"),
@@ -332,7 +324,7 @@ fn history_shows_what_is_kept_and_its_data_only_when_asked() {
     let answer = emitter.command(&json!({"command": "history", "type": "order:created"}));
     assert_eq!(ids_of(&answer), ids[..1]);
 
-    let output = ctl(&server, &["history", "--limit", "3"]);
+    let output = server.ctl(&["history", "--limit", "3"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     let printed = String::from_utf8(output.stdout).unwrap();
     assert!(

@@ -34,17 +34,30 @@ fn the_unit_is_good_and_confined() {
         }
     };
     let folder = tempfile::tempdir().unwrap();
-    let unit = read("deploy/systemd/shopwire.service");
-    let unit = unit.replace("/usr/bin/shopwire", &binary());
-    fs::write(folder.path().join("shopwire.service"), unit).unwrap();
+    let drop_ins = folder.path().join("shopwire.service.d");
+    fs::create_dir(&drop_ins).unwrap();
+    let put = |from: &str, to: PathBuf| {
+        let text = read(from).replace("/usr/bin/shopwire", &binary());
+        fs::write(to, text).unwrap();
+    };
+    put(
+        "deploy/systemd/shopwire.service",
+        folder.path().join("shopwire.service"),
+    );
+    let verify = ["verify", "--man=no"];
     let confined = ["security", "--offline=true", "--threshold=20", "--no-pager"];
-    for args in [&["verify", "--man=no"][..], &confined] {
+    for args in [&verify[..], &confined, &verify] {
         let Some(output) = analyze(folder.path(), args) else {
             return;
         };
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{args:?}: {output:?}");
         assert!(args[0] != "verify" || said.is_empty(), "{said}");
+        // The last time with what makes a reload a takeover.
+        put(
+            "deploy/systemd/takeover.conf",
+            drop_ins.join("takeover.conf"),
+        );
     }
 }
 

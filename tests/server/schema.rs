@@ -445,6 +445,10 @@ fn what_the_ingest_socket_answers_is_what_asyncapi_says() {
             json!({"command": "disconnect", "user": "nobody"}),
         ),
         (
+            "revoke",
+            json!({"command": "revoke", "session": "none", "for": 60_000}),
+        ),
+        (
             "logLevel",
             json!({"command": "log-level", "level": "default"}),
         ),

@@ -45,6 +45,7 @@ fn every_setting_may_come_from_the_environment() {
         .env("WS_REQUIRE_AUTH", "true")
         .env("WS_NO_PAGE", "true")
         .env("WS_MAX_CONNECTIONS", "77")
+        .env("WS_RESERVED_SHARE", "20")
         .env("WS_PING_INTERVAL", "12345")
         .env("WS_PONG_TIMEOUT", "4s")
         .env("WS_MESSAGE_RATE", "66")
@@ -95,6 +96,7 @@ jwt-secret-file = "{secret}"
 jwt-leeway = "5s"
 require-auth = false
 max-connections = 77
+reserved-share = 0
 ping-interval = 12345
 pong-timeout = "4s"
 message-rate = 66

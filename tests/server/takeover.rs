@@ -337,22 +337,21 @@ fn the_service_manager_is_told_who_serves() {
     let path = folder.path().join("notify");
     let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
     manager.set_read_timeout(Some(DEADLINE)).unwrap();
-    let notified = || {
+    let notified = |what: &str| loop {
         let mut text = [0; 1000];
         let length = manager.recv(&mut text).unwrap();
-        String::from_utf8_lossy(&text[..length]).into_owned()
+        let told = String::from_utf8_lossy(&text[..length]).into_owned();
+        if told.contains(what) {
+            return told;
+        }
     };
     let path = path.display().to_string();
     let server = Setup::new(&[]).env("NOTIFY_SOCKET", &path).start();
-    let told = notified();
-    assert!(
-        told.contains("READY=1") && told.contains(&format!("MAINPID={}", server.id())),
-        "{told}"
-    );
+    let told = notified("READY=1");
+    assert!(told.contains(&format!("MAINPID={}", server.id())), "{told}");
+    notified("WATCHDOG=1");
     let server = server.succeed(&[]);
-    let told = notified();
-    assert!(
-        told.contains("READY=1") && told.contains(&format!("MAINPID={}", server.id())),
-        "{told}"
-    );
+    let told = notified("READY=1");
+    assert!(told.contains(&format!("MAINPID={}", server.id())), "{told}");
+    notified("WATCHDOG=1");
 }

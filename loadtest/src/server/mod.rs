@@ -191,7 +191,11 @@ fn spawn(start: &Start, folder: &Path) -> Result<Child, String> {
         .env("WS_SOCKET", folder.join("ingest.sock"))
         .env("WS_JWT_SECRET_FILE", folder.join("secret"))
         .env("WS_CONNECT_RATE", "0")
-        .env("WS_MAX_CONNECTIONS", (start.connections + 100).to_string());
+        .env("WS_MAX_CONNECTIONS", (start.connections + 100).to_string())
+        // All of them are there for whoever the scenario sends.
+        .env("WS_RESERVED_SHARE", "0")
+        // Its memory is looked into, by whoever starts the load test.
+        .env("WS_CORE_DUMPS", "true");
     if let Some(workers) = start.workers {
         command.env("WS_WORKERS", workers.to_string());
     }

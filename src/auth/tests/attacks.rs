@@ -18,7 +18,7 @@ fn all_keys() -> KeySettings {
         jwk(DecodingKey::from_ed_pem(ED_PUBLIC).unwrap(), Some("ed")),
     ];
     KeySettings {
-        public_key_pem: pem_keys(RSA_PUBLIC).public_key_pem,
+        public_keys: pem_keys(RSA_PUBLIC).public_keys,
         jwks: jwks_keys(&set).jwks,
         ..secret_keys()
     }

@@ -296,7 +296,7 @@ proptest! {
 
     #[test]
     fn any_bytes_as_key_files_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        prop_assert!(check_public_key(&bytes).is_err());
+        prop_assert!(check_public_keys(&bytes).is_err());
         prop_assert!(check_jwks(&bytes).is_err());
     }
 }

@@ -8,6 +8,7 @@ fn a_good_token_becomes_an_identity() {
         user: "u-1".into(),
         role: Role::Customer,
         session: Some("s-1".into()),
+        issued_at: None,
         expires_at: NOW + 60_000,
     };
     assert_eq!(judge(claims()), Ok(expected.clone()));
@@ -47,7 +48,7 @@ fn every_algorithm_works_with_its_own_key_and_no_other() {
 #[test]
 fn several_kinds_of_keys_stand_side_by_side() {
     let keys = KeySettings {
-        public_key_pem: pem_keys(RSA_PUBLIC).public_key_pem,
+        public_keys: pem_keys(RSA_PUBLIC).public_keys,
         ..secret_keys()
     };
     assert!(verify(&keys, &token_with(Algorithm::HS256, None, &claims())).is_ok());
@@ -55,6 +56,61 @@ fn several_kinds_of_keys_stand_side_by_side() {
     refusal(verify(
         &keys,
         &token_with(Algorithm::ES256, None, &claims()),
+    ));
+}
+
+#[test]
+fn any_of_several_secrets_and_public_keys_is_good() {
+    let next = b"the secret that comes into use next";
+    let both = KeySettings {
+        secrets: vec![
+            Secret::new(next.to_vec()).unwrap(),
+            Secret::new(SECRET.to_vec()).unwrap(),
+        ],
+        ..KeySettings::default()
+    };
+    let old = token_with(Algorithm::HS256, None, &claims());
+    let new = signed(
+        r#"{"alg":"HS256"}"#,
+        &claims().to_string(),
+        Algorithm::HS256,
+        &EncodingKey::from_secret(next),
+    );
+    for token in [&old, &new] {
+        assert!(verify(&both, token).is_ok());
+    }
+    // Withdrawn, a secret's tokens are as anybody's.
+    let withdrawn = KeySettings {
+        secrets: both.secrets[..1].to_vec(),
+        ..KeySettings::default()
+    };
+    assert!(verify(&withdrawn, &new).is_ok());
+    assert!(refusal(verify(&withdrawn, &old)).contains("signature"));
+    // The first one signs.
+    let subject = Subject {
+        user: "u-1",
+        role: Role::Guest,
+        session: None,
+    };
+    let made = mint(&both, subject, Duration::from_secs(60), NOW).unwrap();
+    assert!(verify(&withdrawn, &made).is_ok());
+
+    let explained = b"Two keys, the second one from May on.\n";
+    let pem = [&explained[..], RSA_PUBLIC, b"\n", EC_PUBLIC].concat();
+    let keys = KeySettings {
+        public_keys: [pem_keys(&pem).public_keys, pem_keys(ED_PUBLIC).public_keys].concat(),
+        ..KeySettings::default()
+    };
+    assert_eq!(Verifier::new(&keys).unwrap().keys(), 3);
+    for algorithm in [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA] {
+        // Any name: these keys have none.
+        for kid in [None, Some("x")] {
+            assert!(verify(&keys, &token_with(algorithm, kid, &claims())).is_ok());
+        }
+    }
+    refusal(verify(
+        &keys,
+        &token_with(Algorithm::ES384, None, &claims()),
     ));
 }
 
@@ -85,7 +141,7 @@ fn a_public_key_is_no_hmac_secret() {
     );
     refusal(verify(&pem_keys(RSA_PUBLIC), &token));
     let both = KeySettings {
-        public_key_pem: pem_keys(RSA_PUBLIC).public_key_pem,
+        public_keys: pem_keys(RSA_PUBLIC).public_keys,
         ..secret_keys()
     };
     refusal(verify(&both, &token));
@@ -223,7 +279,7 @@ fn a_set_may_have_keys_that_are_not_ours_but_not_only_those() {
 
 #[test]
 fn a_pem_file_must_hold_a_public_key_that_is_strong_enough() {
-    let cases: [(&[u8], &str); 6] = [
+    let cases: [(&[u8], &str); 7] = [
         (include_bytes!("../fixtures/rsa.pem"), "private"),
         (include_bytes!("../fixtures/ed.pem"), "private"),
         (include_bytes!("../fixtures/rsa1024.pub.pem"), "2048"),
@@ -236,14 +292,18 @@ fn a_pem_file_must_hold_a_public_key_that_is_strong_enough() {
             "certificate",
         ),
         (b"hello", "not a PEM"),
+        (b"-----BEGIN PUBLIC KEY-----\nAAAA\n", "block 1 has no end"),
     ];
     for (pem, word) in cases {
-        let sentence = check_public_key(pem).unwrap_err();
+        let sentence = check_public_keys(pem).unwrap_err();
         assert!(sentence.contains(word), "{sentence}");
     }
-    check_public_key(b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n").unwrap_err();
-    check_public_key(b"").unwrap_err();
-    check_public_key(b"\xff\xfe").unwrap_err();
+    check_public_keys(b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n").unwrap_err();
+    let mixed = [ED_PUBLIC, include_bytes!("../fixtures/rsa.pem")].concat();
+    let sentence = check_public_keys(&mixed).unwrap_err();
+    assert!(sentence.contains("block 2 holds a private"), "{sentence}");
+    check_public_keys(b"").unwrap_err();
+    check_public_keys(b"\xff\xfe").unwrap_err();
 }
 
 #[test]
@@ -252,6 +312,12 @@ fn a_secret_has_32_bytes_and_is_never_shown() {
     let secret = Secret::new(vec![b'x'; 32]).unwrap();
     assert!(!format!("{secret:?} {:?}", secret_keys()).contains("xx"));
     assert!(!format!("{:?}", secret_keys()).contains("secret of"));
+    let set = jwks_keys(&[jwk(DecodingKey::from_secret(SECRET), None)]);
+    assert_eq!(
+        format!("{:?}", set.jwks),
+        "Some(KeyFile(\"set.json\"))",
+        "a set may hold secrets"
+    );
     assert_ne!(Secret::random().unwrap(), Secret::random().unwrap());
 }
 

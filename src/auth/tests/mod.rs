@@ -8,7 +8,6 @@ mod attacks;
 mod claims;
 mod keys;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use jsonwebtoken::jwk::Jwk;
@@ -26,14 +25,14 @@ const ED_PUBLIC: &[u8] = include_bytes!("../fixtures/ed.pub.pem");
 
 fn secret_keys() -> KeySettings {
     KeySettings {
-        secret: Some(Secret::new(SECRET.to_vec()).unwrap()),
+        secrets: vec![Secret::new(SECRET.to_vec()).unwrap()],
         ..KeySettings::default()
     }
 }
 
 fn pem_keys(pem: &[u8]) -> KeySettings {
     KeySettings {
-        public_key_pem: Some((PathBuf::from("key.pem"), pem.to_vec())),
+        public_keys: vec![KeyFile::new("key.pem".into(), pem.to_vec())],
         ..Default::default()
     }
 }
@@ -41,7 +40,7 @@ fn pem_keys(pem: &[u8]) -> KeySettings {
 fn jwks_keys(keys: &[Value]) -> KeySettings {
     let set = json!({ "keys": keys }).to_string().into_bytes();
     KeySettings {
-        jwks: Some((PathBuf::from("set.json"), set)),
+        jwks: Some(KeyFile::new("set.json".into(), set)),
         ..Default::default()
     }
 }

@@ -5,24 +5,44 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::Value;
 
-/// What was read again, and what is not as it should be.
+/// What was read again, what has changed, and what is not as it should be.
 pub(super) fn reloaded(result: &Value) -> String {
     let words = |name: &str| -> Vec<String> {
         let all = result[name].as_array().into_iter().flatten();
         all.map(word).collect()
     };
-    let settings = match &words("reloaded")[..] {
-        [] => "nothing to read again: no setting names a certificate".to_owned(),
+    let files = match &words("reloaded")[..] {
+        [] => "nothing to reload: no setting names a file with keys".to_owned(),
         some => format!("reloaded {}", some.join(", ")),
+    };
+    let list = |name: &str, what: &str| match &words(name)[..] {
+        [] => None,
+        some => Some(format!("{what} {}", some.join(", "))),
     };
     let warnings = words("warnings")
         .into_iter()
         .map(|warning| format!("warning: {warning}"));
-    [settings]
+    [files]
         .into_iter()
+        .chain(list("changed", "changed"))
+        .chain(list("afterRestart", "only a restart changes"))
         .chain(warnings)
         .map(|line| line + "\n")
         .collect()
+}
+
+/// How many were closed, and until when it is remembered.
+pub(super) fn revoked(result: &Value) -> String {
+    let disconnected = word(&result["disconnected"]);
+    let until = match result["until"].as_u64() {
+        Some(ms) => time(ms),
+        None => word(&result["until"]),
+    };
+    let lasting = match result["stored"].as_bool() {
+        Some(true) => "yes",
+        _ => "no",
+    };
+    format!("disconnected: {disconnected}\nremembered until: {until}\nover a restart: {lasting}\n")
 }
 
 /// An answer with no form of its own: a field a line, or that it is done.
@@ -184,8 +204,14 @@ fn field(row: &Value, name: &str) -> String {
     row.get(name).map(word).unwrap_or_default()
 }
 
+/// A time, in ms since 1970; a token may end after the last date that can be written, in 9999.
 fn time(ms: u64) -> String {
-    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(ms)).to_string()
+    let mut text = String::new();
+    let time = UNIX_EPOCH.checked_add(Duration::from_millis(ms));
+    match time.map(|time| write!(text, "{}", humantime::format_rfc3339_millis(time))) {
+        Some(Ok(())) => text,
+        _ => ms.to_string(),
+    }
 }
 
 /// Columns as wide as what is in them; one that is empty in every row is left out.
@@ -235,6 +261,31 @@ mod tests {
              \x20 by namespace  none\nlatency (ms)    p50 0.2, p99 -\nworker 0        connections 3\n"
         );
         assert_eq!(stats(&Value::Null), "");
+    }
+
+    #[test]
+    fn a_reload_tells_what_it_did() {
+        let text = reloaded(
+            &json!({"reloaded": ["tls-cert", "jwt-secret-file"], "changed": ["access"],
+            "afterRestart": ["port", "workers"], "keys": 2, "warnings": ["mind this"]}),
+        );
+        assert_eq!(
+            text,
+            "reloaded tls-cert, jwt-secret-file\nchanged access\nonly a restart changes port, workers\n\
+             warning: mind this\n"
+        );
+        assert!(reloaded(&json!({"reloaded": []})).starts_with("nothing to reload"));
+    }
+
+    #[test]
+    fn a_revocation_tells_until_when_it_holds() {
+        let answer =
+            json!({"revoked": true, "disconnected": 2, "until": 86_400_500, "stored": true});
+        assert_eq!(
+            revoked(&answer),
+            "disconnected: 2\nremembered until: 1970-01-02T00:00:00.500Z\nover a restart: yes\n"
+        );
+        assert_eq!(time(9_007_199_254_740_991), "9007199254740991");
     }
 
     #[test]

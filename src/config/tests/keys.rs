@@ -1,6 +1,7 @@
 //! `--dev`, secrets and key files.
 
 use super::*;
+use crate::auth::SecretsFrom;
 
 #[test]
 fn dev_is_loopback_only_and_needs_nothing() {
@@ -16,7 +17,7 @@ fn dev_is_loopback_only_and_needs_nothing() {
     assert_eq!(config.connect_rate, 0);
     let again = dev(vec![]).resolve().unwrap();
     assert_ne!(
-        config.jwt.secret, again.jwt.secret,
+        config.jwt.secrets, again.jwt.secrets,
         "a new secret for each run"
     );
 
@@ -49,8 +50,8 @@ fn dev_is_loopback_only_and_needs_nothing() {
     .resolve()
     .unwrap();
     assert_eq!(
-        own.jwt.secret,
-        Given::default().resolve().unwrap().jwt.secret
+        own.jwt.secrets,
+        Given::default().resolve().unwrap().jwt.secrets
     );
 }
 
@@ -77,12 +78,12 @@ fn without_dev_a_key_is_needed() {
         ..flag("jwt-public-key", path_of(&pem))
     };
     let config = given.resolve().unwrap();
-    assert!(config.jwt.secret.is_none() && config.jwt.public_key_pem.is_some());
+    assert!(config.jwt.secrets.is_empty() && config.jwt.public_keys.len() == 1);
 }
 
 #[test]
 fn a_secret_comes_from_one_place_and_loses_one_newline() {
-    let expected = Given::default().resolve().unwrap().jwt.secret;
+    let expected = Given::default().resolve().unwrap().jwt.secrets;
     for end in ["", "\n", "\r\n"] {
         let secret = file_with(format!("{SECRET}{end}").as_bytes());
         let path = path_of(&secret);
@@ -90,36 +91,109 @@ fn a_secret_comes_from_one_place_and_loses_one_newline() {
             no_secret: true,
             ..flag("jwt-secret-file", path)
         };
-        assert_eq!(from_flag.resolve().unwrap().jwt.secret, expected, "{end:?}");
+        assert_eq!(
+            from_flag.resolve().unwrap().jwt.secrets,
+            expected,
+            "{end:?}"
+        );
         let from_env = Given {
             no_secret: true,
             ..env("WS_JWT_SECRET_FILE", path)
         };
-        assert_eq!(from_env.resolve().unwrap().jwt.secret, expected);
+        assert_eq!(from_env.resolve().unwrap().jwt.secrets, expected);
         let toml = format!("jwt-secret-file = {path:?}");
         let from_file = Given {
             no_secret: true,
             ..file(&toml)
         };
-        assert_eq!(from_file.resolve().unwrap().jwt.secret, expected);
+        assert_eq!(from_file.resolve().unwrap().jwt.secrets, expected);
     }
     let two_newlines = file_with(format!("{SECRET}\n\n").as_bytes());
     let other = Given {
         no_secret: true,
         ..flag("jwt-secret-file", path_of(&two_newlines))
     };
-    assert_ne!(other.resolve().unwrap().jwt.secret, expected);
+    assert_ne!(other.resolve().unwrap().jwt.secrets, expected);
+}
+
+#[test]
+fn several_secrets_are_valid_at_once_wherever_they_are_named() {
+    let old = file_with(SECRET.as_bytes());
+    let new = file_with(b"the next secret of 32 bytes, no less");
+    let (old, new) = (path_of(&old), path_of(&new));
+    let bare = |given: Given<'_>| {
+        Given {
+            no_secret: true,
+            ..given
+        }
+        .resolve()
+        .unwrap()
+        .jwt
+    };
+    let by_flags = bare(Given {
+        flags: vec![("jwt-secret-file", new), ("jwt-secret-file", old)],
+        ..Given::default()
+    });
+    assert_eq!(by_flags.secrets.len(), 2);
+    assert_eq!(by_flags.secrets_from, SecretsFrom::Files);
+    assert_eq!(
+        by_flags.secrets[1..],
+        Given::default().resolve().unwrap().jwt.secrets
+    );
+    let both = format!("{new}, {old}");
+    assert_eq!(bare(env("WS_JWT_SECRET_FILE", &both)), by_flags);
+    let array = format!("jwt-secret-file = [{new:?}, {old:?}]");
+    assert_eq!(bare(file(&array)), by_flags);
+
+    let own = Given::default().resolve().unwrap().jwt;
+    assert_eq!(own.secrets_from, SecretsFrom::Environment);
+    for toml in ["jwt-secret-file = []", "jwt-public-key = []"] {
+        let given = Given {
+            no_secret: true,
+            ..file(toml)
+        };
+        assert_says(&given.error(), &["the list is empty"]);
+    }
+    assert_says(
+        &file("jwt-secret-file = 7").error(),
+        &["jwt-secret-file", "a string, or an array of strings"],
+    );
+}
+
+#[test]
+fn public_keys_may_share_a_file_and_are_few() {
+    let pem = include_bytes!("../../auth/fixtures/ed.pub.pem");
+    let (one, other) = (file_with(&pem.repeat(2)), file_with(pem));
+    let given = Given {
+        flags: vec![
+            ("jwt-public-key", path_of(&one)),
+            ("jwt-public-key", path_of(&other)),
+        ],
+        ..Given::default()
+    };
+    let jwt = given.resolve().unwrap().jwt;
+    assert_eq!(jwt.public_keys.len(), 2);
+    let many = file_with(&pem.repeat(17));
+    assert_says(
+        &flag("jwt-public-key", path_of(&many)).error(),
+        &["jwt-public-key", "17 keys", "at most 16"],
+    );
+    let broken = file_with(&[&pem[..], b"-----BEGIN PUBLIC KEY-----\n"].concat());
+    assert_says(
+        &flag("jwt-public-key", path_of(&broken)).error(),
+        &["jwt-public-key", path_of(&broken), "block 2 has no end"],
+    );
 }
 
 #[test]
 fn the_secret_follows_precedence_and_twice_is_an_error() {
     let other = file_with(b"another secret of 32 bytes, no less");
-    let value = Given::default().resolve().unwrap().jwt.secret;
+    let value = Given::default().resolve().unwrap().jwt.secrets;
     let flag_wins = flag("jwt-secret-file", path_of(&other)).resolve().unwrap();
-    assert_ne!(flag_wins.jwt.secret, value);
+    assert_ne!(flag_wins.jwt.secrets, value);
     let toml = format!("jwt-secret-file = {:?}", path_of(&other));
     assert_eq!(
-        file(&toml).resolve().unwrap().jwt.secret,
+        file(&toml).resolve().unwrap().jwt.secrets,
         value,
         "the environment wins"
     );

@@ -4,6 +4,7 @@
 
 mod file;
 mod keys;
+mod renewal;
 mod values;
 
 use std::collections::HashMap;

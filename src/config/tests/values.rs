@@ -14,7 +14,10 @@ fn defaults_are_those_of_the_contract() {
     assert!(config.jwt.issuer.is_none() && config.jwt.audience.is_none());
     assert_eq!(config.jwt.leeway, Duration::ZERO);
     assert!(!config.require_auth && !config.dev);
-    assert_eq!(config.max_connections, 10_000);
+    assert_eq!(
+        (config.max_connections, config.reserved_share),
+        (10_000, 10)
+    );
     assert_eq!(config.ping_interval, Duration::from_secs(30));
     assert_eq!(config.pong_timeout, Duration::from_secs(5));
     assert_eq!((config.message_rate, config.connect_rate), (100, 10));

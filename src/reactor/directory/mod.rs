@@ -221,9 +221,22 @@ impl Directory {
             (true, false) => self.uncount_customer(key),
             _ => None,
         };
-        let visible = self.access.visible_types(identity.role);
-        let seat = &mut self.seats[key as usize];
-        seat.role = identity.role;
+        self.seats[key as usize].role = identity.role;
+        let dropped = self.drop_hidden(key);
+        Identified { dropped, presence }
+    }
+
+    /// From now on this table says who may see what. Each connection is to be looked at again by
+    /// [`Directory::drop_hidden`].
+    pub fn set_access(&mut self, access: AccessTable) {
+        self.access = access;
+    }
+
+    /// Ends what the connection is subscribed to and may not see, and has it sent of the rest what it may.
+    /// Returns the namespaces that were dropped.
+    pub fn drop_hidden(&mut self, key: u32) -> NamespaceMask {
+        let seat = &self.seats[key as usize];
+        let visible = self.access.visible_types(seat.role);
         let mut dropped = NamespaceMask::default();
         for namespace in seat.subscribed.iter() {
             if visible.intersect(types_of(namespace)).is_empty() {
@@ -231,7 +244,7 @@ impl Directory {
             }
         }
         self.unsubscribe(key, dropped);
-        Identified { dropped, presence }
+        dropped
     }
 
     /// Subscribes to `namespaces`, narrowed to `events` where those name types of a namespace.

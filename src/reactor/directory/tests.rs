@@ -13,6 +13,7 @@ pub(in crate::reactor) fn identity(user: &str, role: Role, session: Option<&str>
         user: user.to_owned(),
         role,
         session,
+        issued_at: None,
         expires_at: 1,
     }
 }

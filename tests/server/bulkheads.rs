@@ -1,0 +1,152 @@
+//! What a crowd in the storefront cannot take: the back office's places, emitters' files, and the time of
+//! those who are there already.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::{Value, json};
+
+use crate::harness::client::dial;
+use crate::harness::examples::event;
+use crate::harness::head::Head;
+use crate::harness::http::Connection;
+use crate::harness::server::text;
+use crate::harness::tokens::{now_seconds, of};
+use crate::harness::{Client, Opening, Server, Setup, wait_until};
+
+fn status(server: &Server, role: &str) -> Option<u16> {
+    let opening = match role {
+        "public" => Opening::new(),
+        role => Opening::new().bearer(&of("u", role)),
+    };
+    Client::try_connect(server.address, opening).err()
+}
+
+#[test]
+fn a_crowd_leaves_places_for_the_back_office() {
+    let server = Server::with(&["--max-connections", "10", "--reserved-share", "30"]);
+    let mut crowd: Vec<Client> = (0..3).map(|_| server.public()).collect();
+    crowd.extend((0..3).map(|_| server.user("ann", "customer")));
+    crowd.push(server.user("guest", "guest"));
+    for role in ["public", "guest", "customer"] {
+        assert_eq!(status(&server, role), Some(503), "{role}");
+    }
+    let refused = Head::new(&server).refused(&server, 503);
+    assert_eq!(refused.json()["error"]["code"], "full");
+    let staff: Vec<Client> = ["admin", "manager", "staff"]
+        .into_iter()
+        .map(|role| server.user("boss", role))
+        .collect();
+    assert_eq!(status(&server, "admin"), Some(503), "now all are taken");
+
+    // One of the back office goes: its place is not for everybody. One of the crowd does: that one is.
+    drop(staff);
+    wait_until("they are gone", || server.stats()["totalConnections"] == 7);
+    assert_eq!(status(&server, "customer"), Some(503));
+    drop(crowd.pop());
+    wait_until("a place is free", || status(&server, "customer").is_none());
+
+    // Whoever turns out to be of the back office makes room for others.
+    wait_until("there is room", || server.stats()["totalConnections"] == 6);
+    crowd.push(server.public());
+    assert_eq!(status(&server, "public"), Some(503));
+    let of_staff = crowd.last_mut().unwrap().auth(&of("sam", "staff"));
+    assert_eq!(of_staff["type"], "authenticated");
+    assert_eq!(status(&server, "public"), None);
+    // And counts as such in the next process, too.
+    wait_until("it has left", || server.stats()["totalConnections"] == 7);
+    let server = server.succeed(&["--workers", "1"]);
+    crowd.push(server.public());
+    assert_eq!(status(&server, "public"), Some(503));
+    assert_eq!(status(&server, "staff"), None);
+}
+
+#[test]
+fn browsers_leave_files_for_emitters_and_for_the_server_itself() {
+    let setup = Setup::new(&["--workers", "1"]).open_files(96);
+    let server = setup.start();
+    let mut watcher = server.user("root", "admin");
+    watcher.subscribe(&["products"]);
+    // More than it can have. They stay while the rest happens.
+    let crowd: Vec<Connection> = (0..200).map(|_| Connection::open(server.address)).collect();
+    wait_until("it has all that it takes", || {
+        server.stderr().contains("too many sockets")
+    });
+    for _ in 0..3 {
+        let id = server.emitter().emit(&event("product:created"));
+        assert_eq!(watcher.expect_event("product:created")["id"], id.as_str());
+    }
+    let output = server.ctl(&["reload"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(!server.stderr().contains("accepting failed"));
+    drop(crowd);
+    // One that comes too early is cut off without an answer.
+    wait_until("newcomers are let in again", || {
+        dial(server.address, &Opening::new()).is_ok()
+    });
+}
+
+/// Tokens that are costly to check, shown again and again, make turns long.
+#[test]
+fn a_server_that_lags_lets_in_the_back_office_alone_and_recovers() {
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/src/auth/fixtures");
+    let key = format!("{fixtures}/ec-P-384.pub.pem");
+    let server = Server::with(&[
+        "--workers=1",
+        "--message-rate=0",
+        // Those who show them do not read the answers.
+        "--outbox-limit=64MiB",
+        "--jwt-public-key",
+        &key,
+    ]);
+    let pem = std::fs::read(format!("{fixtures}/ec-P-384.pem")).unwrap();
+    let claims = json!({"sub": "busy", "role": "staff", "exp": now_seconds() + 600});
+    let header = Header::new(Algorithm::ES384);
+    let token = encode(&header, &claims, &EncodingKey::from_ec_pem(&pem).unwrap()).unwrap();
+    let message = json!({"type": "auth", "data": {"token": token}}).to_string();
+    let frames = masked_text(&message).repeat(150);
+    assert_eq!(server.get("/readyz").status, 200);
+    let readiness = || -> Value { server.get("/readyz").json()["status"].clone() };
+
+    let enough = Arc::new(AtomicBool::new(false));
+    let mut client = Client::connect(&server, Opening::new().bearer(&token));
+    let busy = thread::spawn({
+        let enough = Arc::clone(&enough);
+        move || {
+            while !enough.load(Ordering::Relaxed) {
+                client.send_raw(&frames);
+            }
+            client
+        }
+    });
+    wait_until("it says so", || readiness() == "overloaded");
+    let refused = Head::new(&server).refused(&server, 503);
+    assert_eq!(refused.json()["error"]["code"], "overloaded");
+    let seconds: u64 = refused.header("Retry-After").unwrap().parse().unwrap();
+    assert!(seconds >= 1);
+    let mut admin = server.user("root", "admin");
+    enough.store(true, Ordering::Relaxed);
+    admin.ping();
+    // It goes, and with it all that it has sent and nobody has read.
+    drop(busy.join().unwrap());
+    wait_until("it is ready again", || readiness() == "ready");
+    server.public().ping();
+    let log = server.stderr();
+    assert!(
+        log.contains("a worker lags") && log.contains("a worker no longer lags"),
+        "{log}"
+    );
+}
+
+/// A text frame as a browser sends it, masked with zeros (RFC 6455 section 5.3).
+fn masked_text(text: &str) -> Vec<u8> {
+    let length = u16::try_from(text.len()).unwrap();
+    assert!(length > 125);
+    let mut frame = vec![0x81, 0x80 | 126];
+    frame.extend(length.to_be_bytes());
+    frame.extend([0; 4]);
+    frame.extend(text.bytes());
+    frame
+}
