@@ -20,6 +20,8 @@ COUNTS := $(TARGET)/instructions.json
 AUDIT_VERSION := 0.20.2
 AUDIT_TOOL := $(abspath $(TARGET))/tools/cargo-deny-$(AUDIT_VERSION)/bin/cargo-deny
 PROMTOOL ?= $(or $(shell command -v promtool),$(abspath $(TARGET))/tools/prometheus/usr/bin/promtool)
+# Where there is no redis-server, the tests take one from here.
+REDIS := $(if $(shell command -v redis-server),,$(abspath $(TARGET))/tools/redis)
 ARGS ?=
 # What tests outside of Rust start. With the examples, dependencies have the features that Rust's tests have them with:
 # without, a second copy of most of them would be built.
@@ -50,8 +52,8 @@ $(PAGE): $(PAGE_SOURCES) $(CLIENT)/node_modules/.package-lock.json $(if $(wildca
 missing:
 
 .PHONY: test
-test: page lint interop proxies $(PROMTOOL) ## Everything that must hold: lint, then all tests, the page in a browser, the peers' check, the instruction counts
-	SHOPWIRE_PROXIES=$(PROXIES) PROMTOOL=$(PROMTOOL) $(CARGO) test --workspace --locked $(ARGS)
+test: page lint interop proxies redis $(PROMTOOL) ## Everything that must hold: lint, then all tests, the page in a browser, the peers' check, the instruction counts
+	$(if $(REDIS),PATH=$(REDIS)/bin:$$PATH )SHOPWIRE_PROXIES=$(PROXIES) PROMTOOL=$(PROMTOOL) $(CARGO) test --workspace --locked $(ARGS)
 	$(MAKE) conformance
 	$(MAKE) client
 	$(MAKE) browser
@@ -67,6 +69,21 @@ $(PROMTOOL):
 	  && dpkg-deb --extract prometheus_*.deb . \
 	  || { echo "The tests need promtool, and it cannot be had from here: please install Prometheus, or name a promtool in PROMTOOL" >&2; exit 1; }
 	@touch $@
+
+# The tests of several hosts start instances of their own. Unpacked, not installed, as above.
+.PHONY: redis
+redis: $(REDIS:%=%/bin/redis-server) ## Unpack Debian's redis-server for the tests of several hosts, if none is installed
+
+REDIS_PACKAGES := redis-server redis-tools liblzf1 libjemalloc2 libatomic1
+
+%/tools/redis/bin/redis-server:
+	@rm -rf $*/tools/redis && mkdir -p $*/tools/redis/packages $(@D)
+	@cd $*/tools/redis/packages && { apt-get download --quiet=2 $(REDIS_PACKAGES) || { $(AS_ROOT) apt-get update && apt-get download --quiet=2 $(REDIS_PACKAGES); }; } \
+	  || { echo "The tests of several hosts need redis-server, and it cannot be fetched from here: please install it" >&2; exit 1; }
+	@for package in $*/tools/redis/packages/*.deb; do dpkg-deb --extract $$package $*/tools/redis; done
+	@printf '%s\n' '#!/bin/sh' 'here=$$(dirname "$$0")/..' \
+	  'LD_LIBRARY_PATH=$$(echo "$$here"/usr/lib/*-linux-gnu) exec "$$here/usr/bin/redis-server" "$$@"' > $@
+	@chmod +x $@
 
 .PHONY: lint
 lint: ## Formatting, clippy and rustdoc, warnings refused

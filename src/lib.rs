@@ -26,6 +26,7 @@ pub mod admission;
 pub mod auth;
 pub mod cli;
 pub mod clock;
+pub mod cluster;
 pub mod config;
 pub mod emitters;
 pub mod engine;

@@ -147,6 +147,36 @@ pub const JOURNAL_BEHIND_MAX: usize = 32 << 20;
 /// How soon a journal that could not be written is tried again.
 pub const JOURNAL_RETRY: Duration = Duration::from_secs(1);
 
+/// How long Redis may take for an answer, or to be connected to, before it counts as out of reach. The
+/// reader asks it to wait for news for half of that at most.
+pub const REDIS_PATIENCE: Duration = Duration::from_secs(2);
+/// How soon Redis is tried again after the first failure; twice as late after each further one ...
+pub const REDIS_RETRY_MIN: Duration = Duration::from_millis(50);
+/// ... but at least so often.
+pub const REDIS_RETRY_MAX: Duration = Duration::from_secs(2);
+/// How long events wait for a Redis that is out of reach.
+pub const CLUSTER_HOLD: Duration = Duration::from_secs(5);
+/// When events that Redis was given have not come back by then, they are given up: longer than
+/// [`CLUSTER_HOLD`], which ends what was not given to it.
+pub const CLUSTER_UNREAD: Duration = Duration::from_secs(10);
+/// Events may wait for Redis up to this weight, in bytes, before emitters are not read for a while.
+pub const CLUSTER_BEHIND_MAX: usize = 32 << 20;
+/// What is sent to Redis before its answers are awaited, in bytes; it may be passed by one block.
+pub const CLUSTER_PIPELINE: usize = 1 << 20;
+/// Entries that are asked for at once, to be read on.
+pub const CLUSTER_READ: usize = 64;
+/// What was read and the router has not taken, in entries, before no more is read.
+pub const CLUSTER_UNTAKEN: usize = 64;
+/// How long the end of a host waits for Redis to take what it has yet.
+pub const CLUSTER_FAREWELL: Duration = Duration::from_secs(1);
+/// How often a host gives a sign of life.
+pub const CLUSTER_BEAT: Duration = Duration::from_secs(1);
+/// A host without one for so long is gone, and its customers with it.
+pub const CLUSTER_LEASE: Duration = Duration::from_secs(10);
+/// How far hosts' clocks may differ from Redis', in milliseconds, for an id that another host has
+/// told to be taken.
+pub const CLUSTER_CLOCK_SKEW_MS: u64 = 60_000;
+
 /// How long a server that is being succeeded may take to settle what came before.
 pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -10,6 +10,7 @@
 mod flow;
 mod page;
 mod process;
+mod redis;
 
 use crate::access::{Namespace, Role};
 use crate::limits;
@@ -39,6 +40,9 @@ pub fn text(shared: &Shared) -> String {
     sheet.put_deliveries();
     sheet.put_slowness(shared);
     sheet.put_past(shared);
+    if let Some(status) = &shared.cluster {
+        sheet.put_redis(status);
+    }
     sheet.put_loops();
     process::put(&shared.stats.process, &mut page);
     page.text()
@@ -62,9 +66,9 @@ impl<'s> Sheet<'s> {
         self.page
             .gauge(
                 "shopwire_ready",
-                "1 while /readyz says 200. At 0 the server drains, its journal cannot be written, or \
-                 it is overloaded: see shopwire_draining, shopwire_journal_failing and \
-                 shopwire_worker_lagging.",
+                "1 while /readyz says 200. At 0 the server drains, its journal cannot be written, \
+                 Redis is out of reach, or it is overloaded: see shopwire_draining, \
+                 shopwire_journal_failing, shopwire_redis_connected and shopwire_worker_lagging.",
             )
             .sample(&[], f64::from(u8::from(is_ready)));
         self.page

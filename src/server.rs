@@ -23,6 +23,7 @@ use mio::Poll;
 use sd_notify::NotifyState;
 
 use crate::clock::Now;
+use crate::cluster::Cluster;
 use crate::config::{Config, Flags};
 use crate::engine::{DOORBELL, Engine, Orders};
 use crate::event::NameHasher;
@@ -110,7 +111,7 @@ impl Server {
         let address = listener
             .local_addr()
             .map_err(|error| format!("could not tell the port that was opened: {error}"))?;
-        let runs = past.runs(now.wall_ms);
+        let runs = past.runs(&config, now.wall_ms);
         let mut shared = Shared::new(config, hasher, runs, started)?;
         if let Some(most) = files_max {
             shared.admission.leave_files(most);
@@ -194,6 +195,12 @@ impl Server {
                 journal,
                 lanes,
             )?;
+            let address = shared.config.redis_url.as_ref();
+            if let (Some(address), Some(status)) = (address, &shared.cluster) {
+                let bell = &router_doorbell;
+                let cluster = Cluster::start(address, &shared, status, bell, past.read_to())?;
+                router.join(cluster);
+            }
             past.board_router(&mut router, customers, now)?;
             router.expect_successors(successors);
             let (read, reloads) = ring::mailbox(Arc::clone(&router_doorbell));

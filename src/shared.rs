@@ -9,6 +9,7 @@ use std::time::Instant;
 use crate::admission::Admission;
 use crate::auth::Revocations;
 use crate::clock::WallClock;
+use crate::cluster;
 use crate::config::Config;
 use crate::event::{NameHasher, Runs};
 use crate::live::Live;
@@ -28,6 +29,8 @@ pub struct Shared {
     pub stats: Stats,
     /// Hashes names alike in the router and in every reactor.
     pub hasher: NameHasher,
+    /// Whether Redis is in reach, where there is one.
+    pub cluster: Option<Arc<cluster::Status>>,
     /// The time of day.
     pub wall: WallClock,
     /// What event ids stand for.
@@ -60,6 +63,7 @@ impl Shared {
             ),
             stats,
             hasher,
+            cluster: config.redis_url.is_some().then(Arc::default),
             wall: WallClock::System,
             newest: AtomicU64::new(runs.now().first - 1),
             runs,
@@ -75,6 +79,9 @@ impl Shared {
         // Events are delivered, but emitters are told that they are not safe.
         if self.stats.journal.is_failing() {
             return Some("journal unavailable");
+        }
+        if self.cluster.as_ref().is_some_and(|redis| !redis.is_up()) {
+            return Some("Redis unavailable");
         }
         self.admission.is_overloaded().then_some("overloaded")
     }

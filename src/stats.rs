@@ -5,6 +5,7 @@
 //! there is only one writer.
 
 mod batches;
+mod redis;
 mod snapshot;
 mod times;
 
@@ -16,6 +17,7 @@ use crate::event::{Code, EventType};
 use crate::journal::Report;
 use crate::wire::CloseReason;
 pub use batches::{BatchSizes, Delivered};
+pub use redis::RedisStats;
 pub use snapshot::Snapshot;
 pub use times::{Counts, Times};
 
@@ -148,7 +150,7 @@ pub struct RouterStats {
     pub rejected: Tally,
     /// Emitters connected now.
     pub emitters: Counter,
-    /// 1 while emitters are not read, because a reactor or the disk is behind.
+    /// 1 while emitters are not read, because a reactor, the disk or Redis is behind.
     pub held_up: Counter,
     /// When the certificate that new connections are shown ends, in seconds since 1970; 0 without one.
     pub certificate_end: Counter,
@@ -370,6 +372,8 @@ pub struct Stats {
     pub router: RouterStats,
     /// The journal's, which the router tells.
     pub journal: JournalStats,
+    /// What is told of Redis.
+    pub redis: RedisStats,
     /// Whether connections come over TLS.
     speaks_tls: bool,
     /// One set a reactor.
@@ -387,6 +391,7 @@ impl Stats {
             started,
             router: RouterStats::default(),
             journal: JournalStats::default(),
+            redis: RedisStats::default(),
             speaks_tls,
             reactors: (0..reactors).map(|_| ReactorStats::default()).collect(),
             loops: (0..=reactors).map(|_| LoopStats::default()).collect(),

@@ -23,12 +23,13 @@ use ipnet::IpNet;
 
 use crate::access::AccessTable;
 use crate::auth::KeySettings;
+use crate::cluster::Address;
 use crate::emitters::Emitters;
 use crate::journal::SyncPolicy;
 use crate::wire::origin::OriginRule;
 
 use settings::Setting;
-use sources::Sources;
+use sources::{Given, Sources};
 
 pub use error::ConfigError;
 pub use file::File;
@@ -92,6 +93,8 @@ pub struct Config {
     pub journal: Option<PathBuf>,
     /// When what is in it is made safe.
     pub journal_sync: SyncPolicy,
+    /// The Redis through which several hosts act as one.
+    pub redis_url: Option<Address>,
     /// How long an event that follows another closely may wait for more.
     pub gather: Duration,
     /// The proxies whose word about a client's address is taken.
@@ -205,6 +208,7 @@ impl Config {
             history,
             history_age,
             journal: journal(&sources, keeps_history)?,
+            redis_url: redis_url(&sources)?,
             journal_sync: sources.read_or_default(&settings::JOURNAL_SYNC, values::journal_sync)?,
             gather: sources.read_or_default(&settings::GATHER, values::gather)?,
             trusted_proxies: sources
@@ -285,6 +289,22 @@ fn journal(sources: &Sources<'_>, keeps_history: bool) -> Result<Option<PathBuf>
             "a journal keeps what history keeps, so history and history-age must not be 0".into(),
         ),
     })
+}
+
+/// The URL may hold a password: it is never repeated.
+fn redis_url(sources: &Sources<'_>) -> Result<Option<Address>, ConfigError> {
+    let setting = &settings::REDIS_URL;
+    let Some(Given { source, texts }) = sources.given(setting)? else {
+        return Ok(None);
+    };
+    let hidden = |reason| ConfigError::hidden(setting, source.clone(), reason);
+    let address = Address::parse(&texts.concat()).map_err(hidden)?;
+    if sources.given(&settings::JOURNAL)?.is_some() {
+        let reason = "hosts that act as one share their history in Redis, and a journal is one host's \
+                      own: give redis-url or journal, not both";
+        return Err(hidden(reason.to_owned()));
+    }
+    Ok(Some(address))
 }
 
 fn cores() -> usize {

@@ -173,6 +173,7 @@ fn comparison(old: &Config, new: &Config) -> Vec<(&'static str, Effect, bool)> {
             Later,
             old.journal_sync == new.journal_sync,
         ),
+        (s::REDIS_URL.name, Later, old.redis_url == new.redis_url),
         (s::GATHER.name, Later, old.gather == new.gather),
         (
             s::TRUSTED_PROXIES.name,

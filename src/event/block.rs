@@ -306,7 +306,7 @@ pub fn kind_of(payload: &[u8]) -> Option<EventType> {
 }
 
 /// The header of an unmasked, final text frame (RFC 6455, section 5.2) and its length.
-fn text_frame_header(payload_len: usize) -> ([u8; 10], usize) {
+pub(super) fn text_frame_header(payload_len: usize) -> ([u8; 10], usize) {
     const FINAL_TEXT: u8 = 0x81;
     let mut header = [FINAL_TEXT, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     if payload_len < 126 {

@@ -11,14 +11,16 @@
 //!
 //! Types and roles are numbers of a [`Lexicon`], which is kept beside the blocks by name: a later
 //! version may count them otherwise. Hashes are not kept, they belong to a run. Written and read by
-//! the journal. Pure; whatever the bytes are, reading them ends in a block or an error.
+//! the journal and between hosts. Pure; whatever the bytes are, reading them ends in a block or an error.
 
 use std::time::Instant;
 
 use bytes::{Buf, BufMut, Bytes, TryGetError};
+use memchr::memchr;
 
-use super::block::{Block, Frame, Name, NameHasher};
+use super::block::{Block, Frame, Name, NameHasher, text_frame_header};
 use super::catalogue::EventType;
+use super::id::{Epoch, IdPrefix};
 use crate::access::{Role, RoleMask};
 
 const HEAD: usize = 24;
@@ -176,6 +178,66 @@ pub fn read(
     })
 }
 
+/// The block with other ids: those of `epoch` from `first` on. Events whose place `is_left_out` are
+/// left out and get none; if that is so of all there is no block.
+///
+/// # Errors
+/// If a frame is not as a block builder lays it out.
+pub fn renumber(
+    block: Block,
+    epoch: Epoch,
+    first: u64,
+    is_left_out: impl Fn(u32) -> bool,
+) -> Result<Option<Block>, NoBlock> {
+    let prefix = IdPrefix::new(epoch);
+    // Every id may be longer than the one it takes the place of: sixteen digits against one.
+    let mut bytes = Vec::with_capacity(block.bytes.len() + block.frames.len() * 16);
+    let mut frames = Vec::with_capacity(block.frames.len());
+    let mut opening = Vec::new();
+    for (place, frame) in (0..).zip(&block.frames) {
+        if is_left_out(place) {
+            continue;
+        }
+        let id = first + frames.len() as u64;
+        let rest = behind_id(&block.bytes[frame.start as usize..frame.end as usize])
+            .ok_or(NoBlock("a frame does not begin with its id"))?;
+        opening.clear();
+        opening.extend_from_slice(OPENING);
+        prefix.put_id(id, &mut opening);
+        let (header, header_len) = text_frame_header(opening.len() + rest.len());
+        let start = bytes.len() as u32;
+        bytes.extend_from_slice(&header[..header_len]);
+        bytes.extend_from_slice(&opening);
+        bytes.extend_from_slice(rest);
+        let end = u32::try_from(bytes.len()).map_err(|_| NoBlock("it is too long"))?;
+        frames.push(Frame {
+            id,
+            start,
+            end,
+            ..*frame
+        });
+    }
+    Ok((!frames.is_empty()).then(|| Block {
+        bytes: bytes.into(),
+        frames: frames.into(),
+        ..block
+    }))
+}
+
+/// What a payload begins with, before its id.
+const OPENING: &[u8] = b"{\"id\":\"";
+
+/// What follows the id in a frame.
+fn behind_id(frame: &[u8]) -> Option<&[u8]> {
+    let header_len = match *frame.get(1)? {
+        126 => 4,
+        127 => 10,
+        _ => 2,
+    };
+    let id = frame.get(header_len..)?.strip_prefix(OPENING)?;
+    Some(&id[memchr(b'"', id)?..])
+}
+
 /// The number of the last event of a block, which [`read`] may not be able to read.
 ///
 /// # Errors
@@ -237,12 +299,14 @@ fn read_frame(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
 
     use super::*;
     use crate::event::{BlockBuilder, Epoch, Line, Parser, Rules};
 
-    fn block(lines: &[&str]) -> std::sync::Arc<Block> {
+    fn block(lines: &[&str]) -> Arc<Block> {
         let hasher = NameHasher::default();
         let mut builder = BlockBuilder::new(Epoch(0xabc), hasher, 1 << 20);
         let mut parser = Parser::new(Rules {
@@ -258,7 +322,7 @@ mod tests {
         builder.finish(Instant::now(), 3)
     }
 
-    fn some_block() -> std::sync::Arc<Block> {
+    fn some_block() -> Arc<Block> {
         block(&[
             r#"{"type":"product:deleted","data":{"productId":"p1"}}"#,
             r#"{"type":"order:deleted","data":{"orderId":"o","customerId":"cüst"},"to":{"userIds":["u1","u2"],"owners":["o1"],"excludeUserIds":["x"],"excludeSessionId":"s","roles":["admin","customer"]}}"#,
@@ -303,6 +367,43 @@ mod tests {
             };
             assert_eq!(session(&block, there), session(&read, here));
         }
+    }
+
+    #[test]
+    fn other_ids_make_other_frames_that_say_the_same() {
+        let long = format!(
+            r#"{{"type":"product:deleted","data":{{"productId":"p2","x":"{}"}}}}"#,
+            "y".repeat(70_000)
+        );
+        let plain = r#"{"type":"product:deleted","data":{"productId":"p1"}}"#;
+        let lines = [plain, &long, plain, plain];
+        let left_out = |place| place == 2;
+        let first = 1_800_000_000_000_000;
+        let block = renumber(
+            Arc::into_inner(block(&lines)).unwrap(),
+            Epoch(0xc1),
+            first,
+            left_out,
+        );
+        let block = block.unwrap().unwrap();
+        assert_eq!(block.frames.len(), 3);
+        assert_eq!(block.last_id(), first + 2);
+        for (frame, line) in block.frames.iter().zip([plain, &long, plain]) {
+            let sent = &block.bytes[frame.start as usize..frame.end as usize];
+            let header = match sent[1] {
+                126 => 4,
+                127 => 10,
+                _ => 2,
+            };
+            let payload: serde_json::Value = serde_json::from_slice(&sent[header..]).unwrap();
+            assert_eq!(payload["id"], format!("c1-{}", frame.id));
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert_eq!(payload["data"], line["data"]);
+            let (expected, len) = text_frame_header(sent.len() - header);
+            assert_eq!(sent[..header], expected[..len]);
+        }
+        let none = renumber(block, Epoch(0xc1), 1, |_| true).unwrap();
+        assert!(none.is_none());
     }
 
     #[test]

@@ -175,6 +175,9 @@ fn answer<'a>(
         }),
         Endpoint::Stats => {
             check_operator(request, caller)?;
+            if wants_all_hosts(request)? {
+                return all_hosts(shared);
+            }
             let snapshot = shared.stats.snapshot(caller.now);
             let body = serde_json::to_string(&snapshot)
                 .expect("a snapshot is numbers and names, which serialize");
@@ -189,6 +192,42 @@ fn answer<'a>(
             })
         }
     }
+}
+
+/// What `scope` asks for: this host's statistics, or those of all.
+fn wants_all_hosts(request: &Request<'_>) -> Result<bool, Refusal> {
+    let mut scope = "host";
+    for pair in request.query().unwrap_or_default().split('&') {
+        if let Some(value) = pair.strip_prefix("scope=") {
+            scope = value;
+        }
+    }
+    match scope {
+        "host" => Ok(false),
+        "cluster" => Ok(true),
+        _ => Err(Refusal::new(
+            400,
+            "bad_request",
+            "scope must be host or cluster",
+        )),
+    }
+}
+
+/// What all hosts have told each other of late.
+fn all_hosts<'a>(shared: &Shared) -> Result<Answer<'a>, Refusal> {
+    let Some(redis) = &shared.cluster else {
+        let message = "there is no cluster: this server runs without --redis-url";
+        return Err(Refusal::new(404, "not_found", message));
+    };
+    let statistics = redis.statistics().filter(|_| redis.is_up());
+    let statistics = statistics.ok_or_else(|| {
+        Refusal::new(
+            503,
+            "unavailable",
+            "Redis, where hosts tell their statistics, is out of reach",
+        )
+    })?;
+    Ok(Answer::json(200, statistics.to_string()))
 }
 
 /// Statistics and metrics are for a caller on this host, or one with an admin's token; a token that is shown

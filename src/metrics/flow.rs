@@ -34,7 +34,7 @@ impl Sheet<'_> {
             "shopwire_lines_rejected_total",
             "Lines refused on the ingest socket, by code. An emitter has a defect, and these \
              events are lost: the log names line and field. unavailable: the journal could not \
-             keep it.",
+             keep it, or Redis was out of reach.",
         );
         for (code, count) in router.rejected.iter() {
             family = family.sample(&[("code", code)], count as f64);
@@ -50,8 +50,9 @@ impl Sheet<'_> {
         self.page
             .gauge(
                 "shopwire_emitters_held_up",
-                "1 while no emitter is read, because a reactor (shopwire_ring_backlog_messages) \
-                 or the disk (shopwire_journal_sync_seconds) is behind. For moments that is \
+                "1 while no emitter is read, because a reactor (shopwire_ring_backlog_messages), \
+                 the disk (shopwire_journal_sync_seconds) or Redis \
+                 (shopwire_redis_waiting_events) is behind. For moments that is \
                  back-pressure at work; for long, the host is too slow.",
             )
             .sample(&[], router.held_up.get() as f64);
@@ -257,7 +258,7 @@ impl Sheet<'_> {
     }
 }
 
-fn with_times<'p>(
+pub(super) fn with_times<'p>(
     family: Family<'p>,
     labels: &[(&'static str, &str)],
     times: &Times,

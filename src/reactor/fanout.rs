@@ -138,6 +138,7 @@ impl Reactor {
     fn note(&mut self, blocks: &[Arc<Block>], delivered: &Delivered) {
         let stats = &self.shared.stats.reactors[self.index];
         let total: usize = blocks.iter().map(|block| block.frames.len()).sum();
+        self.replays.news();
         let sent_at = Instant::now();
         for block in blocks {
             self.history.push(block);

@@ -343,6 +343,14 @@ impl Reactor {
                 }
                 Some(ToReactor::Disconnect(selector)) => {
                     self.fan_out();
+                    let (connections, latest_end) = self.disconnect(&selector);
+                    self.uplink.send(ToRouter::Disconnected {
+                        connections,
+                        latest_end,
+                    });
+                }
+                Some(ToReactor::DisconnectToo(selector)) => {
+                    self.fan_out();
                     self.disconnect(&selector);
                 }
                 Some(ToReactor::Connections(wanted)) => self.list_connections(&wanted),
@@ -360,6 +368,7 @@ impl Reactor {
                     self.fan_out();
                     self.stand_still(*link, with_history);
                 }
+                Some(ToReactor::Begin(beginning)) => self.begin_anew(&beginning),
                 Some(ToReactor::Depart) => self.depart(),
                 Some(ToReactor::Stay) => self.stands_still = false,
             }
@@ -413,9 +422,9 @@ impl Reactor {
         }
     }
 
-    /// `ctl disconnect` and `ctl revoke`: closes those whom the selector names, and tells how many they
+    /// `ctl disconnect` and `ctl revoke`: closes those whom the selector names, and gives how many they
     /// were and how long the last of their tokens is good.
-    fn disconnect(&mut self, selector: &Selector) {
+    fn disconnect(&mut self, selector: &Selector) -> (usize, u64) {
         let keys: Vec<u32> = match selector {
             Selector::User(user) => self.directory.of_user(user).to_vec(),
             Selector::Session(session) => self.directory.of_session(session).to_vec(),
@@ -432,10 +441,7 @@ impl Reactor {
             }
             self.close(key, CloseReason::Disconnected);
         }
-        self.uplink.send(ToRouter::Disconnected {
-            connections: keys.len(),
-            latest_end,
-        });
+        (keys.len(), latest_end)
     }
 
     /// The WebSockets for which this holds.
@@ -458,6 +464,7 @@ impl Reactor {
             return;
         }
         self.drain = Drain::Parting;
+        self.replays.news();
         self.reconnect_spread_ms = self.shared.admission.reconnect_spread_ms();
         // Those whose past is being replayed are sent the rest of it before.
         let live: Vec<u32> = self

@@ -4,19 +4,26 @@
 //! A replay is paced by its socket: the next part follows when the last one is gone, so that what
 //! waits in an outbox is one part and never counts as slowness.
 
+use super::connection::Stage;
 use super::fanout::{Frames, Stream, deliver};
 use super::past::{Issued, Reached};
 use super::{Drain, Reactor};
+use crate::cluster;
 use crate::limits;
+use crate::ring::Beginning;
 use crate::shared::Shared;
 use crate::stats::Delivered;
 use crate::wire::CloseReason;
 
-/// The ids that clients of any reactor can have seen.
+/// The ids that clients of any reactor, and of any host, can have seen.
 pub(super) fn issued(shared: &Shared) -> Issued<'_> {
     Issued {
         runs: &shared.runs,
-        newest: shared.newest(),
+        newest: match shared.cluster {
+            None => shared.newest(),
+            // Another host may be ahead: what it has told is on its way here.
+            Some(_) => cluster::newest_possible(shared.wall.ms()).max(shared.newest()),
+        },
     }
 }
 
@@ -64,8 +71,11 @@ impl Reactor {
         match reached {
             Reached::Gap => self.close(key, CloseReason::SlowConsumer),
             Reached::Newest if has_room => self.go_live(key),
-            Reached::Budget | Reached::NotYet if has_room => self.replays.ready(key),
-            Reached::Newest | Reached::Budget | Reached::NotYet => {}
+            // All that was handed out is here: at the end nothing more comes.
+            Reached::NotYet if has_room && self.drain != Drain::No => self.go_live(key),
+            Reached::NotYet => self.replays.park(key),
+            Reached::Budget if has_room => self.replays.ready(key),
+            Reached::Newest | Reached::Budget => {}
         }
     }
 
@@ -73,6 +83,32 @@ impl Reactor {
     fn go_live(&mut self, key: u32) {
         self.replays.finish(key, &mut self.directory);
         if self.drain != Drain::No {
+            self.say_reconnect(key);
+        }
+    }
+
+    /// The events of before are not those of now: those who have subscribed to them come back, and are
+    /// told what they can have.
+    pub(super) fn begin_anew(&mut self, beginning: &Beginning) {
+        self.fan_out();
+        let Beginning {
+            blocks,
+            newest,
+            let_go,
+            online,
+        } = beginning;
+        self.history.begin_anew(*newest, *let_go, blocks);
+        self.online = *online;
+        self.tell_history();
+        self.reconnect_spread_ms = self.shared.admission.reconnect_spread_ms();
+        let concerned: Vec<u32> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| connection.stage == Stage::Open)
+            .map(|(key, _)| key as u32)
+            .filter(|&key| !self.directory.wanted(key).is_empty())
+            .collect();
+        for key in concerned {
             self.say_reconnect(key);
         }
     }

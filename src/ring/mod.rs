@@ -39,6 +39,8 @@ pub enum ToReactor {
     Renew(Arc<Live>),
     /// `ctl disconnect`; answered by [`ToRouter::Disconnected`].
     Disconnect(Arc<Selector>),
+    /// The same, asked for on another host; not answered.
+    DisconnectToo(Arc<Selector>),
     /// `ctl connections`; answered by [`ToRouter::Connections`].
     Connections(Arc<ConnectionsWanted>),
     /// `ctl access`; answered by [`ToRouter::Subscribers`].
@@ -52,10 +54,24 @@ pub enum ToReactor {
     /// Stand still and send every connection through this link, and the history if so; answered by
     /// [`ToRouter::HandedOver`].
     HandOver(Box<Link>, bool),
+    /// History begins anew; those who are subscribed are told to come back.
+    Begin(Arc<Beginning>),
     /// Another process has them: forget them.
     Depart,
     /// It has not: go on.
     Stay,
+}
+
+/// Where a history begins that comes from other hosts, too.
+pub struct Beginning {
+    /// What is kept of it, oldest first.
+    pub blocks: Vec<Arc<Block>>,
+    /// The number of its newest event.
+    pub newest: u64,
+    /// The number behind which all is kept.
+    pub let_go: u64,
+    /// Customers online.
+    pub online: u32,
 }
 
 /// A connection's number, counted by the router over all reactors; its id is made of it. 31 bits.

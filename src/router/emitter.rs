@@ -4,16 +4,19 @@
 //! business. The read buffer is lent by the router while there is something to read, so an idle
 //! emitter keeps none.
 
+mod acks;
+
 use std::io::{self, Read, Write};
 use std::ops::Range;
 
 use mio::net::UnixStream;
 
-use super::settling::{Ack, Settling};
+use super::settling::Settling;
 use crate::emitters::{Rights, UserId};
-use crate::event::{Code, Refusal, Runs};
+use crate::event::{Code, Refusal};
 use crate::limits;
 use crate::takeover::state::EmitterState;
+use acks::Names;
 
 /// A connected emitter.
 pub struct Emitter {
@@ -38,8 +41,10 @@ pub struct Emitter {
     handed_down: u64,
     acked: u64,
     newest: Option<u64>,
-    /// What waits for the journal, where there is one.
+    /// What waits for the journal or Redis, where there is one of them.
     settling: Option<Settling>,
+    /// What events are called, where that is Redis' to say.
+    names: Option<Names>,
     output: Vec<u8>,
     written: usize,
     /// The emitter will send no more.
@@ -90,6 +95,7 @@ impl Emitter {
             acked: 0,
             newest: None,
             settling: None,
+            names: None,
             output: Vec::new(),
             written: 0,
             ended: false,
@@ -223,7 +229,10 @@ impl Emitter {
             unread: self.input[self.unread.clone()].to_vec(),
             skipping: self.skipping,
             lines: self.lines,
-            newest: self.newest,
+            newest: match &self.names {
+                Some(names) => names.acked,
+                None => self.newest,
+            },
             output: self.output[self.written..].to_vec(),
         }
     }
@@ -234,13 +243,11 @@ impl Emitter {
         self.input = state.unread;
         self.skipping = state.skipping;
         (self.lines, self.handed_down, self.acked) = (state.lines, state.lines, state.lines);
-        self.newest = state.newest;
+        match &mut self.names {
+            Some(names) => names.acked = state.newest,
+            None => self.newest = state.newest,
+        }
         self.output = state.output;
-    }
-
-    /// Its acks wait for the journal.
-    pub fn wait_for_journal(&mut self) {
-        self.settling = Some(Settling::default());
     }
 
     /// The line last counted has this event (or repeats its key).
@@ -277,71 +284,6 @@ impl Emitter {
     pub fn answer(&mut self, answer: &serde_json::Value) {
         self.output.extend_from_slice(answer.to_string().as_bytes());
         self.output.push(b'\n');
-    }
-
-    /// Every line counted so far has been handed down: acknowledges them if one is new, or lets them
-    /// wait for the journal. `runs` names events.
-    pub fn ack(&mut self, runs: &Runs) {
-        let ack = Ack {
-            lines: self.lines,
-            newest: self.newest,
-        };
-        if ack.lines == self.handed_down {
-            return;
-        }
-        self.handed_down = ack.lines;
-        match &mut self.settling {
-            Some(settling) => settling.close(ack),
-            None => self.put_ack(ack, runs),
-        }
-    }
-
-    /// Acknowledges what waited for the journal, as far as it has the events up to `safe_to`. If it
-    /// is in trouble, answers every line with an event beyond `lost.0` with the reason, `lost.1`; gives
-    /// how many these were.
-    pub fn settle(&mut self, safe_to: u64, lost: Option<(u64, &str)>, runs: &Runs) -> u64 {
-        let mut given_up = 0;
-        while let Some(settling) = &mut self.settling {
-            if let Some(ack) = settling.settle(safe_to) {
-                self.put_ack(ack, runs);
-            } else if let Some((written_to, reason)) = lost
-                && let Some((ack, lines)) = settling.give_up(written_to)
-            {
-                let message = format!(
-                    "the event was delivered, but the journal could not keep it ({reason}): send \
-                     it again with the same key"
-                );
-                for line in lines.into_iter().flatten() {
-                    self.put_error(line, Code::Unavailable.as_str(), None, &message);
-                    given_up += 1;
-                }
-                self.put_ack(ack, runs);
-            } else {
-                break;
-            }
-        }
-        given_up
-    }
-
-    /// Whether lines wait for the journal.
-    pub fn is_settling(&self) -> bool {
-        self.settling
-            .as_ref()
-            .is_some_and(|settling| !settling.is_empty())
-    }
-
-    fn put_ack(&mut self, ack: Ack, runs: &Runs) {
-        self.acked = ack.lines;
-        let mut digits = itoa::Buffer::new();
-        self.output.extend_from_slice(b"{\"ack\":");
-        self.output
-            .extend_from_slice(digits.format(self.acked).as_bytes());
-        if let Some(newest) = ack.newest {
-            self.output.extend_from_slice(b",\"id\":\"");
-            runs.put_id(newest, &mut self.output);
-            self.output.push(b'"');
-        }
-        self.output.extend_from_slice(b"}\n");
     }
 
     /// Writes answers as far as the socket takes them. True: nothing is left.
@@ -394,7 +336,7 @@ fn keep_spare(spare: &mut Vec<u8>, returned: Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Epoch;
+    use crate::event::{Epoch, Runs};
 
     const LINE_MAX: usize = 1000;
 

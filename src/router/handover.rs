@@ -74,6 +74,7 @@ impl Router {
         !self.is_clogged()
             && self.sequencer.waiting() == 0
             && self.question.is_none()
+            && self.is_shared_out()
             && !self.reload.is_under_way()
             && self.unacked.is_empty()
             && self.unsettled.is_empty()
@@ -181,13 +182,15 @@ impl Router {
         }
 
         // What clients and presence caused while the reactors came to rest.
-        let keys = self.sequencer.take_keys();
-        let blocks = self.sequencer.take_blocks();
-        count_events(&self.shared, blocks.as_slice());
-        if let Some(journal) = &mut self.journal {
-            journal.append(blocks.as_slice(), &keys, now);
+        if !self.share(now) {
+            let keys = self.sequencer.take_keys();
+            let blocks = self.sequencer.take_blocks();
+            count_events(&self.shared, blocks.as_slice());
+            if let Some(journal) = &mut self.journal {
+                journal.append(blocks.as_slice(), &keys, now);
+            }
+            self.pending.extend(blocks);
         }
-        self.pending.extend(blocks);
         let mut pending = Vec::new();
         for block in &self.pending {
             put_block(block, now.instant, &mut pending);
@@ -217,8 +220,15 @@ impl Router {
         };
         let state = RouterState {
             runs: self.shared.runs.all().collect(),
-            newest: self.sequencer.newest(),
-            online: self.presence.online(),
+            newest: match &self.cluster {
+                // All hosts count together.
+                Some(cluster) => cluster.newest(),
+                None => self.sequencer.newest(),
+            },
+            online: match &self.cluster {
+                Some(cluster) => cluster.online,
+                None => self.presence.online(),
+            },
             serial: self.accepting.serial,
             secret: self.sequencer.secret(),
             leaving: leaving
@@ -310,6 +320,9 @@ impl Router {
         let leaving = leaving.map(|(user, ms)| (user.into(), Duration::from_millis(ms)));
         self.presence.go_on(leaving, now.instant);
         self.accepting.serial = arrival.router.serial;
+        if let Some(cluster) = &mut self.cluster {
+            cluster.online = arrival.router.online;
+        }
         for revocation in &arrival.router.revoked {
             if self.shared.revoked.add(revocation, now.wall_ms).is_err() {
                 return Err(io::Error::other("there is no room for what was revoked"));

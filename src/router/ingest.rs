@@ -18,6 +18,7 @@ use crate::emitters::{self, Rights, UserId};
 use crate::event::{Code, Refusal};
 use crate::limits;
 use crate::log_throttle::held_back;
+use crate::shared::Shared;
 
 impl Router {
     pub(super) fn accept_emitters(&mut self, now: Instant) {
@@ -67,6 +68,9 @@ impl Router {
         if self.journal.is_some() {
             emitter.wait_for_journal();
         }
+        if self.cluster.is_some() {
+            emitter.wait_for_cluster();
+        }
         entry.insert(emitter);
         self.ready.push(key);
         self.shared.stats.router.emitters.add(1);
@@ -94,7 +98,7 @@ impl Router {
         for index in 0..count {
             let key = self.ready[index];
             if self.is_held_up() {
-                // A reactor or the disk cannot keep up: the emitters wait, and feel it in their sockets.
+                // A reactor, the disk or Redis cannot keep up: the emitters wait, and feel it in their sockets.
                 self.ready.push(key);
             } else if self.emitters.contains(key) {
                 self.read_emitter(key, now);
@@ -212,6 +216,7 @@ impl Router {
         {
             self.unacked.append(&mut self.unsettled);
         }
+        self.note_cluster_news();
         while let Some(key) = self.unacked.pop() {
             let Some(emitter) = self.emitters.get_mut(key) else {
                 continue;
@@ -222,10 +227,16 @@ impl Router {
             if let Some(journal) = &self.journal {
                 let lost = journal.trouble().map(|why| (journal.written_to(), why));
                 let given_up = emitter.settle(journal.safe_to(), lost, &self.shared.runs);
-                if given_up > 0 {
-                    let rejected = &self.shared.stats.router.rejected;
-                    rejected.add(Code::Unavailable.as_str(), given_up);
+                count_given_up(&self.shared, given_up);
+                if emitter.is_settling() {
+                    self.unsettled.push(key);
                 }
+            }
+            if let Some(cluster) = &self.cluster {
+                let name = |provisional| cluster.name(provisional);
+                let resolved_to = cluster.resolved_to();
+                let given_up = emitter.settle_named(resolved_to, name, &self.shared.runs);
+                count_given_up(&self.shared, given_up);
                 if emitter.is_settling() {
                     self.unsettled.push(key);
                 }
@@ -235,6 +246,9 @@ impl Router {
                 Ok(all) => self.await_room(key, !all),
                 Err(error) => self.drop_emitter(key, &error),
             }
+        }
+        if let Some(cluster) = &mut self.cluster {
+            cluster.forget_names();
         }
     }
 
@@ -273,6 +287,14 @@ impl Router {
             log::debug!("deregistering an emitter failed: {error}");
         }
         self.shared.stats.router.emitters.sub(1);
+    }
+}
+
+/// Counts lines whose events could not be kept, or did not get to the others.
+fn count_given_up(shared: &Shared, lines: u64) {
+    if lines > 0 {
+        let rejected = &shared.stats.router.rejected;
+        rejected.add(Code::Unavailable.as_str(), lines);
     }
 }
 

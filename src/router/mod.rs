@@ -17,6 +17,7 @@ mod presence;
 mod reload;
 mod sequencer;
 mod settling;
+mod sharing;
 
 use std::io;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use mio::{Interest, Registry, Token};
 use slab::Slab;
 
 use crate::clock::Now;
+use crate::cluster::Cluster;
 use crate::event::{Block, EventType};
 use crate::journal::Journal;
 use crate::limits;
@@ -73,12 +75,14 @@ pub struct Router {
     ready: Vec<usize>,
     /// Emitters whose lines are settled and wait for their ack.
     unacked: Vec<usize>,
-    /// Emitters whose lines wait for the journal.
+    /// Emitters whose lines wait for the journal or Redis.
     unsettled: Vec<usize>,
     /// The read buffer that is lent to whichever emitter is being read.
     spare: Vec<u8>,
     sequencer: Sequencer,
     journal: Option<Journal>,
+    /// The hosts that this one acts as one with.
+    cluster: Option<Cluster>,
     /// Successors that ask, if they can.
     successors: Option<Mailbox<Request>>,
     handover: Handover,
@@ -132,6 +136,7 @@ impl Router {
             spare: vec![0; limits::INGEST_READ],
             sequencer,
             journal,
+            cluster: None,
             successors: None,
             handover: Handover::No,
             pending: Vec::new(),
@@ -196,6 +201,7 @@ impl Router {
         if self.drain_after_handover && !self.is_handing_over() {
             self.begin_drain(now.instant);
         }
+        self.take_from_cluster(now);
         self.advance_reload();
         self.advance_storing();
         self.announce_gone(now);
@@ -211,6 +217,9 @@ impl Router {
     fn tell_state(&self) {
         let stats = &self.shared.stats;
         stats.router.held_up.set(self.is_held_up().into());
+        if let Some(cluster) = &self.cluster {
+            stats.redis.waiting.set(cluster.waiting());
+        }
         for (lane, reactor) in self.lanes.iter().zip(&stats.reactors) {
             reactor.backlog_down.set(lane.down.waiting() as u64);
         }
@@ -232,6 +241,7 @@ impl Router {
             || self.emitters_waiting.is_ready()
             || (!self.is_held_up() && !self.ready.is_empty())
             || self.journal.as_ref().is_some_and(Journal::has_news)
+            || self.has_cluster_news()
     }
 
     /// Until when events are gathered: the loop does best to let them come, and to turn then.
@@ -255,7 +265,8 @@ impl Router {
         ];
         let journal = self.journal.as_ref().and_then(Journal::deadline);
         let settling = self.handover.deadline();
-        [self.presence.deadline(), drain, journal, settling]
+        let cluster = self.cluster.as_ref().and_then(Cluster::deadline);
+        [self.presence.deadline(), drain, journal, cluster, settling]
             .into_iter()
             .chain(accepting)
             .flatten()
@@ -300,6 +311,9 @@ impl Router {
     }
 
     fn announce(&mut self, kind: EventType, user: &str, now: Now) {
+        if self.cluster.is_some() {
+            return self.announce_to_cluster(kind, user, now);
+        }
         self.sequencer
             .announce(kind, user, self.presence.online(), now);
     }
@@ -339,6 +353,9 @@ impl Router {
         if self.sequencer.waiting() == 0 {
             return self.make_room();
         }
+        if self.share(now) {
+            return self.make_room();
+        }
         let keys = self.sequencer.take_keys();
         let blocks = self.sequencer.take_blocks();
         count_events(&self.shared, blocks.as_slice());
@@ -362,11 +379,12 @@ impl Router {
         self.lanes.iter().any(|lane| lane.down.waiting() > 0)
     }
 
-    /// Whether a reactor or the disk is so far behind that emitters are not read.
+    /// Whether a reactor, the disk or Redis is so far behind that emitters are not read.
     fn is_held_up(&self) -> bool {
         self.is_clogged()
             || self.is_handing_over()
             || self.journal.as_ref().is_some_and(Journal::is_behind)
+            || self.cluster.as_ref().is_some_and(Cluster::is_behind)
     }
 
     fn turn_journal(&mut self, now: Now) {

@@ -48,6 +48,8 @@ struct Closed {
     connections: usize,
     /// When the last token ends of those who were closed.
     latest_end: u64,
+    /// Other hosts could not be told to do the same.
+    is_here_alone: bool,
 }
 
 /// Whether what was revoked is on disk, as a thread tells it.
@@ -177,13 +179,32 @@ impl Router {
             revoked,
             connections: 0,
             latest_end: 0,
+            is_here_alone: false,
         };
         self.ask(key, Asked::Disconnect(closed), self.lanes.len());
-        let selector = Arc::new(selector);
         // What was accepted before still reaches those who are sent away.
         self.hand_down(now);
+        if let Some(selector) = self.disconnect_everywhere(selector, now) {
+            self.disconnect_here(selector);
+        }
+    }
+
+    /// Closes connections of this host, for whoever asked for it here.
+    pub(super) fn disconnect_here(&mut self, selector: Selector) {
+        let selector = Arc::new(selector);
         for lane in &mut self.lanes {
             lane.down.send(ToReactor::Disconnect(Arc::clone(&selector)));
+        }
+    }
+
+    /// The `disconnect` that is under way did not reach other hosts.
+    pub(super) fn note_disconnect_is_here_alone(&mut self) {
+        if let Some(Question {
+            asked: Asked::Disconnect(closed),
+            ..
+        }) = &mut self.question
+        {
+            closed.is_here_alone = true;
         }
     }
 
@@ -275,7 +296,7 @@ impl Router {
         {
             all.add(connections, wanted);
             let answer = all.answer(wanted);
-            self.on_answer(|| answer);
+            self.on_answer(|| Ok(answer));
         }
     }
 
@@ -287,7 +308,7 @@ impl Router {
         {
             all.add(subscribers);
             let answer = all.answer(&self.live.config.access, then);
-            self.on_answer(|| answer);
+            self.on_answer(|| Ok(answer));
         }
     }
 
@@ -297,12 +318,13 @@ impl Router {
             ..
         }) = &self.question
         {
-            self.on_answer(|| json!(events));
+            self.on_answer(|| Ok(json!(events)));
         }
     }
 
-    /// One more reactor has answered; the operator hears of it when all have.
-    fn on_answer(&mut self, result: impl FnOnce() -> Value) {
+    /// One more reactor has answered; the operator hears of it when all have: the result, or why it is
+    /// not all that was asked for.
+    fn on_answer(&mut self, result: impl FnOnce() -> Result<Value, String>) {
         let Some(question) = &mut self.question else {
             return;
         };
@@ -317,7 +339,10 @@ impl Router {
             && emitter.generation == generation
         {
             emitter.awaits_answer = false;
-            emitter.answer(&json!({ "result": result }));
+            match result {
+                Ok(result) => emitter.answer(&json!({ "result": result })),
+                Err(message) => emitter.refuse_as("unavailable", None, &message),
+            }
             self.ready.push(key);
         }
     }
@@ -343,22 +368,34 @@ impl Router {
 
 impl Closed {
     /// Logs what was done, and gives the answer.
-    fn answer(&self, revoked: &Revocations, is_stored: bool) -> Value {
+    fn answer(&self, revoked: &Revocations, is_stored: bool) -> Result<Value, String> {
         let connections = self.connections;
         let Some(whom) = &self.revoked else {
             log::info!(connections; "the operator disconnected connections");
-            return json!({ "disconnected": connections });
+            return self.told_all(json!({ "disconnected": connections }));
         };
         let whose = match whom {
             Whom::User(_) => "user",
             Whom::Session(_) => "session",
         };
         log::info!(connections, whose; "the operator revoked tokens");
-        json!({
+        self.told_all(json!({
             "revoked": true,
             "disconnected": connections,
             "until": revoked.keep_until(whom, 0),
             "stored": is_stored,
-        })
+        }))
+    }
+
+    /// The result, unless it is not that of all hosts.
+    fn told_all(&self, result: Value) -> Result<Value, String> {
+        if !self.is_here_alone {
+            return Ok(result);
+        }
+        Err(format!(
+            "{} connections of this host were closed; Redis is out of reach, so the other hosts could \
+             not be told: try again",
+            self.connections
+        ))
     }
 }

@@ -44,6 +44,16 @@ impl Presence {
         true
     }
 
+    /// Those who are online here.
+    pub fn customers(&self) -> impl Iterator<Item = &str> {
+        self.customers.keys().map(|user| &**user)
+    }
+
+    /// Whether this customer is one of them.
+    pub fn is_online(&self, user: &str) -> bool {
+        self.customers.contains_key(user)
+    }
+
     /// Who has no connection, and how long that is no absence yet.
     pub fn leaving(&self, now: Instant) -> impl Iterator<Item = (&str, Duration)> {
         self.leaving.iter().filter_map(move |(at, user)| {
@@ -204,7 +214,7 @@ mod tests {
         new.left("here".into(), now);
         let mut gone: Vec<_> = std::iter::from_fn(|| new.next_gone(now + PRESENCE_GRACE)).collect();
         gone.sort_unstable();
-        assert_eq!(gone, ["coming".into(), "gone".into(), "here".into()]);
+        assert_eq!(gone, ["coming", "gone", "here"].map(Box::<str>::from));
         assert_eq!(new.online(), 0);
     }
 }

@@ -10,6 +10,7 @@ use std::time::Instant;
 use super::keys::Keys;
 use crate::access::{Namespace, NamespaceMask};
 use crate::clock::Now;
+use crate::cluster::NamedKey;
 use crate::event::{Block, BlockBuilder, Code, EventType, Line, Parser, Refusal};
 use crate::journal::Key;
 use crate::limits;
@@ -54,6 +55,8 @@ pub struct Sequencer {
     last_id: u64,
     /// Keys of events that nobody has taken yet, for a journal.
     fresh_keys: Option<Vec<Key>>,
+    /// The same for Redis, which then decides what is a repeat.
+    shared_keys: Option<Vec<NamedKey>>,
     started: Instant,
     /// When the first event of the block under construction was read.
     received: Option<Instant>,
@@ -73,6 +76,7 @@ impl Sequencer {
             builder,
             last_id: 0,
             fresh_keys: None,
+            shared_keys: None,
             started,
             received: None,
             online: 0,
@@ -99,6 +103,11 @@ impl Sequencer {
     /// Notes new keys from now on, for the journal.
     pub fn note_keys(&mut self) {
         self.fresh_keys = Some(Vec::new());
+    }
+
+    /// Leaves it to Redis from now on which keys were used before: no line is a repeat here.
+    pub fn share_keys(&mut self) {
+        self.shared_keys = Some(Vec::new());
     }
 
     /// Goes on with so many customers online.
@@ -151,7 +160,8 @@ impl Sequencer {
             return Err(forbidden(namespace));
         }
         let monotonic_ms = ms_between(self.started, now.instant);
-        let key = event.key.map(|key| self.keys.hash(key));
+        let own_key = event.key.filter(|_| self.shared_keys.is_none());
+        let key = own_key.map(|key| self.keys.hash(key));
         if let Some(key) = key
             && let Some(first) = self.keys.find(key, monotonic_ms)
         {
@@ -167,6 +177,10 @@ impl Sequencer {
                 let hash = key.0;
                 fresh.push(Key { number: id, hash });
             }
+        }
+        if let (Some(shared), Some(key)) = (&mut self.shared_keys, event.key) {
+            let key = key.into();
+            shared.push(NamedKey { number: id, key });
         }
         self.received.get_or_insert(now.instant);
         if self.builder.len_bytes() >= limits::BLOCK_BYTES {
@@ -209,6 +223,14 @@ impl Sequencer {
     /// Takes the keys of the events that nobody has taken yet, in order; none without a journal.
     pub fn take_keys(&mut self) -> Vec<Key> {
         self.fresh_keys
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
+    }
+
+    /// As [`Sequencer::take_keys`], for Redis.
+    pub fn take_shared_keys(&mut self) -> Vec<NamedKey> {
+        self.shared_keys
             .as_mut()
             .map(std::mem::take)
             .unwrap_or_default()
@@ -282,6 +304,18 @@ mod tests {
                 .sum::<usize>(),
             1
         );
+    }
+
+    #[test]
+    fn shared_keys_are_noted_and_judged_elsewhere() {
+        let (mut sequencer, now) = (sequencer(), now());
+        sequencer.share_keys();
+        assert_eq!(sequencer.line(DELETED, now).unwrap(), Settled::Accepted(1));
+        assert_eq!(sequencer.line(DELETED, now).unwrap(), Settled::Accepted(2));
+        let keys = sequencer.take_shared_keys();
+        let keys: Vec<_> = keys.iter().map(|key| (key.number, &*key.key)).collect();
+        assert_eq!(keys, [(1, "k"), (2, "k")]);
+        assert!(sequencer.take_shared_keys().is_empty());
     }
 
     #[test]

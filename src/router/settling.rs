@@ -1,10 +1,10 @@
-//! Lines of one emitter whose events the journal does not have yet: their ack waits.
+//! Lines of one emitter whose events the journal, or Redis, does not have yet: their ack waits.
 //!
-//! Owned by the emitter, where there is a journal. Pure: numbers in, acks out. What was read at once
+//! Owned by the emitter, where there is one of them. Pure: numbers in, acks out. What was read at once
 //! is one batch, and is acknowledged at once.
 
 use std::collections::VecDeque;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 /// The batches that wait, and the one being read.
 #[derive(Default)]
@@ -18,8 +18,12 @@ pub struct Settling {
 struct Batch {
     /// Numbers of the lines that have an event, in runs.
     events: Vec<Range<u64>>,
+    /// The number of the first of these events; 0 while there is none.
+    first: u64,
     /// All of these are safe when the event with this number is.
     needs: u64,
+    /// One of them will not come.
+    is_lost: bool,
     ack: Ack,
 }
 
@@ -35,6 +39,9 @@ pub struct Ack {
 impl Settling {
     /// The line with this number was accepted as the event `id`, or repeats its key.
     pub fn accepted(&mut self, line: u64, id: u64) {
+        if self.open.first == 0 {
+            self.open.first = id;
+        }
         self.open.needs = self.open.needs.max(id);
         match self.open.events.last_mut() {
             Some(run) if run.end == line => run.end += 1,
@@ -54,6 +61,7 @@ impl Settling {
         let mut ack = None;
         while let Some(batch) = self.closed.front()
             && batch.needs <= safe_to
+            && !batch.is_lost
         {
             ack = Some(batch.ack);
             self.closed.pop_front();
@@ -70,9 +78,27 @@ impl Settling {
             .map(|batch| (batch.ack, batch.events))
     }
 
+    /// These events will not come: the batches that have some of them are answered so, when it is
+    /// known what has become of the others.
+    pub fn lose(&mut self, events: &RangeInclusive<u64>) {
+        for batch in self.closed.iter_mut().chain([&mut self.open]) {
+            let has_events = batch.first > 0;
+            batch.is_lost |=
+                has_events && batch.first <= *events.end() && batch.needs >= *events.start();
+        }
+    }
+
+    /// The next batch with lost events, of which all is known up to `known_to`: its ack, and the
+    /// numbers of its lines with events.
+    pub fn take_lost(&mut self, known_to: u64) -> Option<(Ack, Vec<Range<u64>>)> {
+        self.closed
+            .pop_front_if(|batch| batch.is_lost && batch.needs <= known_to)
+            .map(|batch| (batch.ack, batch.events))
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.closed.is_empty()
+        self.closed.is_empty() && self.open.events.is_empty()
     }
 }
 
@@ -101,6 +127,28 @@ mod tests {
         assert_eq!(settling.settle(12), Some(ack(3, 12)));
         assert_eq!(settling.settle(19), None);
         assert_eq!(settling.settle(20), Some(ack(4, 20)));
+        assert!(settling.is_empty());
+    }
+
+    #[test]
+    fn what_is_lost_is_told_in_its_turn() {
+        let mut settling = Settling::default();
+        settling.accepted(1, 11);
+        settling.close(ack(1, 11));
+        settling.accepted(2, 12);
+        settling.accepted(3, 13);
+        settling.close(ack(3, 13));
+        settling.accepted(4, 14);
+        settling.lose(&(13..=13));
+        settling.close(ack(5, 14));
+        assert_eq!(settling.take_lost(13), None, "the first one comes first");
+        assert_eq!(settling.settle(12), Some(ack(1, 11)));
+        assert_eq!(settling.take_lost(12), None, "of one nobody knows yet");
+        assert_eq!(settling.settle(13), None);
+        let (told, lines) = settling.take_lost(13).unwrap();
+        assert_eq!(told, ack(3, 13));
+        assert!(lines.into_iter().flatten().eq([2, 3]));
+        assert_eq!(settling.settle(14), Some(ack(5, 14)));
         assert!(settling.is_empty());
     }
 

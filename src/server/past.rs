@@ -11,6 +11,7 @@ use mio::net::{TcpListener, UnixListener};
 
 use super::displace::displace;
 use crate::clock::Now;
+use crate::cluster;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::event::{Block, BlockBuilder, Epoch, NameHasher, Parser, Rules, Run, Runs};
@@ -153,8 +154,12 @@ impl Past {
         Ok(())
     }
 
-    /// The runs: one that begins at `now_ms`, or the one that goes on.
-    pub fn runs(&self, now_ms: u64) -> Runs {
+    /// The runs: one that begins at `now_ms`, or the one that goes on; for hosts that act as one, the
+    /// one of all.
+    pub fn runs(&self, config: &Config, now_ms: u64) -> Runs {
+        if config.redis_url.is_some() {
+            return Runs::only(cluster::EPOCH);
+        }
         let (past, first) = match self {
             Past::Nothing => (&[][..], 1),
             Past::Journal { read, .. } => (&read.runs[..], read.newest + 1),
@@ -264,6 +269,9 @@ impl Past {
         if journal.is_some() {
             sequencer.note_keys();
         }
+        if shared.config.redis_url.is_some() {
+            sequencer.share_keys();
+        }
         Ok((sequencer, journal))
     }
 
@@ -277,6 +285,14 @@ impl Past {
         match self {
             Past::Arrival(arrival) => router.board(arrival, customers, now),
             _ => Ok(()),
+        }
+    }
+
+    /// The number behind which the stream of all hosts is to be read, where a running server has read it.
+    pub fn read_to(&self) -> Option<u64> {
+        match self {
+            Past::Arrival(arrival) => Some(arrival.router.newest),
+            _ => None,
         }
     }
 

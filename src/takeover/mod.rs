@@ -33,6 +33,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::access::{Namespace, Role};
+use crate::cluster::Address;
 use crate::config::Config;
 use crate::event::EventType;
 
@@ -72,6 +73,9 @@ pub struct Place {
     pub socket: PathBuf,
     /// The journal's folder.
     pub journal: Option<PathBuf>,
+    /// The Redis that it shares with other hosts, as it is shown.
+    #[serde(default)]
+    pub redis: Option<String>,
 }
 
 impl Hello {
@@ -93,6 +97,7 @@ impl Hello {
                 port: config.port,
                 socket: absolute(&config.socket),
                 journal: config.journal.as_deref().map(absolute),
+                redis: config.redis_url.as_ref().map(Address::shown),
             },
         }
     }
@@ -110,6 +115,8 @@ impl Hello {
             ))
         } else if mine.journal != theirs.journal {
             Some("it has another journal".to_owned())
+        } else if mine.redis != theirs.redis {
+            Some("it shares events with other hosts by another Redis, or none".to_owned())
         } else {
             None
         }

@@ -11,14 +11,16 @@ pub mod fence;
 pub mod head;
 pub mod http;
 pub mod model;
+pub mod redis;
 pub mod relay;
 pub mod server;
 pub mod tls;
 pub mod tokens;
 
+use std::process::Child;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 
 pub use client::{Client, Ending, Opening};
 pub use emitter::Emitter;
@@ -39,6 +41,22 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
         );
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Stops a process, and waits until none of its threads does anything any more: that takes its time.
+pub fn stand_still(process: &Child) {
+    kill_process(Pid::from_child(process), Signal::STOP).unwrap();
+    let threads = format!("/proc/{}/task", process.id());
+    wait_until("the process stands still", || {
+        std::fs::read_dir(&threads).unwrap().all(|thread| {
+            let stat =
+                std::fs::read_to_string(thread.unwrap().path().join("stat")).unwrap_or_default();
+            // The state follows the name, which is in parentheses.
+            stat.rsplit(") ")
+                .next()
+                .is_some_and(|rest| rest.starts_with('T'))
+        })
+    });
 }
 
 /// Raises this process' own limit: a client is a file, too.

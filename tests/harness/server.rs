@@ -242,6 +242,11 @@ impl Server {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// Stops it; `Signal::CONT` lets it go on.
+    pub fn stand_still(&self) {
+        super::stand_still(&self.child);
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }

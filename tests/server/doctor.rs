@@ -3,6 +3,7 @@
 use std::process::Output;
 
 use crate::harness::Setup;
+use crate::harness::redis::Redis;
 use crate::harness::tls::Certificates;
 
 fn doctor(setup: &Setup) -> (Option<i32>, String) {
@@ -71,6 +72,24 @@ fn a_certificate_that_ends_soon_or_has_ended_is_seen() {
         "{ended}"
     );
     assert!(ended.contains("ctl reload"), "{ended}");
+}
+
+#[test]
+fn the_redis_of_several_hosts_is_asked() {
+    let mut redis = Redis::start();
+    let said = |redis: &Redis| {
+        let (code, text) = doctor(&redis.setup(&["--max-connections", "100"]));
+        (code, about(&text, "Redis").join("\n"))
+    };
+    let (_, forgetful) = said(&redis);
+    assert!(forgetful.starts_with("change"), "{forgetful}");
+    redis.ask("CONFIG SET appendonly yes");
+    let (_, good) = said(&redis);
+    assert!(good.starts_with("ok"), "{good}");
+    redis.kill();
+    let (code, gone) = said(&redis);
+    assert_eq!(code, Some(1), "{gone}");
+    assert!(gone.starts_with("WRONG"), "{gone}");
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod bulkheads;
 mod catalogue;
 mod certificates;
 mod cli;
+mod cluster;
 mod conflate;
 mod ctl;
 mod demo;

@@ -9,6 +9,7 @@ use tungstenite::Message;
 use crate::harness::client::tcp;
 use crate::harness::examples::{about, event};
 use crate::harness::http::request;
+use crate::harness::redis::Redis;
 use crate::harness::tls::Certificates;
 use crate::harness::{Client, Ending, Opening, Server, tokens, wait_until};
 use scrape::{Sample, Scrape, assert_promtool};
@@ -550,4 +551,47 @@ fn the_process_is_this_one() {
     );
     assert!(scrape.get("process_max_fds", "") >= 20.0);
     assert!(scrape.get("process_cpu_seconds_total", "") >= 0.0);
+}
+
+#[test]
+fn redis_is_told_of_while_it_is_in_reach_and_while_it_is_not() {
+    let mut redis = Redis::start();
+    let (a, b) = (redis.host(), redis.host());
+    let before = Scrape::of(&a);
+    assert_eq!(before.get("shopwire_redis_connected", ""), 1.0);
+    assert_eq!(before.get("shopwire_redis_losses_total", ""), 0.0);
+    let mut keyed = event("product:created");
+    keyed["key"] = "once".into();
+    a.emitter().emit(&keyed);
+    b.emitter().emit(&event("product:created"));
+    a.emitter().emit(&keyed);
+    // The first, the other host's, and the repeat, which is an entry without an event.
+    let entries = "shopwire_redis_entries_total";
+    expect_growth(&a, &before, entries, "direction=read", 3.0);
+    expect_growth(&a, &before, entries, "direction=written", 2.0);
+    let after = Scrape::of(&a);
+    let round_trips = "shopwire_redis_round_trip_seconds_count";
+    assert_eq!(after.get(round_trips, ""), 2.0);
+    assert_eq!(after.get("shopwire_redis_waiting_events", ""), 0.0);
+    assert!(after.get("shopwire_redis_lag_seconds", "") < 10.0);
+    // Each host counts its own events, and repeats apart.
+    assert_eq!(after.get("shopwire_events_in_total", ""), 1.0);
+    assert_eq!(after.get("shopwire_events_repeated_total", ""), 1.0);
+    assert_promtool(&["check", "metrics"], &after.text);
+    redis.kill();
+    wait_until("that Redis has gone is told", || {
+        let scrape = Scrape::of(&a);
+        scrape.get("shopwire_redis_connected", "") == 0.0
+            && scrape.get("shopwire_redis_losses_total", "") == 1.0
+    });
+    let mut emitter = a.emitter();
+    emitter.send_line(event("product:created").to_string().as_bytes());
+    wait_until("that a line waits is told", || {
+        Scrape::of(&a).get("shopwire_redis_waiting_events", "") == 1.0
+    });
+    assert_eq!(Scrape::of(&a).get("shopwire_ready", ""), 0.0);
+    emitter.settle();
+    assert_eq!(emitter.refusals()[0].code, "unavailable");
+    let rejected = "shopwire_lines_rejected_total";
+    expect_growth(&a, &after, rejected, "code=unavailable", 1.0);
 }

@@ -83,7 +83,7 @@ impl Server {
         let at: Now = ground.wall.at(now);
         let mut past = Past::Nothing;
         past.add_journal(&config, &hasher, at).unwrap();
-        let runs = past.runs(at.wall_ms);
+        let runs = past.runs(&config, at.wall_ms);
         let found = Found {
             newest: past.newest(),
             blocks: past.blocks(),

@@ -65,7 +65,7 @@ pub(super) fn all(
     findings
 }
 
-fn finding(about: &'static str, verdict: Verdict, what: String) -> Finding {
+pub(super) fn finding(about: &'static str, verdict: Verdict, what: String) -> Finding {
     Finding {
         about,
         verdict,
@@ -75,7 +75,7 @@ fn finding(about: &'static str, verdict: Verdict, what: String) -> Finding {
 }
 
 impl Finding {
-    fn with(self, remedy: impl Into<String>) -> Self {
+    pub(super) fn with(self, remedy: impl Into<String>) -> Self {
         Self {
             remedy: Some(remedy.into()),
             ..self

@@ -1,10 +1,11 @@
 //! `shopwire doctor`: looks over a configuration and the machine it is to run on, and says what to
 //! change, with the command.
 //!
-//! [`machine`] reads, [`checks`] judges: the one knows no rules, the other no files.
+//! [`machine`] reads, [`checks`] judges: the one knows no rules, the other no files. [`redis`] asks Redis.
 
 mod checks;
 mod machine;
+mod redis;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -40,7 +41,8 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Err(error) => return fail(WRONG_USAGE, error),
     };
     let machine = Machine::read(Path::new("/"), config.journal.as_deref());
-    let findings = checks::all(&config, &machine, arguments.proxy_timeout, wall_ms());
+    let mut findings = checks::all(&config, &machine, arguments.proxy_timeout, wall_ms());
+    findings.extend(config.redis_url.as_ref().map(redis::check));
     let printed = print(&report(&findings));
     let is_wrong = |finding: &Finding| finding.verdict == Verdict::Wrong;
     if findings.iter().any(is_wrong) {

@@ -226,6 +226,26 @@ fn lists_are_comma_separated_or_arrays() {
 }
 
 #[test]
+fn redis_is_a_url_that_is_never_repeated_and_excludes_a_journal() {
+    let url = "redis://:hush@10.0.0.1:7000/2";
+    for given in [flag("redis-url", url), env("WS_REDIS_URL", url)] {
+        let address = given.resolve().unwrap().redis_url.unwrap();
+        assert_eq!(address.shown(), "10.0.0.1:7000");
+    }
+    assert!(flag("port", "1").resolve().unwrap().redis_url.is_none());
+    let error = flag("redis-url", "http://hush").error();
+    assert_says(&error, &["redis-url", "redis://host:6379"]);
+    assert!(!error.contains("hush"), "{error}");
+    let both = Given {
+        flags: vec![("redis-url", url), ("journal", "/tmp/journal")],
+        ..Given::default()
+    };
+    let error = both.error();
+    assert_says(&error, &["redis-url", "journal", "not both"]);
+    assert!(!error.contains("hush"), "{error}");
+}
+
+#[test]
 fn names_in_the_table_are_unique_and_well_formed() {
     let mut seen = std::collections::HashSet::new();
     for setting in settings::ALL {

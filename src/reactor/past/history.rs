@@ -55,6 +55,18 @@ impl History {
         self.newest = newest;
     }
 
+    /// Begins behind the event `newest`, with `blocks`, which are all there is behind `let_go`. What was
+    /// kept before is forgotten.
+    pub fn begin_anew(&mut self, newest: u64, let_go: u64, blocks: &[Arc<Block>]) {
+        self.blocks.clear();
+        (self.weight, self.events) = (0, 0);
+        self.let_go = let_go;
+        for block in blocks {
+            self.push(block);
+        }
+        self.newest = newest;
+    }
+
     /// Whether anything is kept at all.
     pub fn is_on(&self) -> bool {
         self.weight_kept > 0 && !self.age_kept.is_zero()

@@ -17,6 +17,8 @@ pub struct Replays {
     table: HashMap<u32, Entry>,
     /// Keys with their tickets, so that a key's next owner is not taken for the last one.
     queue: VecDeque<(u32, u64)>,
+    /// Keys of those that wait for an event which is on its way.
+    parked: Vec<u32>,
     tickets: u64,
 }
 
@@ -24,6 +26,7 @@ struct Entry {
     replay: Replay,
     ticket: u64,
     queued: bool,
+    parked: bool,
 }
 
 /// The part of a `subscribed` answer that is about the past.
@@ -112,6 +115,7 @@ impl Replays {
                 replay: Replay::at(newest),
                 ticket: self.tickets,
                 queued: false,
+                parked: false,
             };
             self.table.insert(key, entry);
             self.ready(key);
@@ -140,6 +144,26 @@ impl Replays {
         {
             entry.queued = true;
             self.queue.push_back((key, entry.ticket));
+        }
+    }
+
+    /// The connection waits for an event that is not here yet: it is ready when another has come.
+    pub fn park(&mut self, key: u32) {
+        if let Some(entry) = self.table.get_mut(&key)
+            && !entry.parked
+        {
+            entry.parked = true;
+            self.parked.push(key);
+        }
+    }
+
+    /// Events have come.
+    pub fn news(&mut self) {
+        while let Some(key) = self.parked.pop() {
+            if let Some(entry) = self.table.get_mut(&key) {
+                entry.parked = false;
+            }
+            self.ready(key);
         }
     }
 
@@ -202,6 +226,8 @@ impl Replays {
             self.table.shrink_to(0);
             self.queue.clear();
             self.queue.shrink_to(0);
+            self.parked.clear();
+            self.parked.shrink_to(0);
         }
     }
 }

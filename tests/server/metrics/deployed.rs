@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::scrape::{Scrape, assert_promtool};
+use crate::harness::redis::Redis;
 use crate::harness::tls::Certificates;
 
 /// A file of the project: where it is, and what is in it.
@@ -33,9 +34,15 @@ fn rules_and_dashboard_name_only_what_is_there() {
     let journal = folder.path().join("journal");
     let server = certificates.serve(&["--journal", journal.to_str().unwrap()]);
     let response = certificates.browser().get(&server, "/metrics", &[]);
-    let scrape = Scrape::read(String::from_utf8(response.body).unwrap());
-    let there = scrape.names();
-    let families: BTreeSet<&str> = scrape.families.keys().map(String::as_str).collect();
+    let of_one = Scrape::read(String::from_utf8(response.body).unwrap());
+    // A journal and Redis exclude each other.
+    let of_several = Scrape::of(&Redis::start().host());
+    let scrapes = [&of_one, &of_several];
+    let there: BTreeSet<&str> = scrapes.iter().flat_map(|scrape| scrape.names()).collect();
+    let families: BTreeSet<&str> = scrapes
+        .iter()
+        .flat_map(|scrape| scrape.families.keys().map(String::as_str))
+        .collect();
     for path in [
         "deploy/prometheus/alerts.yml",
         "deploy/grafana/shopwire.json",

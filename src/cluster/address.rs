@@ -1,0 +1,235 @@
+//! Where Redis is, and how it is reached.
+//!
+//! Owned by the configuration, used by the two threads that talk to Redis. The URL may hold a
+//! password, so nothing here ever shows it.
+
+use redis::{
+    Client, Connection, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion,
+    RedisError, Value,
+};
+use rustls::crypto::CryptoProvider;
+
+use crate::limits;
+
+const ALLOWED: &str = "must be a URL: redis://host:6379, rediss://user:password@host (TLS), \
+                       unix:///run/redis/redis.sock, or redis+sentinel://host:26379,host/NAME";
+
+/// Where Redis is.
+#[derive(Clone)]
+pub struct Address {
+    /// How its connections begin, and, without sentinels, where it is.
+    redis: ConnectionInfo,
+    /// Who knows where it is, and under which name.
+    sentinels: Option<(Vec<ConnectionInfo>, String)>,
+}
+
+impl std::fmt::Debug for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Address({})", self.shown())
+    }
+}
+
+impl PartialEq for Address {
+    fn eq(&self, other: &Address) -> bool {
+        fn parts(info: &ConnectionInfo) -> impl PartialEq {
+            let settings = info.redis_settings();
+            let login = [settings.username(), settings.password()];
+            let is_over_tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
+            let login = login.map(|part| part.map(str::to_owned));
+            (info.addr().to_string(), is_over_tls, settings.db(), login)
+        }
+        self.shown() == other.shown() && parts(&self.redis) == parts(&other.redis)
+    }
+}
+
+impl Address {
+    /// Reads a URL.
+    ///
+    /// # Errors
+    /// A sentence that says what is allowed, and repeats nothing of the URL.
+    pub fn parse(text: &str) -> Result<Address, String> {
+        for (sentinel, plain) in [
+            ("redis+sentinel://", "redis"),
+            ("rediss+sentinel://", "rediss"),
+        ] {
+            if let Some(rest) = text.strip_prefix(sentinel) {
+                return Self::behind_sentinels(plain, rest);
+            }
+        }
+        Ok(Address {
+            redis: info(text)?,
+            sentinels: None,
+        })
+    }
+
+    /// `[user:password@]host[:port],host[:port]/NAME[/database]`
+    fn behind_sentinels(scheme: &str, rest: &str) -> Result<Address, String> {
+        let (login, rest) = match rest.rsplit_once('@') {
+            Some((login, rest)) => (format!("{login}@"), rest),
+            None => (String::new(), rest),
+        };
+        let (hosts, path) = rest.split_once('/').ok_or(ALLOWED)?;
+        let (name, database) = path.split_once('/').unwrap_or((path, ""));
+        if name.is_empty() {
+            return Err(ALLOWED.to_owned());
+        }
+        let sentinel = |host: &str| {
+            let is_bare = !host.contains(':') || host.ends_with(']');
+            let port = if is_bare { ":26379" } else { "" };
+            info(&format!("{scheme}://{host}{port}"))
+        };
+        let sentinels = hosts.split(',').map(sentinel).collect::<Result<_, _>>()?;
+        // Its address is not known yet: this is for the login and the database.
+        let redis = info(&format!("{scheme}://{login}localhost/{database}"))?;
+        Ok(Address {
+            redis,
+            sentinels: Some((sentinels, name.to_owned())),
+        })
+    }
+
+    /// Where it is, for people.
+    pub fn shown(&self) -> String {
+        match &self.sentinels {
+            None => self.redis.addr().to_string(),
+            Some((sentinels, name)) => {
+                let hosts: Vec<String> = sentinels
+                    .iter()
+                    .map(|each| each.addr().to_string())
+                    .collect();
+                format!("{name:?} of the sentinels {}", hosts.join(", "))
+            }
+        }
+    }
+
+    /// Opens a connection, with time limits on it.
+    ///
+    /// # Errors
+    /// Why there is none, without secrets.
+    pub fn connect(&self) -> Result<Connection, RedisError> {
+        // As TLS to browsers has it; another part of the process may have said so before.
+        CryptoProvider::clone(&crate::tls::provider())
+            .install_default()
+            .ok();
+        let Some((sentinels, name)) = &self.sentinels else {
+            return dial(&self.redis);
+        };
+        let mut reason = None;
+        for sentinel in sentinels {
+            match self.ask(sentinel, name) {
+                Ok(connection) => return Ok(connection),
+                Err(error) => reason = Some(error),
+            }
+        }
+        Err(reason.unwrap_or_else(|| fault("no sentinel is configured")))
+    }
+
+    /// What Redis tells of itself, as its command INFO has it.
+    ///
+    /// # Errors
+    /// Why it tells nothing, without secrets.
+    pub fn info(&self) -> Result<String, RedisError> {
+        redis::cmd("INFO").query(&mut self.connect()?)
+    }
+
+    /// The connection to whom this sentinel takes for the master, if it takes itself for it, too.
+    fn ask(&self, sentinel: &ConnectionInfo, name: &str) -> Result<Connection, RedisError> {
+        let mut question = redis::cmd("SENTINEL");
+        question.arg("GET-MASTER-ADDR-BY-NAME").arg(name);
+        let found: Option<(String, u16)> = question.query(&mut dial(sentinel)?)?;
+        let (host, port) =
+            found.ok_or_else(|| fault("the sentinels know no master of this name"))?;
+        let address = match self.redis.addr() {
+            ConnectionAddr::TcpTls { .. } => ConnectionAddr::TcpTls {
+                host,
+                port,
+                insecure: false,
+                tls_params: None,
+            },
+            _ => ConnectionAddr::Tcp(host, port),
+        };
+        let mut connection = dial(&self.redis.clone().set_addr(address))?;
+        let role: Vec<Value> = redis::cmd("ROLE").query(&mut connection)?;
+        match role.first() {
+            Some(Value::BulkString(role)) if role == b"master" => Ok(connection),
+            _ => Err(fault(
+                "the sentinels' master does not take itself for one yet",
+            )),
+        }
+    }
+}
+
+fn fault(what: &str) -> RedisError {
+    std::io::Error::other(what.to_owned()).into()
+}
+
+fn info(url: &str) -> Result<ConnectionInfo, String> {
+    let info = url.into_connection_info().map_err(|_| ALLOWED.to_owned())?;
+    if let ConnectionAddr::TcpTls { insecure: true, .. } = info.addr() {
+        return Err(
+            "must not say #insecure: for an authority of your own set SSL_CERT_FILE".to_owned(),
+        );
+    }
+    let settings = info.redis_settings().clone();
+    Ok(info.set_redis_settings(settings.set_protocol(ProtocolVersion::RESP2)))
+}
+
+fn dial(info: &ConnectionInfo) -> Result<Connection, RedisError> {
+    let client = Client::open(info.clone())?;
+    let connection = client.get_connection_with_timeout(limits::REDIS_PATIENCE)?;
+    connection.set_read_timeout(Some(limits::REDIS_PATIENCE))?;
+    connection.set_write_timeout(Some(limits::REDIS_PATIENCE))?;
+    Ok(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_read_and_shown_without_their_secrets() {
+        for (url, shown) in [
+            ("redis://127.0.0.1", "127.0.0.1:6379"),
+            ("redis://:hush@10.0.0.1:7000/3", "10.0.0.1:7000"),
+            ("rediss://ann:hush@redis.example", "redis.example:6379"),
+            ("unix:///run/redis.sock?db=2&pass=hush", "/run/redis.sock"),
+            (
+                "redis+sentinel://ann:hush@a,b:5000/shop/2",
+                "\"shop\" of the sentinels a:26379, b:5000",
+            ),
+        ] {
+            let address = Address::parse(url).unwrap();
+            assert_eq!(address.shown(), shown);
+            assert!(!format!("{address:?}").contains("hush"));
+        }
+        let same = |one: &str, other: &str| Address::parse(one) == Address::parse(other);
+        assert!(same("redis://:hush@h/3", "redis://:hush@h:6379/3"));
+        for other in [
+            "redis://:other@h/3",
+            "redis://:hush@h/4",
+            "rediss://:hush@h/3",
+        ] {
+            assert!(!same("redis://:hush@h/3", other), "{other}");
+        }
+        let address = Address::parse("redis+sentinel://ann:hush@a/shop/2").unwrap();
+        assert_eq!(address.redis.redis_settings().db(), 2);
+        assert_eq!(address.redis.redis_settings().username(), Some("ann"));
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused_without_repeating_it() {
+        for url in [
+            "",
+            "hush",
+            "http://hush",
+            "redis://hush:port",
+            "redis://:hush@h/x",
+            "redis+sentinel://hush",
+            "redis+sentinel://hush/",
+            "rediss://h/#insecure",
+        ] {
+            let reason = Address::parse(url).unwrap_err();
+            assert!(reason.contains("must"), "{url}: {reason}");
+            assert!(!reason.contains("hush"), "{url}: {reason}");
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! Several hosts as one, through Redis (docs/cluster.md).
+//!
+//! ```text
+//!  router ── batches ──▶ writer ── EVALSHA (one script: numbers, keys, presence) ──▶ Redis
+//!     ▲                                                                               │ stream
+//!     └──────── entries: blocks with their numbers, receipts ◀── reader ◀── XREAD ────┘
+//! ```
+//!
+//! What a host accepts becomes an entry of one stream; what it delivers is what it reads from there,
+//! its own entries too: so all hosts share one order and one line of numbers. An emitter's ack goes
+//! out when its events were read back. The two threads, [`writer`] and [`reader`], wait for Redis so
+//! that nobody else does; [`Cluster`] is the router's end of them.
+//!
+//! | file | what it answers |
+//! |---|---|
+//! | `address` | where Redis is, and how a connection to it begins |
+//! | `entry` | what an entry holds |
+//! | `own` | what has become of this host's own batches |
+//! | `status` | whether Redis is in reach |
+//! | `statistics` | what all hosts count, added up |
+//! | `writer`, `reader` | the two threads; the scripts that Redis runs lie in `scripts/` |
+
+mod address;
+mod entry;
+mod own;
+mod reader;
+mod statistics;
+mod status;
+mod writer;
+
+use std::convert::Infallible;
+use std::io;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use crate::event::{Block, Epoch};
+use crate::limits;
+use crate::ring::{Beginning, Doorbell, Mailbox, Selector, mailbox};
+use crate::shared::Shared;
+pub use address::Address;
+use own::OwnBatches;
+pub use own::{Receipt, Since};
+use reader::Reader;
+pub use status::Status;
+use writer::{Addition, Content, Job, Writer};
+
+/// What all ids of a cluster begin with. Numbers follow Redis' clock (1024 for each millisecond), so
+/// that they need nothing else to differ from those of other times.
+pub const EPOCH: Epoch = Epoch(0xc1);
+
+/// Numbers for each millisecond.
+const NUMBERS_PER_MS: u64 = 1024;
+
+/// Where the entries are.
+const STREAM: &str = "{shopwire}:events";
+/// What the next entry needs to know of those before it.
+const STATE: &str = "{shopwire}:state";
+/// Keys used of late, and those used before them.
+const KEYS: [&str; 2] = ["{shopwire}:keys", "{shopwire}:keys:older"];
+/// Hosts, by when their lease ends.
+const HOSTS: &str = "{shopwire}:hosts";
+/// Which numbers stand for which types and roles, by host's version.
+const LEXICONS: &str = "{shopwire}:lexicons";
+
+/// A key that the event with this provisional number came with.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NamedKey {
+    /// The provisional number.
+    pub number: u64,
+    /// The key.
+    pub key: Box<str>,
+}
+
+/// From the two threads to the router.
+pub enum Message {
+    /// History begins anew, for all that are connected: the first time, or behind a gap. With it comes
+    /// what its entries want beside.
+    Began(Beginning, Vec<Aside>),
+    /// The next entry: its number, its events, and what it wants beside.
+    Entry(u64, Option<Block>, Aside),
+    /// This batch was not written in time.
+    GaveUp(u64),
+    /// The customers that Redis takes for connected to this host.
+    Members(Vec<String>),
+}
+
+/// What is to be done about an entry beside delivering its events.
+#[derive(Default)]
+pub struct Aside {
+    /// If it is this host's own.
+    pub receipt: Option<Receipt>,
+    /// Connections to be closed.
+    pub disconnect: Option<Selector>,
+}
+
+/// A `disconnect` that somebody on this host has asked for.
+struct AskedDisconnect {
+    batch: u64,
+    selector: Selector,
+    asked: Instant,
+}
+
+/// The router's end.
+pub struct Cluster {
+    jobs: mpsc::Sender<Job>,
+    messages: Mailbox<Message>,
+    credits: mpsc::Receiver<()>,
+    own: OwnBatches,
+    batches: u64,
+    disconnect: Option<AskedDisconnect>,
+    /// The number of the newest entry that was taken.
+    newest: u64,
+    /// Customers online on all hosts, after that.
+    pub online: u32,
+    writer: Ending,
+}
+
+/// Tells that a thread has ended, by falling silent.
+struct Ending(mpsc::Receiver<Infallible>);
+
+impl Cluster {
+    /// Starts the two threads. `router` is rung when there are messages; `behind` is the number of the
+    /// newest event that is known already, from another process.
+    ///
+    /// # Errors
+    /// If a thread cannot be started.
+    pub fn start(
+        address: &Address,
+        shared: &Arc<Shared>,
+        status: &Arc<Status>,
+        router: &Arc<Doorbell>,
+        behind: Option<u64>,
+    ) -> io::Result<Cluster> {
+        if behind.is_some() {
+            status.begun();
+        }
+        let host = format!("{:016x}", fastrand::u64(..));
+        let (jobs, to_do) = mpsc::channel();
+        let (post, messages) = mailbox(Arc::clone(router));
+        let (pay, credits) = mpsc::sync_channel(limits::CLUSTER_UNTAKEN);
+        let (writes, writer_ending) = mpsc::channel();
+        let writer = Writer::new(
+            address.clone(),
+            Arc::clone(shared),
+            Arc::clone(status),
+            host.clone(),
+            to_do,
+            post.clone(),
+        );
+        let reader = Reader::new(
+            address.clone(),
+            Arc::clone(shared),
+            Arc::clone(status),
+            host,
+            (post, pay),
+            jobs.clone(),
+            behind,
+        );
+        spawn("redis-writer", move || {
+            writer.run();
+            drop(writes);
+        })?;
+        spawn("redis-reader", move || reader.run())?;
+        Ok(Cluster {
+            jobs,
+            messages,
+            credits,
+            own: OwnBatches::default(),
+            batches: 0,
+            disconnect: None,
+            newest: behind.unwrap_or(0),
+            online: 0,
+            writer: Ending(writer_ending),
+        })
+    }
+
+    /// Gives blocks to Redis; `keys` are those of their events, in order.
+    pub fn add(
+        &mut self,
+        blocks: impl Iterator<Item = Arc<Block>>,
+        keys: Vec<NamedKey>,
+        now: Instant,
+    ) {
+        let mut keys = keys.into_iter().peekable();
+        for block in blocks {
+            let (first, last) = (block.first_id(), block.last_id());
+            let mut own = Vec::new();
+            while let Some(NamedKey { number, key }) = keys.next_if(|key| key.number <= last) {
+                // A block has fewer than 2^32 frames.
+                own.push(((number - first) as u32, key));
+            }
+            let (weight, received) = (block.weight(), block.received);
+            let number = self.give(Content::Events(block, own), now);
+            self.own.give(number, first..=last, weight, received, now);
+        }
+    }
+
+    /// A customer has come or gone, on this host. The block holds the event that this is, if nobody
+    /// else has a connection of that customer.
+    pub fn announce(&mut self, block: Arc<Block>, user: &str, is_online: bool, now: Instant) {
+        let user = user.into();
+        self.give(Content::Presence(block, user, is_online), now);
+    }
+
+    /// Has all hosts close these connections, this one too when it reads so. Gives the selector back if
+    /// it means a connection, which only its own host knows.
+    pub fn disconnect(&mut self, selector: Selector, now: Instant) -> Option<Selector> {
+        let Some(body) = entry::disconnect_body(&selector) else {
+            return Some(selector);
+        };
+        let batch = self.give(Content::Disconnect(body), now);
+        self.disconnect = Some(AskedDisconnect {
+            batch,
+            selector,
+            asked: now,
+        });
+        None
+    }
+
+    /// Whom the `disconnect` means that was asked for here, if it is this batch: once.
+    pub fn take_disconnect(&mut self, batch: u64) -> Option<Selector> {
+        let asked = self.disconnect.take_if(|asked| asked.batch == batch)?;
+        Some(asked.selector)
+    }
+
+    /// As [`Cluster::take_disconnect`], if it should have come back long ago.
+    pub fn take_overdue_disconnect(&mut self, now: Instant) -> Option<Selector> {
+        let is_overdue = |asked: &mut AskedDisconnect| {
+            now.saturating_duration_since(asked.asked) >= limits::CLUSTER_UNREAD
+        };
+        Some(self.disconnect.take_if(is_overdue)?.selector)
+    }
+
+    fn give(&mut self, content: Content, now: Instant) -> u64 {
+        self.batches += 1;
+        let addition = Addition::new(self.batches, content, now);
+        let is_taken = self.jobs.send(Job::Add(addition)).is_ok();
+        debug_assert!(is_taken, "the writer takes jobs as long as this is there");
+        self.batches
+    }
+
+    /// The next message, if there is one.
+    pub fn take(&mut self) -> Option<Message> {
+        let message = self.messages.take()?;
+        match &message {
+            Message::Began(Beginning { newest, .. }, _) | Message::Entry(newest, ..) => {
+                self.newest = *newest;
+                // Paid before it was sent.
+                self.credits.try_recv().ok();
+            }
+            Message::GaveUp(_) | Message::Members(_) => {}
+        }
+        Some(message)
+    }
+
+    /// Whether there may be one.
+    pub fn has_mail(&self) -> bool {
+        self.messages.has_mail()
+    }
+
+    /// One of this host's batches was read back. Returns since when that was waited for, if somebody
+    /// still waits.
+    pub fn read_back(&mut self, receipt: Receipt) -> Option<Since> {
+        self.own.read(receipt)
+    }
+
+    /// One of them was not written in time.
+    pub fn gave_up(&mut self, batch: u64) {
+        self.own.lose(batch);
+    }
+
+    /// Gives up what should have come back long ago.
+    pub fn expire(&mut self, now: Instant) {
+        self.own.expire(now);
+    }
+
+    /// When to do that next, or to look for an overdue disconnect.
+    pub fn deadline(&self) -> Option<Instant> {
+        let asked = self.disconnect.as_ref().map(|disconnect| disconnect.asked);
+        let disconnect = asked.map(|asked| asked + limits::CLUSTER_UNREAD + limits::TICK);
+        [self.own.deadline(), disconnect]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// The number of the newest entry that was taken: another process goes on behind it.
+    pub fn newest(&self) -> u64 {
+        self.newest
+    }
+
+    /// Events given to Redis that it is not known of what has become of them.
+    pub fn waiting(&self) -> u64 {
+        self.own.events()
+    }
+
+    /// Whether so much waits for Redis that no more events should be taken in.
+    pub fn is_behind(&self) -> bool {
+        self.own.weight() > limits::CLUSTER_BEHIND_MAX
+    }
+
+    /// Whether nothing of this host's own is on its way.
+    pub fn is_settled(&self) -> bool {
+        self.own.is_empty()
+    }
+
+    /// Whether more is known of this host's own events than the last time this was asked.
+    pub fn take_news(&mut self) -> bool {
+        self.own.take_news()
+    }
+
+    /// Provisional numbers of events that will not come, once each.
+    pub fn take_lost(&mut self) -> Vec<RangeInclusive<u64>> {
+        self.own.take_lost()
+    }
+
+    /// Up to this provisional number it is known what has become of events.
+    pub fn resolved_to(&self) -> u64 {
+        self.own.resolved_to()
+    }
+
+    /// The number of the event with this provisional one, if that was resolved of late.
+    pub fn name(&self, provisional: u64) -> Option<u64> {
+        self.own.name(provisional)
+    }
+
+    /// Every emitter has been told.
+    pub fn forget_names(&mut self) {
+        self.own.forget_names();
+    }
+}
+
+impl Drop for Cluster {
+    /// Lets the writer send what it has: what clients caused at the last moment.
+    fn drop(&mut self) {
+        self.jobs.send(Job::End).ok();
+        self.writer.0.recv_timeout(limits::CLUSTER_FAREWELL).ok();
+    }
+}
+
+/// The largest number that another host may have told by now.
+pub fn newest_possible(now_ms: u64) -> u64 {
+    (now_ms + limits::CLUSTER_CLOCK_SKEW_MS).saturating_mul(NUMBERS_PER_MS)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)
+        .map(drop)
+}

@@ -1,0 +1,38 @@
+-- A host's sign of life, once a second: see docs/cluster.md.
+-- KEYS: stream, hosts
+-- ARGV: host, lease in ms, whether this host has been alive long enough to tell that others are not,
+--       how long events are kept in ms, statistics
+local stream, hosts = unpack(KEYS)
+local host, lease, may_judge, age_kept, statistics = unpack(ARGV)
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local own = '{shopwire}:here:' .. host
+
+local until_then = redis.call('ZSCORE', hosts, host)
+local is_new = not until_then or tonumber(until_then) < now
+redis.call('ZADD', hosts, now + lease, host)
+
+-- The customers of a host that is gone become this one's, who looks which of them it has.
+local adopted = 0
+if may_judge == '1' then
+  for _, gone in ipairs(redis.call('ZRANGEBYSCORE', hosts, '-inf', now)) do
+    local theirs = '{shopwire}:here:' .. gone
+    adopted = adopted + redis.call('SCARD', theirs)
+    redis.call('SUNIONSTORE', own, own, theirs)
+    redis.call('UNLINK', theirs)
+    redis.call('ZREM', hosts, gone)
+  end
+end
+
+redis.call('XTRIM', stream, 'MINID', '~', string.format('%.0f', (now - age_kept) * 1024))
+redis.call('EXPIRE', '{shopwire}:batch:' .. host, 86400)
+redis.call('SET', '{shopwire}:statistics:' .. host, statistics, 'PX', lease)
+local reply = { is_new and 1 or 0, adopted }
+for _, other in ipairs(redis.call('ZRANGE', hosts, 0, -1)) do
+  local theirs = redis.call('GET', '{shopwire}:statistics:' .. other)
+  if theirs then
+    reply[#reply + 1] = other
+    reply[#reply + 1] = theirs
+  end
+end
+return reply

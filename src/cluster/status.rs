@@ -1,0 +1,155 @@
+//! Whether Redis is in reach: told by the two threads that talk to it, read by everybody.
+//!
+//! Part of what all threads share. One log line for each change, whichever thread notices it first.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::limits;
+
+/// One of the two threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The one that writes to the stream.
+    Writer,
+    /// The one that reads it.
+    Reader,
+}
+
+/// The state of the connection with Redis.
+#[derive(Default)]
+pub struct Status {
+    is_up: AtomicBool,
+    has_begun: AtomicBool,
+    ends: Mutex<Ends>,
+    statistics: Mutex<Option<Arc<str>>>,
+}
+
+#[derive(Default)]
+struct Ends {
+    are_up: [bool; 2],
+    /// Since when it is out of reach, if that was told.
+    down_since: Option<Instant>,
+    /// How often it was told.
+    losses: u64,
+}
+
+impl Status {
+    /// Whether both threads have a working connection, and the reactors know where history begins.
+    pub fn is_up(&self) -> bool {
+        self.is_up.load(Ordering::Relaxed) && self.has_begun.load(Ordering::Acquire)
+    }
+
+    /// The reactors have been told where history begins: who comes from now on comes behind that.
+    pub fn begun(&self) {
+        self.has_begun.store(true, Ordering::Release);
+    }
+
+    /// This thread has a working connection.
+    pub fn up(&self, end: End, now: Instant) {
+        let mut ends = lock(&self.ends);
+        ends.are_up[end as usize] = true;
+        if ends.are_up != [true; 2] || self.is_up.load(Ordering::Relaxed) {
+            return;
+        }
+        self.is_up.store(true, Ordering::Relaxed);
+        match ends.down_since.take() {
+            None => log::info!("Redis is connected"),
+            Some(since) => {
+                let seconds = now.saturating_duration_since(since).as_secs_f64();
+                log::info!("Redis is in reach again, after {seconds:.1} s");
+            }
+        }
+    }
+
+    /// One of them has none, for this reason.
+    pub fn down(&self, reason: &str, address: &str, now: Instant) {
+        let mut ends = lock(&self.ends);
+        // The other one's may be broken, too, and not have shown it yet.
+        ends.are_up = [false; 2];
+        self.is_up.store(false, Ordering::Relaxed);
+        if ends.down_since.is_none() {
+            ends.down_since = Some(now);
+            ends.losses += 1;
+            log::error!(address, reason; "Redis is out of reach, and is tried again");
+        }
+    }
+
+    /// How often it went out of reach.
+    pub fn losses(&self) -> u64 {
+        lock(&self.ends).losses
+    }
+
+    /// The statistics of all hosts, as JSON; none before they were asked for the first time.
+    pub fn statistics(&self) -> Option<Arc<str>> {
+        lock(&self.statistics).clone()
+    }
+
+    /// Replaces them.
+    pub fn set_statistics(&self, json: String) {
+        *lock(&self.statistics) = Some(json.into());
+    }
+}
+
+/// What is in them is whole, whatever has happened to another thread.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How long to wait before the next try.
+#[derive(Default)]
+pub struct Backoff {
+    tries: u32,
+}
+
+impl Backoff {
+    /// Twice as long as before, and by chance up to half of that less: hosts shall not come all at once.
+    pub fn wait(&mut self) -> Duration {
+        let whole = limits::REDIS_RETRY_MIN
+            .saturating_mul(1 << self.tries.min(16))
+            .min(limits::REDIS_RETRY_MAX);
+        self.tries += 1;
+        whole.mul_f64(1.0 - fastrand::f64() / 2.0)
+    }
+
+    /// It has worked.
+    pub fn reset(&mut self) {
+        self.tries = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_up_while_both_ends_are() {
+        let (status, now) = (Status::default(), Instant::now());
+        status.up(End::Reader, now);
+        status.begun();
+        assert!(!status.is_up());
+        status.up(End::Writer, now);
+        assert!(status.is_up());
+        // Whichever breaks first, both have to show that they work again.
+        for [first, then] in [[End::Reader, End::Writer], [End::Writer, End::Reader]] {
+            status.down("it broke", "here", now);
+            status.up(first, now);
+            assert!(!status.is_up());
+            status.up(then, now);
+            assert!(status.is_up());
+        }
+        assert_eq!(status.losses(), 2);
+    }
+
+    #[test]
+    fn tries_come_later_and_later_up_to_a_bound_and_never_at_once() {
+        let mut backoff = Backoff::default();
+        for whole in [50, 100, 200, 400, 800, 1600, 2000, 2000].map(Duration::from_millis) {
+            let next = backoff.wait();
+            assert!(whole / 2 <= next && next <= whole, "{next:?} of {whole:?}");
+        }
+        backoff.reset();
+        assert!(backoff.wait() <= limits::REDIS_RETRY_MIN);
+    }
+}

@@ -1,0 +1,458 @@
+//! The thread that writes to Redis: takes batches from the router, in order, and adds each to the
+//! stream exactly once.
+//!
+//! While the answers to some are awaited others gather, and go together next: so batches grow with
+//! what Redis takes. A batch has a number, and Redis remembers the newest it has of this host: after
+//! a broken connection everything that was not answered is sent again, and is not added twice. Once a
+//! second comes a sign of life.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use redis::{Connection, RedisError, Value, cmd};
+
+use super::address::Address;
+use super::entry::{Kind, Lexicons, put_events};
+use super::statistics;
+use super::status::{Backoff, End, Status};
+use super::{HOSTS, KEYS, LEXICONS, Message, STATE, STREAM, millis};
+use crate::event::Block;
+use crate::limits;
+use crate::ring::Post;
+use crate::shared::Shared;
+
+const ADD: &str = include_str!("scripts/add.lua");
+const BEAT: &str = include_str!("scripts/beat.lua");
+
+/// How soon to look for what is too old, while Redis is out of reach.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// For the writer.
+pub enum Job {
+    /// Add this to the stream.
+    Add(Addition),
+    /// Tell all hosts to begin anew, since entries up to this number are lost.
+    Reset(u64),
+    /// Add what was given, if Redis is in reach, and end.
+    End,
+}
+
+/// One entry to be.
+pub struct Addition {
+    number: u64,
+    content: Content,
+    given: Instant,
+}
+
+/// What it holds.
+pub enum Content {
+    /// Events; some have keys, each with its place in the block.
+    Events(Arc<Block>, Vec<(u32, Box<str>)>),
+    /// The event that this customer has come, or gone.
+    Presence(Arc<Block>, Box<str>, bool),
+    /// A `disconnect`, as it is kept.
+    Disconnect(Vec<u8>),
+}
+
+impl Addition {
+    /// The batch with this number, which is given at `given`.
+    pub fn new(number: u64, content: Content, given: Instant) -> Addition {
+        Addition {
+            number,
+            content,
+            given,
+        }
+    }
+}
+
+/// Why a connection is no use any more.
+pub(super) enum Ended {
+    /// Redis or the way to it has failed, for this reason.
+    Failed(String),
+    /// The router has gone, and the process goes.
+    Router,
+}
+
+impl From<RedisError> for Ended {
+    fn from(error: RedisError) -> Ended {
+        Ended::Failed(error.to_string())
+    }
+}
+
+/// The thread's state.
+pub(super) struct Writer {
+    address: Address,
+    shared: Arc<Shared>,
+    status: Arc<Status>,
+    host: String,
+    jobs: Receiver<Job>,
+    router: Post<Message>,
+    queue: VecDeque<Addition>,
+    /// The newest batch that Redis has.
+    done: u64,
+    /// All hosts are to be told to begin anew, since entries up to this number are lost.
+    owed_reset: Option<u64>,
+    /// What Redis takes for this host's customers may be wrong.
+    owes_members: bool,
+    next_beat: Instant,
+    /// Since when signs of life have come without a break.
+    alive_since: Option<Instant>,
+    /// The number of this version's lexicon, and its words.
+    lexicon: (u32, Vec<u8>),
+    /// Nothing more will come.
+    is_ending: bool,
+}
+
+/// A connection on which the scripts are known by their names.
+struct Scripted {
+    connection: Connection,
+    add: String,
+    beat: String,
+}
+
+impl Writer {
+    pub(super) fn new(
+        address: Address,
+        shared: Arc<Shared>,
+        status: Arc<Status>,
+        host: String,
+        jobs: Receiver<Job>,
+        router: Post<Message>,
+    ) -> Writer {
+        Writer {
+            address,
+            shared,
+            status,
+            host,
+            jobs,
+            router,
+            queue: VecDeque::new(),
+            done: 0,
+            owed_reset: None,
+            owes_members: false,
+            next_beat: Instant::now(),
+            alive_since: None,
+            lexicon: Lexicons::own(),
+            is_ending: false,
+        }
+    }
+
+    /// Runs until the router has gone.
+    pub(super) fn run(mut self) {
+        let mut backoff = Backoff::default();
+        loop {
+            let reason = match self.serve(&mut backoff) {
+                Ended::Router => return,
+                Ended::Failed(reason) => reason,
+            };
+            self.alive_since = None;
+            let shown = self.address.shown();
+            self.status.down(&reason, &shown, Instant::now());
+            if self.wait(backoff.wait()).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Serves over one connection, as long as that lasts.
+    fn serve(&mut self, backoff: &mut Backoff) -> Ended {
+        let mut redis = match self.connect() {
+            Ok(redis) => redis,
+            Err(error) => return error.into(),
+        };
+        self.next_beat = Instant::now();
+        loop {
+            if let Err(ended) = self.step(&mut redis, backoff) {
+                return ended;
+            }
+        }
+    }
+
+    fn step(&mut self, redis: &mut Scripted, backoff: &mut Backoff) -> Result<(), Ended> {
+        let now = Instant::now();
+        if now >= self.next_beat {
+            self.beat(redis)?;
+            self.next_beat = now + limits::CLUSTER_BEAT;
+            self.status.up(End::Writer, now);
+            backoff.reset();
+        }
+        if let Some(lost) = self.owed_reset {
+            self.reset(redis, lost)?;
+        }
+        if self.queue.is_empty() {
+            self.await_job(self.next_beat.saturating_duration_since(now));
+        }
+        while let Ok(job) = self.jobs.try_recv() {
+            self.take(job);
+        }
+        self.give_up_old();
+        self.send(redis)?;
+        if self.is_ending && self.queue.is_empty() {
+            self.leave(redis)?;
+            return Err(Ended::Router);
+        }
+        Ok(())
+    }
+
+    fn await_job(&mut self, most: Duration) {
+        match self.jobs.recv_timeout(most) {
+            Ok(job) => self.take(job),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => self.is_ending = true,
+        }
+    }
+
+    /// Waits for the next try, and gives up what gets too old meanwhile.
+    fn wait(&mut self, most: Duration) -> Result<(), Ended> {
+        let until = Instant::now() + most;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            self.await_job(left.min(LOOK));
+            if self.is_ending {
+                return Err(Ended::Router);
+            }
+            self.give_up_old();
+        }
+    }
+
+    fn take(&mut self, job: Job) {
+        match job {
+            Job::Add(addition) => self.queue.push_back(addition),
+            Job::Reset(lost) => self.owed_reset = self.owed_reset.max(Some(lost)),
+            Job::End => self.is_ending = true,
+        }
+    }
+
+    fn give_up_old(&mut self) {
+        let is_old = |addition: &mut Addition| addition.given.elapsed() >= limits::CLUSTER_HOLD;
+        while let Some(addition) = self.queue.pop_front_if(is_old) {
+            match addition.content {
+                // Not needed: what Redis knows is compared with what is so, once it is in reach.
+                Content::Presence(..) => self.owes_members = true,
+                Content::Events(..) | Content::Disconnect(_) => {
+                    self.router.send(Message::GaveUp(addition.number));
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self) -> Result<Scripted, RedisError> {
+        let mut connection = self.address.connect()?;
+        let mut load = |script: &str| -> Result<String, RedisError> {
+            cmd("SCRIPT").arg("LOAD").arg(script).query(&mut connection)
+        };
+        let (add, beat) = (load(ADD)?, load(BEAT)?);
+        let (lexicon, words) = &self.lexicon;
+        cmd("HSET")
+            .arg(LEXICONS)
+            .arg(lexicon)
+            .arg(words)
+            .exec(&mut connection)?;
+        // What was on its way when the last connection broke may have come there.
+        let known: Option<u64> = cmd("GET").arg(self.newest_batch()).query(&mut connection)?;
+        let known = known.unwrap_or(0);
+        if known > self.done {
+            self.done = known;
+            while self
+                .queue
+                .pop_front_if(|addition| addition.number <= known)
+                .is_some()
+            {}
+        } else if known < self.done {
+            // It was lost with others that Redis had; what follows is to be taken all the same.
+            let mut set = cmd("SET");
+            set.arg(self.newest_batch())
+                .arg(self.done)
+                .arg("EX")
+                .arg(86_400);
+            set.exec(&mut connection)?;
+        }
+        Ok(Scripted {
+            connection,
+            add,
+            beat,
+        })
+    }
+
+    fn newest_batch(&self) -> String {
+        format!("{{shopwire}}:batch:{}", self.host)
+    }
+
+    /// Sends what waits, as much as fits into a pipeline, and takes the answers.
+    fn send(&mut self, redis: &mut Scripted) -> Result<(), Ended> {
+        let (mut packed, mut count) = (Vec::new(), 0);
+        let mut before = self.done;
+        for addition in &self.queue {
+            if packed.len() >= limits::CLUSTER_PIPELINE {
+                break;
+            }
+            self.command(&redis.add, addition, before)
+                .write_packed_command(&mut packed);
+            before = addition.number;
+            count += 1;
+        }
+        if count == 0 {
+            return Ok(());
+        }
+        redis.connection.send_packed_command(&packed)?;
+        let mut failed = None;
+        for _ in 0..count {
+            let answer = redis.connection.recv_response()?;
+            match answer {
+                Value::ServerError(error) => {
+                    failed.get_or_insert(error.to_string());
+                }
+                // Behind one that failed none is taken, so these are the first ones.
+                _ if failed.is_none() => {
+                    if let Some(addition) = self.queue.pop_front() {
+                        self.done = addition.number;
+                        self.shared.stats.redis.written.add(1);
+                    }
+                }
+                _ => {}
+            }
+        }
+        match failed {
+            None => Ok(()),
+            Some(reason) => Err(Ended::Failed(reason)),
+        }
+    }
+
+    fn command(&self, script: &str, addition: &Addition, before: u64) -> redis::Cmd {
+        let mut body = Vec::new();
+        let mut keys = &[][..];
+        let (kind, user, events) = match &addition.content {
+            Content::Events(block, own) => {
+                put_events(block, self.lexicon.0, &mut body);
+                keys = own;
+                (Kind::Events, "", block.frames.len())
+            }
+            Content::Presence(block, user, is_online) => {
+                put_events(block, self.lexicon.0, &mut body);
+                let kind = if *is_online {
+                    Kind::Online
+                } else {
+                    Kind::Offline
+                };
+                (kind, &**user, block.frames.len())
+            }
+            Content::Disconnect(selector) => {
+                body.extend_from_slice(selector);
+                (Kind::Disconnect, "", 0)
+            }
+        };
+        let mut add = self.addition(script, addition.number, before, events);
+        add.arg(kind.name()).arg(user).arg(body);
+        for (place, key) in keys {
+            add.arg(place).arg(&**key);
+        }
+        add
+    }
+
+    /// The call of the script up to the kind of entry.
+    fn addition(&self, script: &str, batch: u64, before: u64, events: usize) -> redis::Cmd {
+        let mut add = cmd("EVALSHA");
+        add.arg(script).arg(6);
+        add.arg(STREAM).arg(STATE).arg(self.newest_batch());
+        add.arg(KEYS[0]).arg(KEYS[1]).arg(HOSTS);
+        let config = &self.shared.config;
+        add.arg(&self.host).arg(batch).arg(before).arg(events);
+        add.arg(config.history).arg(limits::KEYS_MAX);
+        add.arg(millis(limits::KEY_WINDOW));
+        add
+    }
+
+    /// Tells all hosts to begin anew: an entry under a name of its own, which is no batch of this host's.
+    fn reset(&mut self, redis: &mut Scripted, lost: u64) -> Result<(), Ended> {
+        let mut add = cmd("EVALSHA");
+        add.arg(&redis.add).arg(6);
+        add.arg(STREAM).arg(STATE);
+        add.arg(format!("{{shopwire}}:batch:{:016x}", fastrand::u64(..)));
+        add.arg(KEYS[0]).arg(KEYS[1]).arg(HOSTS);
+        add.arg(&self.host).arg(1).arg(0).arg(0);
+        add.arg(self.shared.config.history).arg(limits::KEYS_MAX);
+        add.arg(millis(limits::KEY_WINDOW));
+        add.arg(Kind::Reset.name()).arg("").arg(lost);
+        add.exec(&mut redis.connection)?;
+        self.owed_reset = None;
+        Ok(())
+    }
+
+    /// The sign of life, and what is done with it.
+    fn beat(&mut self, redis: &mut Scripted) -> Result<(), Ended> {
+        let now = Instant::now();
+        let alive = self
+            .alive_since
+            .map(|since| now.saturating_duration_since(since));
+        let may_judge = alive.is_some_and(|time| time >= limits::CLUSTER_LEASE);
+        let config = &self.shared.config;
+        let statistics = serde_json::to_string(&self.shared.stats.snapshot(now))
+            .expect("a snapshot is numbers and names, which serialize");
+        let mut beat = cmd("EVALSHA");
+        beat.arg(&redis.beat).arg(2).arg(STREAM).arg(HOSTS);
+        beat.arg(&self.host).arg(millis(limits::CLUSTER_LEASE));
+        beat.arg(u8::from(may_judge))
+            .arg(millis(config.history_age))
+            .arg(statistics);
+        let beaten = Beaten::read(beat.query(&mut redis.connection)?)
+            .ok_or_else(|| Ended::Failed("the answer to a sign of life was another".to_owned()))?;
+        self.status
+            .set_statistics(statistics::sum(&beaten.hosts).to_string());
+        self.alive_since.get_or_insert(now);
+        if beaten.is_new || beaten.has_adopted || self.owes_members {
+            let key = format!("{{shopwire}}:here:{}", self.host);
+            let members = cmd("SMEMBERS").arg(key).query(&mut redis.connection)?;
+            self.owes_members = false;
+            if !self.router.send(Message::Members(members)) {
+                return Err(Ended::Router);
+            }
+        }
+        Ok(())
+    }
+
+    /// What this host has told of itself is no longer so. Its customers have the time of its lease to
+    /// come back elsewhere.
+    fn leave(&self, redis: &mut Scripted) -> Result<(), RedisError> {
+        let key = format!("{{shopwire}}:statistics:{}", self.host);
+        cmd("DEL").arg(key).exec(&mut redis.connection)
+    }
+}
+
+/// The answer to a sign of life.
+struct Beaten {
+    /// This host was not known before.
+    is_new: bool,
+    /// It has adopted customers.
+    has_adopted: bool,
+    /// The statistics of all hosts, by their names.
+    hosts: Vec<(String, serde_json::Value)>,
+}
+
+impl Beaten {
+    fn read(answer: Value) -> Option<Beaten> {
+        let Value::Array(parts) = answer else {
+            return None;
+        };
+        let mut parts = parts.into_iter();
+        let (Value::Int(is_new), Value::Int(adopted)) = (parts.next()?, parts.next()?) else {
+            return None;
+        };
+        let mut hosts = Vec::new();
+        while let (Some(Value::BulkString(host)), Some(Value::BulkString(told))) =
+            (parts.next(), parts.next())
+        {
+            let told = serde_json::from_slice(&told).unwrap_or_default();
+            hosts.push((String::from_utf8_lossy(&host).into_owned(), told));
+        }
+        Some(Beaten {
+            is_new: is_new != 0,
+            has_adopted: adopted != 0,
+            hosts,
+        })
+    }
+}

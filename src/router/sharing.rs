@@ -1,0 +1,208 @@
+//! The router's part in a cluster: what it takes in goes to Redis, and what comes from there goes to
+//! the reactors.
+//!
+//! Part of the router. Without Redis nothing here happens.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::{Router, count_events, hand_out};
+use crate::clock::Now;
+use crate::cluster::{Aside, Cluster, Message, Since};
+use crate::event::{Block, EventType};
+use crate::limits;
+use crate::ring::{Beginning, Selector, ToReactor};
+
+impl Router {
+    /// Acts as one with other hosts from now on.
+    pub fn join(&mut self, cluster: Cluster) {
+        self.cluster = Some(cluster);
+    }
+
+    /// Gives everything accepted to Redis. False: there is none.
+    pub(super) fn share(&mut self, now: Now) -> bool {
+        let Some(cluster) = &mut self.cluster else {
+            return false;
+        };
+        let keys = self.sequencer.take_shared_keys();
+        cluster.add(self.sequencer.take_blocks(), keys, now.instant);
+        true
+    }
+
+    /// Takes what has come from Redis, as far as the reactors can follow.
+    pub(super) fn take_from_cluster(&mut self, now: Now) {
+        let Some(cluster) = &mut self.cluster else {
+            return;
+        };
+        cluster.expire(now.instant);
+        if let Some(selector) = cluster.take_overdue_disconnect(now.instant) {
+            self.disconnect_here_alone(selector);
+        }
+        // No more a turn than the reader may be ahead: others want their turn, too.
+        for _ in 0..limits::CLUSTER_UNTAKEN {
+            if self.is_clogged() {
+                return;
+            }
+            let Some(message) = self.cluster.as_mut().and_then(Cluster::take) else {
+                return;
+            };
+            match message {
+                Message::Entry(_, block, aside) => self.on_entry(block, aside, now),
+                Message::Began(beginning, asides) => {
+                    for aside in asides {
+                        self.settle_aside(aside, now);
+                    }
+                    self.begin_anew(beginning);
+                }
+                Message::GaveUp(batch) => self.on_given_up(batch),
+                Message::Members(members) => self.set_members_right(&members, now),
+            }
+        }
+    }
+
+    /// Whether there is something to take.
+    pub(super) fn has_cluster_news(&self) -> bool {
+        !self.is_clogged() && self.cluster.as_ref().is_some_and(Cluster::has_mail)
+    }
+
+    /// Whether nothing that came in here is on its way through Redis.
+    pub(super) fn is_shared_out(&self) -> bool {
+        self.cluster.as_ref().is_none_or(Cluster::is_settled)
+            && (self.cluster.is_none() || self.sequencer.waiting() == 0)
+    }
+
+    fn on_entry(&mut self, block: Option<Block>, aside: Aside, now: Now) {
+        let is_own = aside.receipt.is_some();
+        let since = self.settle_aside(aside, now);
+        let Some(mut block) = block else {
+            return;
+        };
+        if let Some(since) = since {
+            block.received = since.received;
+        }
+        if let Some(cluster) = &mut self.cluster {
+            cluster.online = block.online;
+        }
+        let block = Arc::new(block);
+        if is_own {
+            count_events(&self.shared, std::slice::from_ref(&block));
+        }
+        hand_out([block].into_iter(), &self.shared, &mut self.lanes);
+    }
+
+    /// Does what an entry wants beside. Returns since when it was waited for, if it is this host's own.
+    fn settle_aside(&mut self, aside: Aside, now: Now) -> Option<Since> {
+        let cluster = self.cluster.as_mut()?;
+        let (mut since, mut asked) = (None, None);
+        if let Some(receipt) = aside.receipt {
+            asked = cluster.take_disconnect(receipt.batch);
+            let stats = &self.shared.stats;
+            stats.router.repeated.add(receipt.repeats.len() as u64);
+            since = cluster.read_back(receipt);
+            if let Some(Since { given, .. }) = since {
+                let micros = now.instant.saturating_duration_since(given).as_micros();
+                let micros = u64::try_from(micros).unwrap_or(u64::MAX);
+                stats.redis.round_trips.record(micros, 1);
+            }
+        }
+        if let Some(selector) = asked {
+            self.disconnect_here(selector);
+        } else if let Some(selector) = aside.disconnect {
+            let selector = Arc::new(selector);
+            for lane in &mut self.lanes {
+                let order = ToReactor::DisconnectToo(Arc::clone(&selector));
+                lane.down.send(order);
+            }
+        }
+        since
+    }
+
+    fn begin_anew(&mut self, beginning: Beginning) {
+        self.shared.set_newest(beginning.newest);
+        if let Some(cluster) = &mut self.cluster {
+            cluster.online = beginning.online;
+        }
+        let beginning = Arc::new(beginning);
+        for lane in &mut self.lanes {
+            lane.down.send(ToReactor::Begin(Arc::clone(&beginning)));
+        }
+        if let Some(status) = &self.shared.cluster {
+            status.begun();
+        }
+    }
+
+    fn on_given_up(&mut self, batch: u64) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.gave_up(batch);
+        }
+        let disconnect = self.cluster.as_mut();
+        if let Some(selector) = disconnect.and_then(|cluster| cluster.take_disconnect(batch)) {
+            self.disconnect_here_alone(selector);
+        }
+    }
+
+    /// To send somebody away must be possible though Redis is out of reach.
+    fn disconnect_here_alone(&mut self, selector: Selector) {
+        self.note_disconnect_is_here_alone();
+        self.disconnect_here(selector);
+    }
+
+    /// Has all hosts close these connections, this one too when it reads so. Gives the selector back if
+    /// this host alone can.
+    pub(super) fn disconnect_everywhere(
+        &mut self,
+        selector: Selector,
+        now: Now,
+    ) -> Option<Selector> {
+        match &mut self.cluster {
+            Some(cluster) => cluster.disconnect(selector, now.instant),
+            None => Some(selector),
+        }
+    }
+
+    /// A customer has come or gone, as far as this host knows: whether that is so of all, Redis tells.
+    pub(super) fn announce_to_cluster(&mut self, kind: EventType, user: &str, now: Now) {
+        // In the order of acceptance, also with what came before.
+        self.share(now);
+        self.sequencer.announce(kind, user, 0, now);
+        let blocks: Vec<_> = self.sequencer.take_blocks().collect();
+        if let Some(cluster) = &mut self.cluster {
+            for block in blocks {
+                cluster.announce(block, user, kind == EventType::CustomerOnline, now.instant);
+            }
+        }
+    }
+
+    /// Compares the customers that Redis takes for this host's with those that it has.
+    fn set_members_right(&mut self, members: &[String], now: Now) {
+        let known: HashSet<&str> = members.iter().map(String::as_str).collect();
+        let here: Vec<Box<str>> = self.presence.customers().map(Box::from).collect();
+        let gone: Vec<&str> = members
+            .iter()
+            .map(String::as_str)
+            .filter(|user| !self.presence.is_online(user))
+            .collect();
+        for user in gone {
+            self.announce_to_cluster(EventType::CustomerOffline, user, now);
+        }
+        for user in here.iter().filter(|user| !known.contains(&***user)) {
+            self.announce_to_cluster(EventType::CustomerOnline, user, now);
+        }
+    }
+
+    /// Tells emitters what has become of their lines, as far as that is known.
+    pub(super) fn note_cluster_news(&mut self) {
+        let Some(cluster) = &mut self.cluster else {
+            return;
+        };
+        if !cluster.take_news() {
+            return;
+        }
+        for lost in cluster.take_lost() {
+            for (_, emitter) in &mut self.emitters {
+                emitter.lose(&lost);
+            }
+        }
+        self.unacked.append(&mut self.unsettled);
+    }
+}

@@ -1,0 +1,418 @@
+//! Several hosts as one, while Redis or the way to it fails.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use super::{comes, id, keyed, number, product, products, resume, watcher};
+use crate::harness::redis::{Redis, free_port};
+use crate::harness::{Client, Fence, Opening, Server, Setup, wait_until};
+
+#[test]
+fn a_redis_that_stands_still_holds_lines_and_then_refuses_them_and_all_heals() {
+    let redis = Redis::start();
+    let (a, b) = (redis.host(), redis.host());
+    let (mut client, _) = watcher(&b);
+    let mut emitter = a.emitter();
+    emitter.emit(&product(0));
+    client.next();
+    redis.stand_still();
+    let since = Instant::now();
+    let refused = emitter
+        .try_emit(keyed(1, "held").to_string().as_bytes())
+        .unwrap_err();
+    assert_eq!(refused.code, "unavailable");
+    assert!(
+        since.elapsed() >= Duration::from_secs(5),
+        "{:?}",
+        since.elapsed()
+    );
+    for host in [&a, &b] {
+        host.await_unready();
+    }
+    // What is held shorter is only late.
+    emitter.send_line(keyed(2, "late").to_string().as_bytes());
+    redis.signal(Signal::CONT);
+    for host in [&a, &b] {
+        host.await_ready();
+    }
+    emitter.settle();
+    // The one that was refused may have been on its way: with its key it comes once.
+    emitter.emit(&keyed(1, "held"));
+    let events = comes(&mut emitter, &mut client);
+    let mut got = products(&events);
+    got.sort_unstable();
+    assert_eq!(got, ["1", "2"]);
+    for host in [&a, &b] {
+        let told = host.stderr();
+        assert_eq!(told.matches("is out of reach").count(), 1, "{told}");
+        assert_eq!(told.matches("is in reach again").count(), 1, "{told}");
+    }
+}
+
+#[test]
+fn a_redis_that_is_killed_and_has_kept_its_data_costs_nothing() {
+    let mut redis = Redis::with(&["--appendonly", "yes"]);
+    let (a, b) = (redis.host(), redis.host());
+    let (mut client, position) = watcher(&b);
+    let mut emitter = a.emitter();
+    for n in 0..5 {
+        emitter.emit(&product(n));
+    }
+    redis.kill();
+    for host in [&a, &b] {
+        host.await_unready();
+    }
+    emitter.send_line(product(5).to_string().as_bytes());
+    redis.run();
+    emitter.settle();
+    for host in [&a, &b] {
+        host.await_ready();
+    }
+    assert!(emitter.refusals().is_empty(), "{:?}", emitter.refusals());
+    let events = comes(&mut b.emitter(), &mut client);
+    assert_eq!(products(&events), ["0", "1", "2", "3", "4", "5"]);
+    let newcomer = redis.host();
+    let (mut late, answer) = resume(&newcomer, &position);
+    assert_eq!(answer["recovered"], true);
+    for event in &events {
+        assert_eq!(late.next()["id"], event["id"]);
+    }
+}
+
+#[test]
+fn when_sentinels_make_another_redis_the_master_hosts_go_on_there() {
+    let [main_port, other_port, sentinel_port] = [free_port(), free_port(), free_port()];
+    let mut main = Redis::with(&["--port", &main_port.to_string()]);
+    let main_address = format!("127.0.0.1 {main_port}");
+    let other = Redis::with(&[
+        "--port",
+        &other_port.to_string(),
+        "--replicaof",
+        &main_address,
+    ]);
+    wait_until("the replica follows", || {
+        other
+            .ask("INFO replication")
+            .contains("master_link_status:up")
+    });
+    let sentinel = Redis::sentinel(sentinel_port, main_port);
+    wait_until("the sentinel knows the replica", || {
+        sentinel.ask("INFO sentinel").contains("slaves=1")
+    });
+    let url = format!("redis+sentinel://127.0.0.1:{sentinel_port}/shop");
+    let host = || {
+        let host = Setup::new(&["--redis-url", &url]).start();
+        host.await_ready();
+        host
+    };
+    let (a, b) = (host(), host());
+    let (mut client, _) = watcher(&b);
+    let mut emitter = a.emitter();
+    let first = emitter.emit(&keyed(0, "first"));
+    assert_eq!(client.next()["id"], first.as_str());
+    wait_until("the replica has it", || {
+        let lasts = [&main, &other].map(|redis| redis.ask("HGET {shopwire}:state last"));
+        lasts[0] == lasts[1]
+    });
+    main.kill();
+    for host in [&a, &b] {
+        host.await_unready();
+    }
+    for host in [&a, &b] {
+        host.await_ready();
+    }
+    let second = emitter.emit(&product(1));
+    assert_eq!(client.next()["id"], second.as_str());
+    assert_eq!(b.emitter().emit(&keyed(0, "first")), first);
+}
+
+#[test]
+fn a_redis_that_has_lost_everything_is_told_to_all_clients() {
+    let mut redis = Redis::start();
+    let (a, b) = (redis.host(), redis.host());
+    let (mut on_a, _) = watcher(&a);
+    let (mut on_b, _) = watcher(&b);
+    let seen = a.emitter().emit(&product(0));
+    on_a.next();
+    on_b.next();
+    redis.kill();
+    for host in [&a, &b] {
+        host.await_unready();
+    }
+    redis.run();
+    for host in [&a, &b] {
+        host.await_ready();
+    }
+    let new = a.emitter().emit(&product(1));
+    assert!(number(&new) > number(&seen), "{new} after {seen}");
+    for client in [&mut on_a, &mut on_b] {
+        let messages = client.expect_close(1001);
+        assert_eq!(
+            messages.last().unwrap()["type"],
+            "reconnect",
+            "{messages:?}"
+        );
+    }
+    for host in [&a, &b] {
+        let (mut client, answer) = resume(host, &seen.clone().into());
+        assert_eq!(answer["recovered"], false);
+        let next = b.emitter().emit(&product(2));
+        wait_until("the next event", || client.next()["id"] == next.as_str());
+    }
+}
+
+#[test]
+fn what_redis_has_lost_is_told_also_where_nobody_had_seen_it() {
+    let redis = Redis::start();
+    let (a, b) = (redis.host(), redis.host());
+    let (mut on_a, _) = watcher(&a);
+    let (mut on_b, _) = watcher(&b);
+    b.stand_still();
+    // What b has asked Redis for, and so will find, is this one and no more.
+    let kept = a.emitter().emit(&product(0));
+    let lost = a.emitter().emit(&product(1));
+    for id in [&kept, &lost] {
+        assert_eq!(on_a.next()["id"], id.as_str());
+    }
+    // As after a power failure, or a failover to a replica that lagged.
+    redis.ask(&format!("XDEL {{shopwire}}:events {}-0", number(&lost)));
+    redis.ask(&format!("HSET {{shopwire}}:state last {}", number(&kept)));
+    b.signal(Signal::CONT);
+    a.emitter().emit(&product(2));
+    on_a.expect_close(1001);
+    // This host has everything that Redis has, and its clients have not what others had.
+    let messages = on_b.expect_close(1001);
+    assert_eq!(
+        messages.last().unwrap()["type"],
+        "reconnect",
+        "{messages:?}"
+    );
+    for (host, since) in [(&a, &kept), (&b, &kept), (&b, &lost)] {
+        let answer = resume(host, &since.clone().into()).1;
+        assert_eq!(answer["recovered"], false, "{since}");
+    }
+    assert_eq!(resume(&redis.host(), &lost.into()).1["recovered"], false);
+}
+
+#[test]
+fn a_host_that_was_away_for_longer_than_redis_keeps_tells_its_clients() {
+    let redis = Redis::start();
+    let (a, b) = (redis.host(), redis.host());
+    let (mut on_a, _) = watcher(&a);
+    let (mut on_b, _) = watcher(&b);
+    let seen = a.emitter().emit(&product(0));
+    on_b.next();
+    b.stand_still();
+    let mut emitter = a.emitter();
+    (1..5).for_each(|n| drop(emitter.emit(&product(n))));
+    redis.ask("XTRIM {shopwire}:events MAXLEN 2");
+    b.signal(Signal::CONT);
+    emitter.emit(&product(5));
+    let messages = on_b.expect_close(1001);
+    assert_eq!(
+        messages.last().unwrap()["type"],
+        "reconnect",
+        "{messages:?}"
+    );
+    let (_client, answer) = resume(&b, &seen.clone().into());
+    assert_eq!(answer["recovered"], false);
+    // Nothing is wrong with the others.
+    assert_eq!(comes(&mut emitter, &mut on_a).len(), 6);
+    assert_eq!(resume(&a, &seen.into()).1["recovered"], true);
+}
+
+#[test]
+fn a_redis_that_is_full_refuses_lines_and_is_told_and_heals() {
+    let redis = Redis::start();
+    let host = redis.host();
+    let (mut client, _) = watcher(&host);
+    redis.ask("CONFIG SET maxmemory-policy noeviction");
+    redis.ask("CONFIG SET maxmemory 1");
+    let refused = host
+        .emitter()
+        .try_emit(product(0).to_string().as_bytes())
+        .unwrap_err();
+    assert_eq!(refused.code, "unavailable");
+    host.await_unready();
+    assert!(host.stderr().contains("OOM"), "{}", host.stderr());
+    redis.ask("CONFIG SET maxmemory 0");
+    host.await_ready();
+    let id = host.emitter().emit(&product(1));
+    assert_eq!(client.next()["id"], id.as_str());
+}
+
+#[test]
+fn a_host_starts_without_redis_and_is_ready_when_that_comes() {
+    let mut redis = Redis::stopped(&["--requirepass", "hush"]);
+    let wrong = redis.setup(&[]).start();
+    let right = format!("{}?pass=hush", redis.url());
+    let right = Setup::new(&["--redis-url", &right]).start();
+    assert_eq!(right.get("/readyz").status, 503);
+    assert_eq!(right.get("/healthz").status, 200);
+    let (mut early, _) = watcher(&right);
+    redis.run();
+    right.await_ready();
+    // Nobody knows what this client has missed.
+    early.expect_close(1001);
+    let (mut client, _) = watcher(&right);
+    let id = right.emitter().emit(&product(1));
+    assert_eq!(client.next()["id"], id.as_str());
+    // The one without the password has said once that it waits, and goes on waiting.
+    assert_eq!(wrong.get("/readyz").status, 503);
+    assert_eq!(wrong.stderr().matches("is out of reach").count(), 1);
+    // One that is told another password says so.
+    let other = format!("{}?pass=guess", redis.url());
+    let other = Setup::new(&["--redis-url", &other]).start();
+    wait_until("the reason", || {
+        other.stderr().contains("authentication failed")
+    });
+    for host in [&wrong, &right, &other] {
+        let told = host.stderr();
+        assert!(!told.contains("hush") && !told.contains("guess"), "{told}");
+    }
+}
+
+/// An entry is on its way, or its answer is, when the connection breaks: again and again.
+#[test]
+fn connections_that_break_at_any_moment_lose_and_double_and_reorder_nothing() {
+    const EVENTS: usize = 3000;
+    let redis = Redis::start();
+    let (a, b) = (redis.host(), redis.host());
+    let mut clients = [&a, &b].map(|host| watcher(host).0);
+    let mut emitter = a.emitter();
+    let all_sent = Arc::new(AtomicBool::new(false));
+    let sender = {
+        let mut writer = emitter.writer();
+        emitter.count_sent(EVENTS as u64);
+        let all_sent = Arc::clone(&all_sent);
+        thread::spawn(move || {
+            // Without keys: nothing else tells a line that comes twice from two lines.
+            for n in 0..EVENTS {
+                writeln!(writer, "{}", product(n)).unwrap();
+                if n % 10 == 0 {
+                    thread::sleep(Duration::from_millis(5));
+                }
+            }
+            all_sent.store(true, Ordering::Relaxed);
+        })
+    };
+    let mut cuts = 0;
+    while !all_sent.load(Ordering::Relaxed) {
+        cuts += redis
+            .ask("CLIENT KILL TYPE normal")
+            .trim_start_matches(':')
+            .parse::<u32>()
+            .unwrap();
+        thread::sleep(Duration::from_millis(fastrand::u64(1..40)));
+    }
+    sender.join().unwrap();
+    emitter.settle();
+    assert!(cuts > 20, "only {cuts} connections were cut");
+    assert!(emitter.refusals().is_empty(), "{:?}", emitter.refusals());
+    for host in [&a, &b] {
+        host.await_ready();
+    }
+    let fence = Fence::raise(&mut emitter);
+    let expected: Vec<String> = (0..EVENTS).map(|n| n.to_string()).collect();
+    for client in &mut clients {
+        assert_eq!(products(&fence.before(client)), expected);
+    }
+}
+
+/// Nothing may come for long that would show it.
+#[test]
+fn a_host_that_was_away_while_all_was_let_go_of_tells_its_clients_at_once() {
+    let redis = Redis::start();
+    let (a, b) = (redis.host(), redis.host());
+    let (mut on_b, _) = watcher(&b);
+    let seen = a.emitter().emit(&product(0));
+    on_b.next();
+    b.stand_still();
+    let mut emitter = a.emitter();
+    (1..5).for_each(|n| drop(emitter.emit(&product(n))));
+    redis.ask("XTRIM {shopwire}:events MAXLEN 0");
+    b.signal(Signal::CONT);
+    let messages = on_b.expect_close(1001);
+    // The one that it had asked for may have come.
+    assert!(messages.len() <= 2, "{messages:?}");
+    assert_eq!(messages.last().unwrap()["type"], "reconnect");
+    assert_eq!(resume(&b, &seen.into()).1["recovered"], false);
+}
+
+/// Clients that move from host to host while Redis is stopped and killed: each has all events, once,
+/// in one order.
+#[test]
+fn clients_that_hop_between_hosts_have_everything_once_whatever_happens_to_redis() {
+    const EVENTS: usize = 600;
+    let mut redis = Redis::with(&["--appendonly", "yes"]);
+    let hosts: Vec<Server> = (0..2).map(|_| redis.host()).collect();
+    let start = watcher(&hosts[0]).1;
+    let emitters: Vec<_> = hosts
+        .iter()
+        .enumerate()
+        .map(|(at, host)| {
+            let mut emitter = host.emitter();
+            thread::spawn(move || {
+                for n in 0..EVENTS {
+                    let line = keyed(at * EVENTS + n, &format!("{at}-{n}")).to_string();
+                    while let Err(refused) = emitter.try_emit(line.as_bytes()) {
+                        assert_eq!(refused.code, "unavailable");
+                    }
+                    thread::sleep(Duration::from_millis(5));
+                }
+            })
+        })
+        .collect();
+    let addresses: Vec<_> = hosts.iter().map(|host| host.address).collect();
+    let clients: Vec<_> = (0..8)
+        .map(|seed| {
+            let (addresses, mut since) = (addresses.clone(), start.clone());
+            thread::spawn(move || {
+                let mut got = Vec::new();
+                for hop in 0.. {
+                    let address = addresses[(seed + hop) % addresses.len()];
+                    let mut client = Client::try_connect(address, Opening::new()).unwrap();
+                    client.send(&json!({"type": "subscribe", "data": {"namespaces": ["products"], "since": since}}));
+                    let answer = client.expect("subscribed");
+                    assert_eq!(answer["data"]["recovered"], true, "{since}: {answer}");
+                    for _ in 0..20 + 13 * seed {
+                        let event = client.next();
+                        since = event["id"].clone();
+                        if event["data"]["productId"] == "the end" {
+                            return got;
+                        }
+                        got.push(id(&event));
+                    }
+                }
+                unreachable!("the hops have no end")
+            })
+        })
+        .collect();
+    redis.stand_still();
+    thread::sleep(Duration::from_millis(500));
+    redis.signal(Signal::CONT);
+    thread::sleep(Duration::from_millis(500));
+    redis.kill();
+    thread::sleep(Duration::from_millis(300));
+    redis.run();
+    for emitter in emitters {
+        emitter.join().unwrap();
+    }
+    let end = json!({"type": "product:deleted", "data": {"productId": "the end"}, "key": "end"});
+    hosts[0].emitter().emit(&end);
+    let all: Vec<Vec<String>> = clients
+        .into_iter()
+        .map(|client| client.join().unwrap())
+        .collect();
+    assert_eq!(all[0].len(), 2 * EVENTS);
+    assert!(all[0].is_sorted_by(|one, next| number(one) < number(next)));
+    for other in &all[1..] {
+        assert_eq!(other, &all[0]);
+    }
+}
