@@ -70,7 +70,7 @@ enum Command {
         Example:\n  shopwire ctl access --try /etc/shopwire/shopwire.toml.new"
     )]
     Access {
-        /// A configuration file, or a part of one, with the table [access]
+        /// A configuration file, or a part of one, with its table of access
         #[arg(long = "try", value_name = "FILE")]
         tried: PathBuf,
     },
