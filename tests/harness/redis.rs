@@ -135,10 +135,15 @@ impl Redis {
     }
 }
 
-/// A port that nobody listens on at this moment.
+/// A port that nobody listens on at this moment, and that the kernel gives to nobody who takes any: those
+/// begin at 32768, and other tests take them all the time.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    let ports = std::iter::repeat_with(|| fastrand::u16(10_000..32_768));
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    ports
+        .take(1000)
+        .find(is_free)
+        .expect("one of a thousand ports is free")
 }
 
 impl Drop for Redis {
