@@ -23,6 +23,7 @@ use mio::Poll;
 use sd_notify::NotifyState;
 
 use crate::clock::Now;
+use crate::cluster::Address;
 use crate::cluster::Cluster;
 use crate::config::{Config, Flags};
 use crate::engine::{DOORBELL, Engine, Orders};
@@ -90,6 +91,13 @@ impl Server {
         let now = Now::at(started);
         let hasher = NameHasher::default();
         let (mut past, port) = if takeover {
+            // The one that runs may be well where this one would not be.
+            let refusal = config.redis_url.as_ref().and_then(Address::refusal);
+            if let Some(why) = refusal {
+                return Err(format!(
+                    "redis-url: Redis does not let this process in: {why}"
+                ));
+            }
             Past::succeeding(&config, &hello, &hasher, now)?
         } else {
             (Past::Nothing, None)

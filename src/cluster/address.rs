@@ -87,9 +87,10 @@ impl Address {
         })
     }
 
-    /// Where it is, for people.
+    /// Where it is, for people: without the login, and with the database, which is another shop's if it
+    /// is another one.
     pub fn shown(&self) -> String {
-        match &self.sentinels {
+        let mut shown = match &self.sentinels {
             None => self.redis.addr().to_string(),
             Some((sentinels, name)) => {
                 let hosts: Vec<String> = sentinels
@@ -98,7 +99,12 @@ impl Address {
                     .collect();
                 format!("{name:?} of the sentinels {}", hosts.join(", "))
             }
+        };
+        let database = self.redis.redis_settings().db();
+        if database != 0 {
+            shown += &format!(", database {database}");
         }
+        shown
     }
 
     /// Opens a connection, with time limits on it.
@@ -121,6 +127,13 @@ impl Address {
             }
         }
         Err(reason.unwrap_or_else(|| fault("no sentinel is configured")))
+    }
+
+    /// Why Redis does not let this process in, where it says so. None also where it cannot be reached,
+    /// which passes by itself.
+    pub fn refusal(&self) -> Option<String> {
+        let error = self.connect().err()?;
+        (!error.is_io_error()).then(|| error.to_string())
     }
 
     /// What Redis tells of itself, as its command INFO has it.
@@ -189,12 +202,15 @@ mod tests {
     fn urls_are_read_and_shown_without_their_secrets() {
         for (url, shown) in [
             ("redis://127.0.0.1", "127.0.0.1:6379"),
-            ("redis://:hush@10.0.0.1:7000/3", "10.0.0.1:7000"),
+            ("redis://:hush@10.0.0.1:7000/3", "10.0.0.1:7000, database 3"),
             ("rediss://ann:hush@redis.example", "redis.example:6379"),
-            ("unix:///run/redis.sock?db=2&pass=hush", "/run/redis.sock"),
+            (
+                "unix:///run/redis.sock?db=2&pass=hush",
+                "/run/redis.sock, database 2",
+            ),
             (
                 "redis+sentinel://ann:hush@a,b:5000/shop/2",
-                "\"shop\" of the sentinels a:26379, b:5000",
+                "\"shop\" of the sentinels a:26379, b:5000, database 2",
             ),
         ] {
             let address = Address::parse(url).unwrap();

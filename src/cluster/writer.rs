@@ -162,6 +162,8 @@ impl Writer {
             Ok(redis) => redis,
             Err(error) => return error.into(),
         };
+        // A sign of life may have been taken, and its answer lost with the connection before.
+        self.owes_members = true;
         self.next_beat = Instant::now();
         loop {
             if let Err(ended) = self.step(&mut redis, backoff) {

@@ -295,6 +295,40 @@ fn the_customers_of_a_host_that_dies_go_offline_but_those_who_came_back_elsewher
     assert_eq!(lookout(&a).1, 1);
 }
 
+/// All leases are over then: nobody may take that for the end of the others.
+#[test]
+fn a_redis_that_stands_still_for_longer_than_a_lease_confuses_no_customers() {
+    const LEASE: Duration = Duration::from_secs(10);
+    let redis = Redis::start();
+    let hosts = [redis.host(), redis.host(), redis.host()];
+    let mut customers: Vec<Client> = Vec::new();
+    for (host, user) in hosts.iter().zip(["ann", "bob", "zoe"]) {
+        customers.push(host.user(user, "customer"));
+    }
+    wait_until("all are online", || lookout(&hosts[0]).1 == 3);
+    // As long as a host has to be alive before it judges others, and as a lease lasts.
+    thread::sleep(LEASE + Duration::from_secs(1));
+    redis.stand_still();
+    drop(customers.remove(1));
+    thread::sleep(LEASE + Duration::from_secs(2));
+    redis.signal(Signal::CONT);
+    for host in &hosts {
+        host.await_ready();
+    }
+    wait_until("bob is offline for all", || {
+        hosts.iter().all(|host| lookout(host).1 == 2)
+    });
+    // And so it stays, and who comes back is announced.
+    let (mut staff, _) = lookout(&hosts[0]);
+    let _back = hosts[1].user("bob", "customer");
+    expect_presence(&mut staff, "customer:online", "bob");
+    drop(customers.remove(1));
+    expect_presence(&mut staff, "customer:offline", "zoe");
+    wait_until("bob is back, and zoe gone, for all", || {
+        hosts.iter().all(|host| lookout(host).1 == 2)
+    });
+}
+
 #[test]
 fn disconnect_reaches_every_host() {
     let redis = Redis::start();

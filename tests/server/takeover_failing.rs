@@ -12,6 +12,7 @@ use std::process::{Child, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
+use crate::harness::redis::Redis;
 use crate::harness::server::Setup;
 use crate::harness::{Client, DEADLINE, Server, wait_until};
 
@@ -412,4 +413,23 @@ fn a_server_that_ends_while_it_is_asked_leaves_its_place() {
     assert!(hello.contains("\"program\":\"shopwire"), "{hello}");
     server.public();
     server.stop();
+}
+
+#[test]
+fn one_that_redis_does_not_let_in_ends_and_leaves_the_old_one() {
+    let redis = Redis::with(&["--requirepass", "hush"]);
+    let url = |password: &str| format!("{}?pass={password}", redis.url());
+    let setup = Setup::new(&[]).env("WS_REDIS_URL", &url("hush"));
+    let server = setup.start();
+    server.await_ready();
+    let client = watching(&server, &["products"]);
+    let wrong = ["--redis-url", &url("guess")];
+    let (code, said) = end_of(successor(&setup, &wrong, Stdio::null()));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("redis-url: Redis does not let this process in"),
+        "{said}"
+    );
+    assert!(!said.contains("guess"), "{said}");
+    goes_on(server, client, 0);
 }

@@ -12,9 +12,10 @@ local until_then = redis.call('ZSCORE', hosts, host)
 local is_new = not until_then or tonumber(until_then) < now
 redis.call('ZADD', hosts, now + lease, host)
 
--- The customers of a host that is gone become this one's, who looks which of them it has.
+-- The customers of a host that is gone become this one's, who looks which of them it has. Where this one's
+-- own lease was over, it was Redis that stood still, or the way to it was cut, and the others may be well.
 local adopted = 0
-if may_judge == '1' then
+if may_judge == '1' and not is_new then
   for _, gone in ipairs(redis.call('ZRANGEBYSCORE', hosts, '-inf', now)) do
     local theirs = '{shopwire}:here:' .. gone
     adopted = adopted + redis.call('SCARD', theirs)
