@@ -75,9 +75,9 @@ undisturbed "$lines"
 
 step kill -9
 kill -9 "$(main_pid)"
-eventually "it was not started again" test -S $socket
-eventually "it is not active again" systemctl is-active --quiet shopwire
-arrives after-a-crash
+eventually "it does not take events again" \
+  shopwire emit --socket $socket product:deleted --data '{"productId":"after-a-crash"}' --key after-a-crash
+eventually "the client does not come back" grep --quiet '"after-a-crash"' tail.out
 [ "$(grep --count product:deleted tail.out)" = "$(grep product:deleted tail.out | sort --unique | wc -l)" ] || fail "an event came twice"
 [ "$(grep --count product:deleted tail.out)" = 7 ] || fail "an event is missing"
 
