@@ -230,7 +230,7 @@ fn redis_is_a_url_that_is_never_repeated_and_excludes_a_journal() {
     let url = "redis://:hush@10.0.0.1:7000/2";
     for given in [flag("redis-url", url), env("WS_REDIS_URL", url)] {
         let address = given.resolve().unwrap().redis_url.unwrap();
-        assert_eq!(address.shown(), "10.0.0.1:7000");
+        assert_eq!(address.shown(), "10.0.0.1:7000, database 2");
     }
     assert!(flag("port", "1").resolve().unwrap().redis_url.is_none());
     let error = flag("redis-url", "http://hush").error();
