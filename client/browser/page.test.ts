@@ -106,7 +106,15 @@ test('after kill -9 it says so, comes back by itself, and no sale is missing or 
   await server.kill('SIGKILL');
   await page.getByText('The connection is lost.').waitFor();
   await eventually('it is not called live', async () => (await pill(page).getAttribute('data-status')) !== 'connected');
+  await page.getByText('The server does not answer.').waitFor();
+  expect(await page.getByText(/token|fetch/i).count()).toBe(0);
+  // Whoever does not want to wait need not: the next attempt may be far.
+  await eventually('the next attempt is far', async () => /in \d+ s/.test(await page.locator('.banner').innerText()));
+  await page.getByRole('button', { name: 'Try now' }).click();
+  await page.getByText('The server does not answer.').waitFor();
   await server.run();
+  // It may be back by itself before the button is reached.
+  await page.getByRole('button', { name: 'Try now' }).click({ timeout: 1_000 }).catch(() => {});
   for (const name of ['four', 'five', 'six']) await emitter.emit('order:created', sale(name));
   await live(page);
   await page.getByText('nothing missed').waitFor();
@@ -320,8 +328,9 @@ test('without --dev a token is asked for, kept in memory, and judged by the serv
   await page.getByLabel('Token').fill('nonsense');
   await page.getByText('This is no JWT').waitFor();
   expect(await page.getByRole('button', { name: 'Sign in' }).isDisabled()).toBe(true);
+  expect(await page.getByLabel('Token').press('Enter').then(() => page.getByLabel('Token').inputValue())).toBe('nonsense');
   await page.getByLabel('Token').fill(token('mia', 'staff'));
-  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByLabel('Token').press('Enter');
   await live(page);
   await emitter.emit('order:created', sale('seen'));
   await shows(page, ['seen']);
@@ -333,7 +342,22 @@ test('without --dev a token is asked for, kept in memory, and judged by the serv
   await page.getByLabel('Token').fill(token('old', 'admin', -60));
   await page.getByRole('button', { name: 'Sign in' }).click();
   await page.locator('.pill[data-status=closed]').waitFor();
+  // Nothing was told, so nothing is known: not even that there are no orders.
+  const sees = await page.locator('.sees li').evaluateAll((items) => items.map((item) => item.getAttribute('data-access')));
+  expect(new Set(sees)).toEqual(new Set(['unknown']));
+  expect(await page.getByText(/no orders yet|all well|No sales yet/i).count()).toBe(0);
+  await page.locator('.board').getByText('Not known.').waitFor();
   expect(faults).toEqual([]);
+});
+
+test('a draft of an event is still there when its view is opened again', async () => {
+  const { url } = await serve();
+  const { page } = await livePage(`${url}#send`);
+  await page.getByLabel('Line').fill('{"a draft');
+  await page.getByRole('link', { name: 'Shop', exact: true }).click();
+  await page.locator('.board').waitFor();
+  await page.getByRole('link', { name: 'Send an event' }).click();
+  expect(await page.getByLabel('Line').inputValue()).toBe('{"a draft');
 });
 
 test('it is used by keyboard alone', async () => {
@@ -347,9 +371,12 @@ test('it is used by keyboard alone', async () => {
   await page.keyboard.press('Enter');
   await page.getByText('Up for').waitFor();
   await page.getByRole('radio', { name: 'admin' }).focus();
-  await page.keyboard.press('ArrowRight');
-  await eventually('the next role is chosen', () => page.getByRole('radio', { name: 'manager' }).isChecked());
-  await live(page);
+  for (const next of ['manager', 'staff']) {
+    await page.keyboard.press('ArrowRight');
+    await eventually(`${next} is chosen`, () => page.getByRole('radio', { name: next }).isChecked());
+    await live(page);
+    expect(await page.evaluate(() => (document.activeElement as HTMLInputElement).value)).toBe(next);
+  }
   expect(faults).toEqual([]);
 });
 

@@ -2,7 +2,7 @@
 // The line itself is `link.ts`'s.
 
 import { namespaceOf, type EventType, type Namespace, type ShopEvent } from './generated/events.js';
-import { Link, sentence } from './link.js';
+import { Link, sentence, UNAUTHORIZED } from './link.js';
 import { Listeners } from './listeners.js';
 import { Place, type Asked } from './place.js';
 import { Recent } from './recent.js';
@@ -28,12 +28,18 @@ import { Wants } from './wants.js';
 const PROTOCOL = 'shopwire.v1';
 /** Close codes after which the same client would only be closed again: it broke the protocol, was disconnected by the operator, or flooded. */
 const FOR_GOOD = [1002, 1003, 1007, 1009, 4403, 4429];
-/** The token was refused, or has ended. */
-const UNAUTHORIZED = 4401;
-/** Half of the messages that a connection may send at once: what waited must not be refused for coming together. */
+/** How many events may wait, and how many of them go out at once: half of what a connection may send then. */
 const QUEUE_LIMIT = 50;
 /** Events collected for a frame are handed on after so long where no frame is drawn, as in a hidden page. */
 const NO_FRAME_MS = 100;
+/** How long a token function may take. */
+const TOKEN_MS = 15_000;
+/** The wait before a token function that failed is asked again on the same connection; doubles each time. */
+const ASK_AGAIN_MS = 2_000;
+/** Beyond what a connection may send at once, one queued event goes out in this time: below the server's rate. */
+const PACE_MS = 1_000;
+/** Header, payload and signature in base64url. Anything else would never reach the server's judgement. */
+const JWT = /^[\w-]+(\.[\w-]+){2}$/;
 
 /** Before anything was begun, and on a server that renders pages. */
 export const IDLE: ConnectionState = { status: 'idle', reason: '' };
@@ -77,8 +83,14 @@ export class ShopwireClient {
   #inMessage = false;
   /** The page gave another token; if this connection does not take it, because it is another user's, a new one shall. */
   #isSwapping = false;
-  /** Published events that wait for a connection. */
-  #queue: [type: Publishable, data: unknown][] = [];
+  /** Whose what is published now is: known when the server has said who this is. A token that is set may be another's. */
+  #owner: { user?: string } = {};
+  /** Published events that wait for a connection of their owner's. */
+  #queue: [type: Publishable, data: unknown, owner: { user?: string }][] = [];
+  /** Another user or role is here, and nobody was told yet to load anew. */
+  #isAnother = false;
+  #pace: ReturnType<typeof setTimeout> | undefined;
+  #again: ReturnType<typeof setTimeout> | undefined;
   /** Events that wait for the next frame. */
   #frame: ShopEvent[] = [];
 
@@ -92,7 +104,7 @@ export class ShopwireClient {
       changed: (state) => this.#changed(state),
     });
     const { namespaces, events, last } = options;
-    if (namespaces) this.#wants.add({ namespaces, events, last });
+    if (namespaces) this.subscribe({ namespaces, events, last });
     if (options.autoConnect !== false) this.connect();
   }
 
@@ -130,14 +142,18 @@ export class ShopwireClient {
     this.#link.stop('closed by the page');
   }
 
-  /** Shows another token from now on. `null` leaves the old user behind. */
+  /** Shows another token from now on. `null` leaves the old user behind, and what it saw, at once. */
   setToken(token: TokenSource): void {
+    const isNew = token !== this.#token;
     this.#token = token;
-    if (this.#state.code === UNAUTHORIZED) this.connect();
-    else if (this.#welcomed) {
+    if (isNew) this.#owner = {};
+    if (token == null) this.#become(undefined);
+    const { status, code } = this.#state;
+    if (status === 'closed' && code === UNAUTHORIZED) this.connect();
+    else if (this.#ready) {
       this.#isSwapping = true;
       this.#refresh();
-    }
+    } else if (isNew) this.#link.restart();
   }
 
   /**
@@ -174,6 +190,9 @@ export class ShopwireClient {
   subscribe(want: Want): () => void {
     const undo = this.#wants.add(want);
     this.#syncSoon();
+    const stray = want.events?.find((type) => !want.namespaces.includes(namespaceOf(type)));
+    // Later, so that also who has just made the client can listen.
+    if (stray) queueMicrotask(() => this.#problem({ code: 'invalid_message', message: `${stray} is in none of the namespaces ${want.namespaces}`, request: 'subscribe' }));
     return () => {
       undo();
       this.#syncSoon();
@@ -188,18 +207,20 @@ export class ShopwireClient {
 
   /**
    * Publishes an event of this customer. It is sent at once, or waits for a connection; the server says nothing if all is well.
-   * False: too many wait already, and this one was not taken. An event that is under way when the line is lost may be lost, too.
+   * False: the client is closed, or too many wait already, and this one was not taken. What waits is sent as the user it was published
+   * by, or told to be `not_sent`. An event that is under way when the line is lost may be lost, too.
    */
   publish<T extends Publishable>(type: T, data: PublishData<T>): boolean {
+    if (this.#state.status === 'closed') return false;
     // The time it happened, not the time it could be sent.
     const dated = type === 'customer:activity' ? { timestamp: Date.now(), ...data } : data;
-    if (this.#live && this.#link.send(type, dated)) return true;
+    if (this.#mayPublish && !this.#queue.length && this.#link.send(type, dated)) return true;
     const limit = this.#options.queueLimit ?? QUEUE_LIMIT;
     if (this.#queue.length >= limit) {
       this.#problem({ code: 'queue_full', message: `${limit} events wait already; this one is not taken`, request: type });
       return false;
     }
-    this.#queue.push([type, dated]);
+    this.#queue.push([type, dated, this.#owner]);
     return true;
   }
 
@@ -215,7 +236,19 @@ export class ShopwireClient {
 
   async #getToken(): Promise<string | undefined> {
     const source = this.#token;
-    return (await (typeof source === 'function' ? source() : source)) || undefined;
+    const given = typeof source === 'function' ? source() : source;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<never>((_, fail) => {
+      timer = setTimeout(() => fail(new Error(`none came within ${TOKEN_MS} ms`)), TOKEN_MS);
+    });
+    const token = await Promise.race([given, late]).finally(() => clearTimeout(timer));
+    // Another one was set meanwhile.
+    if (source !== this.#token) return this.#getToken();
+    if (token == null) return undefined;
+    const text = String(token).trim();
+    // It is not repeated: it may be half a secret.
+    if (!JWT.test(text)) throw new Error('what was given is no JWT');
+    return text;
   }
 
   #lost(code: number, reason: string): string | undefined {
@@ -223,7 +256,8 @@ export class ShopwireClient {
     if (!this.#welcomed) this.#inMessage = !this.#inMessage && this.#shown !== undefined;
     this.#reset();
     if (code === UNAUTHORIZED) {
-      this.#refused = this.#shown;
+      if (this.#shown) this.#refused = this.#shown;
+      else this.#problem({ code: 'no_token', message: reason });
       if (typeof this.#token !== 'function') return reason;
     }
     return FOR_GOOD.includes(code) ? reason : undefined;
@@ -236,6 +270,8 @@ export class ShopwireClient {
     this.#askedFor = '';
     this.#subscribedTo = [];
     this.#place.lose();
+    clearTimeout(this.#pace);
+    clearTimeout(this.#again);
   }
 
   #changed(state: ConnectionState): void {
@@ -277,22 +313,37 @@ export class ShopwireClient {
   }
 
   #begin(identity: Identity | undefined): void {
+    this.#become(identity);
+    const user = identity?.userId ?? '';
+    this.#owner.user ??= user;
+    if (this.#owner.user !== user) this.#owner = { user };
+    this.#queue = this.#queue.filter(([request, , owner]) => {
+      if (owner.user === user) return true;
+      this.#problem({ code: 'not_sent', message: 'the user has changed before it could be sent', request });
+      return false;
+    });
+    this.#ready = true;
+    this.#flush(1);
+    this.#sync();
+  }
+
+  /** Another user, or another role of the same one: what was seen may be what this one may not see. */
+  #become(identity: Identity | undefined): void {
     const before = this.#identity;
     this.#identity = identity;
-    if (before?.role !== identity?.role) {
-      this.#denied.clear();
-      this.#probed = false;
-      this.#askedFor = '';
-    }
-    // One user's events are not another's, nor is what it had to say.
-    if (before && before.userId !== identity?.userId) {
-      this.#queue = [];
-      this.#recent = new Recent();
-      this.#begun.clear();
-      this.#place = new Place();
-    }
-    this.#ready = true;
-    this.#sync();
+    if (before?.userId === identity?.userId && before?.role === identity?.role) return;
+    this.#denied.clear();
+    this.#probed = false;
+    this.#askedFor = '';
+    // What the public saw everybody may see.
+    if (!before) return;
+    this.#recent = new Recent();
+    this.#frame = [];
+    this.#begun.clear();
+    this.#place = new Place();
+    this.#online = undefined;
+    this.#isAnother = true;
+    this.#listeners.call('identity', identity);
   }
 
   #subscribed(data: Subscribed): void {
@@ -310,16 +361,32 @@ export class ShopwireClient {
     this.#online = data.online ?? this.#online;
     // What came before a gap says nothing about how things stand.
     if (data.recovered === false) this.#recent.forget();
-    this.#goLive();
-    this.#listeners.call('subscribed', data);
-    if (data.recovered === false) this.#listeners.call('gap', data);
+    this.#goLive(data);
   }
 
-  #goLive(): void {
-    if (this.#live) return;
-    this.#live = true;
-    this.#changed({ status: 'connected', reason: '' });
-    while (this.#queue.length && this.#link.send(...this.#queue[0]!)) this.#queue.shift();
+  #goLive(data?: Subscribed): void {
+    if (!this.#live) {
+      this.#live = true;
+      this.#changed({ status: 'connected', reason: '' });
+      this.#flush(QUEUE_LIMIT);
+    }
+    if (data) this.#listeners.call('subscribed', data);
+    if (data?.recovered !== false && !this.#isAnother) return;
+    this.#isAnother = false;
+    this.#listeners.call('gap', data ?? { namespaces: [], position: '' });
+  }
+
+  /** Not while a new token is being judged: it may be another user's. */
+  get #mayPublish(): boolean {
+    return this.#live && !this.#isSwapping;
+  }
+
+  /** Sends so many of those that wait, and the others one by one. */
+  #flush(count: number): void {
+    clearTimeout(this.#pace);
+    if (!this.#mayPublish) return;
+    while (count-- > 0 && this.#queue.length && this.#link.send(this.#queue[0]![0], this.#queue[0]![1])) this.#queue.shift();
+    if (this.#queue.length) this.#pace = setTimeout(() => this.#flush(1), PACE_MS);
   }
 
   #event(event: ShopEvent): void {
@@ -363,7 +430,7 @@ export class ShopwireClient {
   }
 
   /** Shows a new token on the connection there is. */
-  async #refresh(): Promise<void> {
+  async #refresh(wait = ASK_AGAIN_MS): Promise<void> {
     try {
       const token = await this.#getToken();
       if (!this.#welcomed) return;
@@ -373,6 +440,9 @@ export class ShopwireClient {
       } else if (this.#isSwapping) this.#link.restart();
     } catch (error) {
       this.#problem({ code: 'no_token', message: `there is no token: ${sentence(error)}` });
+      // The page said that the old one shall no longer be shown.
+      if (this.#isSwapping) this.#link.restart();
+      else if (this.#ready) this.#again = setTimeout(() => this.#refresh(2 * wait), wait * (0.5 + Math.random()));
     }
   }
 

@@ -17,6 +17,7 @@ const CHUNK = 64 * 1024;
 const BACKOFF_MS = 50;
 const BACKOFF_MAX_MS = 2_000;
 
+const OPTIONS = ['socket', 'limit', 'timeout'];
 const NO_ANSWER = 'the server does not answer';
 
 export interface EmitOptions {
@@ -103,6 +104,9 @@ export class Emitter {
   #onSettled: (() => void)[] = [];
 
   constructor(options: EmitterOptions = {}) {
+    for (const name of Object.keys(options)) {
+      if (!OPTIONS.includes(name)) throw new TypeError(`${name} is no option of an emitter: ${OPTIONS.join(', ')} are`);
+    }
     this.#path = options.socket ?? defaultSocket();
     this.#limit = options.limit ?? LIMIT;
     this.#timeout = options.timeout ?? TIMEOUT_MS;

@@ -4,7 +4,7 @@
 import { isHidden, isOffline, watchPage } from './page.js';
 import type { ConnectionState, ShopwireOptions, WebSocketLike } from './types.js';
 
-/** From the beginning of an attempt, getting a token included, to the server's first word. */
+/** From the beginning of an attempt, when there is a token, to the server's first word. */
 const CONNECT_MS = 15_000;
 /** How long an answer to a ping may take. */
 const ANSWER_MS = 5_000;
@@ -19,9 +19,11 @@ const PING_MS = 30_000;
 const OPEN = 1;
 /** The code for an end without a close frame. */
 const CUT = 1006;
+/** The code where there is no token to show. */
+export const UNAUTHORIZED = 4401;
 
 export interface LinkHost {
-  /** The sub-protocols to offer. Thrown errors count as a failed attempt. */
+  /** The sub-protocols to offer, within a time of the host's own. Thrown errors count as a failed attempt. */
   protocols(): Promise<string[]>;
   /** A message has come. */
   receive(message: any): void;
@@ -121,15 +123,15 @@ export class Link {
   }
 
   async #open(turn: number): Promise<void> {
-    this.#setAlarm(CONNECT_MS, () => this.#silent());
     let protocols: string[];
     try {
       protocols = await this.#host.protocols();
     } catch (error) {
-      if (turn === this.#turn) this.#down(CUT, `there is no token: ${sentence(error)}`);
+      if (turn === this.#turn) this.#down(UNAUTHORIZED, `there is no token: ${sentence(error)}`);
       return;
     }
     if (turn !== this.#turn) return;
+    this.#setAlarm(CONNECT_MS, () => this.#silent());
     let socket: WebSocketLike;
     try {
       socket = this.#connect(protocols);

@@ -8,8 +8,8 @@ import type { ListenOptions, Matching, Pattern } from './types.js';
 const LIMIT = 1000;
 
 /**
- * Events one after the other: `for await (const event of eventsOf(client, 'order:*'))`, until the signal is aborted. They are
- * collected from this call on; a reader that lets more than a thousand wait gets an error.
+ * Events one after the other: `for await (const event of eventsOf(client, 'order:*'))`, until the signal is aborted or the client
+ * is closed. They are collected from this call on; a reader that lets more than a thousand wait gets an error.
  */
 export function eventsOf<P extends Pattern>(
   client: ShopwireClient,
@@ -25,13 +25,20 @@ export function eventsOf<P extends Pattern>(
     if (waiting.length > LIMIT) undo();
     wake();
   };
-  const undo = client.on(pattern, collect, options);
-  signal?.addEventListener('abort', () => wake(), { once: true });
+  let isOver = false;
+  const end = () => {
+    isOver = true;
+    wake();
+  };
+  const undos = [client.on(pattern, collect, options), client.on('status', ({ status }) => status === 'closed' && end())];
+  const undo = () => undos.forEach((each) => each());
+  signal?.addEventListener('abort', end, { once: true });
   async function* read() {
     try {
       while (!signal?.aborted) {
         if (waiting.length > LIMIT) throw new Error(`the reader of ${pattern} is too slow: over ${LIMIT} events wait`);
         if (waiting.length) yield waiting.shift()!;
+        else if (isOver) return;
         else await new Promise<void>((resolve) => (wake = resolve));
       }
     } finally {

@@ -40,7 +40,7 @@ export interface ConnectionState {
   status: Status;
   /** A sentence for people; empty while all is well. */
   reason: string;
-  /** The WebSocket close code, where there was one. */
+  /** The WebSocket close code, where there was one; 4401 also where there is no token to show. */
   code?: number;
   /** Milliseconds from this change to the next attempt. */
   retryIn?: number;
@@ -68,7 +68,7 @@ export interface Subscribed {
 
 /** Something was refused or cannot be done. The connection stays. */
 export interface Problem {
-  /** One of the server's codes, or `no_token`, `queue_full`. */
+  /** One of the server's codes, or `no_token`, `queue_full`, `not_sent`. */
   code: string;
   /** A sentence for people. */
   message: string;
@@ -86,8 +86,16 @@ export interface Problem {
 export interface Signals {
   /** The connection's state changed. */
   status: ConnectionState;
-  /** Some events are lost for good: load the page's state again. */
+  /**
+   * What the page shows is no longer what it should show: load its state again. Some events are lost for good, or another user or role is here;
+   * `namespaces` is empty if that one sees nothing.
+   */
   gap: Subscribed;
+  /**
+   * Another user or role is here, or nobody: undefined. What was shown is to be taken away at once; a `gap` follows when new state can be
+   * loaded. Not told for the first one, nor when the public signs in.
+   */
+  identity: Identity | undefined;
   /** A subscription was answered. Events come from here on. */
   subscribed: Subscribed;
   authenticated: Identity;
@@ -124,7 +132,10 @@ export type TokenSource = string | null | undefined | (() => string | null | und
 export interface ShopwireOptions extends Partial<Want> {
   /** The server's address, `wss://shop.example/api/ws`; http(s) and a path on the page's own host are taken too. Default: `/api/ws`. */
   url?: string;
-  /** A function is asked again for each connection and before the token ends: it should return a fresh one. */
+  /**
+   * A function is asked again for each connection and before the token ends: it should return a fresh one, within 15 s. What is no JWT
+   * counts as a failure.
+   */
   token?: TokenSource;
   /** Whether to connect at once. Default: true. */
   autoConnect?: boolean;

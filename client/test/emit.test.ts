@@ -76,6 +76,7 @@ describe('with the server', () => {
     expect(seen[2]!.data).toEqual(payment);
     expect(seen[6]!.timestamp).toBe(1_700_000_000_000);
     expect(() => configureEmitter({})).toThrow('in use');
+    expect(() => new Emitter({ path: '/run/x.sock' } as object)).toThrow('path is no option of an emitter: socket, limit, timeout are');
   });
 
   test('a refusal is the sentence of the server, with code and field', async () => {

@@ -77,7 +77,7 @@ export async function settle(): Promise<void> {
 }
 
 export function newClient(options: ShopwireOptions = {}): ShopwireClient {
-  return new ShopwireClient({ url: 'ws://shop.test/api/ws', token: 'a', namespaces: ['orders'], WebSocket: FakeSocket, ...options });
+  return new ShopwireClient({ url: 'ws://shop.test/api/ws', token: 'h.a.s', namespaces: ['orders'], WebSocket: FakeSocket, ...options });
 }
 
 /** A client whose server has let it in and answered its subscription. */

@@ -3,6 +3,7 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 
 import { ceiling } from '../page/src/chart.js';
+import { shortMoney, shortWhole } from '../page/src/format.js';
 import { Shop } from '../page/src/shop.js';
 import { namespaceOf, type EventData, type EventType, type ShopEvent } from '../src/generated/events.js';
 
@@ -41,6 +42,20 @@ test('an order moves on, and one that was not seen at its beginning is there, to
   expect(told(order('1'), event('order:deleted', { orderId: '1' })).orders).toEqual([]);
 });
 
+test('orders are counted where they are, each once, and those that are too many to count are said to be more', () => {
+  const { counts } = told(order('1'), order('2'), order('3'), moved('1', 'shipped'), moved('0', 'shipped'), event('order:deleted', { orderId: '2' }));
+  expect(counts).toEqual({ byStatus: { pending: 1, shipped: 2 }, isMore: false });
+  const many = told(...Array.from({ length: 20_001 }, (_, index) => order(String(index)))).counts;
+  expect(many).toEqual({ byStatus: { pending: 20_000 }, isMore: true });
+});
+
+test('huge figures are short, others whole', () => {
+  const figures = [9_999_999, 12_345_678].map(shortWhole);
+  expect(figures[0]!.replaceAll(/\D/g, '')).toBe('9999999');
+  expect(figures[1]!.length).toBeLessThan(9);
+  expect(shortMoney(1e15).length).toBeLessThan(14);
+});
+
 test('stock is alarming from its threshold down, and fine again when it is filled', () => {
   const sold = (newStock: number) => event('inventory:updated', { ...item, oldStock: 9, newStock, difference: newStock - 9 });
   const low = event('inventory:low_stock', { ...item, currentStock: 3, threshold: 4, severity: 'low' });
@@ -61,6 +76,8 @@ test('what is kept is bounded, the newest stay, and parts that did not change st
   expect(before.orders).toHaveLength(80);
   expect(before.orders[0]!.id).toBe('499');
   expect(before.sales.count).toBe(500);
+  // What is not kept is counted all the same.
+  expect(before.counts).toEqual({ byStatus: { pending: 500 }, isMore: false });
   shop.take(event('product:price_changed', { ...item, oldPrice: 2, newPrice: 1, changePercentage: -50 }));
   vi.runAllTimers();
   expect(shop.get().orders).toBe(before.orders);

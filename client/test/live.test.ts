@@ -182,3 +182,48 @@ test('a public page needs no token', async () => {
   await until('it is connected', () => client.isConnected);
   expect(client.identity).toBeUndefined();
 });
+
+test('another user: what waited is not sent as that one, what was seen is forgotten, and new state is loaded', async () => {
+  const emitter = server.emitter();
+  const staff = server.client({ token: token('s-1', 'staff'), namespaces: ['customers'] });
+  const published: string[] = [];
+  staff.on('customer:viewing_product', ({ customerId, productId }) => published.push(`${customerId} ${productId}`));
+  await until('staff is connected', () => staff.isConnected);
+  const client = server.client({ token: token('c-1', 'customer'), namespaces: ['orders'] });
+  const problems: Problem[] = [];
+  const gaps: string[] = [];
+  client.on('error', (problem) => problems.push(problem));
+  client.on('gap', () => gaps.push(client.identity!.userId));
+  await until('it is connected', () => client.isConnected);
+  await emitter.emit('order:created', { ...order('o-1'), customerId: 'c-1' });
+  await until('the order has come', () => client.recent('*').length === 1);
+  client.setToken(token('c-2', 'customer'));
+  client.publish('customer:viewing_product', { productId: 'by-2', productName: 'Lamp' });
+  await until('the other one is there', () => gaps.length === 1);
+  expect([gaps, client.recent('*')]).toEqual([['c-2'], []]);
+  client.publish('customer:viewing_product', { productId: 'last', productName: 'Lamp' });
+  await until('both have come', () => published.length === 2);
+  expect(published).toEqual(['c-2 by-2', 'c-2 last']);
+  expect(problems).toEqual([]);
+});
+
+test('a role that is taken away and given back by refresh: the page is told to load what it missed', async () => {
+  const emitter = server.emitter();
+  const client = server.client({ token: token('ann', 'admin'), namespaces: ['orders', 'products'], last: 10 });
+  client.on('error', () => {});
+  const gaps: string[] = [];
+  const kept = () => client.recent('order:created').map(({ data }) => data.orderId);
+  client.on('gap', () => gaps.push(client.identity!.role));
+  await until('it is connected', () => client.isConnected);
+  await emitter.emit('order:created', order('before'));
+  await until('it has come', () => kept().length === 1);
+  client.setToken(token('ann', 'guest'));
+  await until('the guest was told', () => gaps.length === 1);
+  expect(kept()).toEqual([]);
+  await emitter.emit('order:created', order('meanwhile'));
+  client.setToken(token('ann', 'admin'));
+  await until('the admin was told', () => gaps.length === 2);
+  await emitter.emit('order:created', order('after'));
+  await until('it goes on', () => kept().includes('after'));
+  expect([gaps, kept()]).toEqual([['guest', 'admin'], ['before', 'meanwhile', 'after']]);
+});

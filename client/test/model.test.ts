@@ -30,7 +30,7 @@ async function run(seed: number): Promise<{ delivered: number; gaps: number }> {
 
   const client = new ShopwireClient({
     url: 'ws://shop.test',
-    token: 'a',
+    token: 'h.a.s',
     WebSocket: class extends ModelConnection {
       constructor(_: string, protocols: string[]) {
         super(server, dice, protocols);

@@ -1,7 +1,7 @@
 // @vitest-environment happy-dom
 // Hooks and components in a tree, on a socket that the test holds.
 
-import { act, cleanup, render, renderHook, screen } from '@testing-library/react';
+import { act, cleanup, render, renderHook, screen, waitFor } from '@testing-library/react';
 import { StrictMode, useEffect, useState, type ReactNode } from 'react';
 import { renderToString } from 'react-dom/server';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -29,7 +29,7 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-function Shop({ children, token = 'a' }: { children?: ReactNode; token?: string | (() => string) }) {
+function Shop({ children, token = 'h.a.s' }: { children?: ReactNode; token?: string | null | (() => string) }) {
   return (
     <ShopwireProvider url="ws://shop.test/api/ws" token={token} WebSocket={FakeSocket}>
       {children}
@@ -91,18 +91,18 @@ describe('the provider', () => {
   });
 
   test('asks the newest token function, and makes no new connection for it', async () => {
-    const tree = render(<Shop token={() => 'first'} />);
-    tree.rerender(<Shop token={() => 'second'} />);
+    const tree = render(<Shop token={() => 'h.first.s'} />);
+    tree.rerender(<Shop token={() => 'h.second.s'} />);
     await act(settle);
-    expect(FakeSocket.all.map(({ protocols }) => protocols[1])).toEqual(['token.second']);
+    expect(FakeSocket.all.map(({ protocols }) => protocols[1])).toEqual(['token.h.second.s']);
   });
 
   test('shows another token on the connection there is', async () => {
-    const tree = render(<Shop token="a" />);
+    const tree = render(<Shop token="h.a.s" />);
     const socket = await letIn();
-    tree.rerender(<Shop token="b" />);
+    tree.rerender(<Shop token="h.b.s" />);
     await act(settle);
-    expect(socket.said('auth')).toEqual([{ token: 'b' }]);
+    expect(socket.said('auth')).toEqual([{ token: 'h.b.s' }]);
   });
 
   test('renders on a server, and connects nothing there', async () => {
@@ -122,7 +122,8 @@ describe('the provider', () => {
     expect(FakeSocket.all).toEqual([]);
     expect(html).toContain('<i>idle undefined</i>');
     expect(html).toContain('On hold');
-    expect(html).toContain('not live');
+    expect(html).toContain('connecting');
+    expect(html).not.toContain('not live');
   });
 
   test('is missed with a sentence', () => {
@@ -324,7 +325,7 @@ describe('other hooks', () => {
         <OrderStatusBadge orderId="o-1" />
       </Shop>,
     );
-    expect(screen.getByRole('status').textContent).toBe('Processing');
+    expect(screen.getByText('Processing')).toBeTruthy();
   });
 
   test('useOnlineCount counts from what the server told, each customer once, and asks again', async () => {
@@ -347,12 +348,78 @@ describe('other hooks', () => {
   });
 });
 
+describe('another user or role', () => {
+  function Everything() {
+    const { events } = useWebSocketNamespace('orders');
+    const newest = useWebSocketEvent('order:created');
+    return (
+      <>
+        <p>{`${events.length} events, the newest ${newest?.id}`}</p>
+        <OrderStatusBadge orderId="o-1" initialStatus="pending" />
+        <LiveCustomerCount />
+        <LiveSalesTicker currency="EUR" />
+      </>
+    );
+  }
+
+  async function seen(token: string) {
+    const tree = render(
+      <Shop token={token}>
+        <Everything />
+      </Shop>,
+    );
+    const socket = await letIn({ online: 7 });
+    send(socket, 'e-1', 'order:created', sale('o-1', { status: 'shipped' }));
+    act(() => screen.getByText('Pause').click());
+    expect(document.body.textContent).toMatch(/1 events, the newest e-1.*Shipped.*7 customers.*Ada/);
+    return { tree, socket };
+  }
+
+  const expectNothing = () => {
+    expect(document.body.textContent).toMatch(/0 events, the newest undefined.*Pending.*– customers.*No sales yet/);
+    expect(document.body.textContent).not.toContain('Ada');
+  };
+
+  test('by another token: what the first one saw is gone from hooks and components', async () => {
+    const { tree, socket } = await seen('h.a.s');
+    tree.rerender(
+      <Shop token="h.b.s">
+        <Everything />
+      </Shop>,
+    );
+    await act(settle);
+    socket.say({ type: 'error', data: { code: 'unauthorized', message: 'another user', request: 'auth' } });
+    await waitFor(() => expect(FakeSocket.all).toHaveLength(2));
+    await act(async () => {
+      FakeSocket.last.welcome();
+      FakeSocket.last.authenticate('u-2');
+    });
+    expectNothing();
+  });
+
+  test('by no token, at once', async () => {
+    const { tree } = await seen('h.a.s');
+    tree.rerender(
+      <Shop token={null}>
+        <Everything />
+      </Shop>,
+    );
+    expectNothing();
+  });
+
+  test('by a refresh that changes the role', async () => {
+    const { socket } = await seen('h.a.s');
+    act(() => socket.authenticate('u-1', 'guest'));
+    expectNothing();
+  });
+});
+
 describe('components', () => {
   test('the badge says the status, and that it is not live', async () => {
-    render(<OrderStatusBadge orderId="o-1" initialStatus="pending" locale="en" labels={{ shipped: 'On its way' }} />, { wrapper: Shop });
-    expect(screen.getByText('not live')).toBeTruthy();
+    render(<OrderStatusBadge orderId="o-1" initialStatus="pending" announce locale="en" labels={{ shipped: 'On its way' }} />, { wrapper: Shop });
+    expect(screen.getByText('connecting')).toBeTruthy();
     const socket = await letIn();
-    expect(screen.queryByText('not live')).toBeNull();
+    expect(screen.queryByText('connecting')).toBeNull();
     send(socket, 'e-1', 'order:status_changed', { orderId: 'o-1', newStatus: 'shipped' });
     const status = screen.getByRole('status');
     expect(status.textContent).toBe('On its way');
@@ -361,6 +428,35 @@ describe('components', () => {
     expect([dataset.status, dataset.connection]).toEqual(['shipped', 'connected']);
     act(() => socket.end(4408, 'no sign of life'));
     expect(screen.getByText('not live').title).toBe('no sign of life');
+  });
+
+  test('the badge is silent unless it was asked to announce', async () => {
+    render(<OrderStatusBadge orderId="o-1" initialStatus="pending" />, { wrapper: Shop });
+    await letIn();
+    expect(screen.getByText('Pending')).toBeTruthy();
+    expect(screen.queryByRole('status')).toBeNull();
+  });
+
+  test('a locale or a currency that is none takes nothing down, and is told once', async () => {
+    const warned = vi.spyOn(console, 'warn').mockImplementation(() => {});
+    render(
+      <>
+        <OrderStatusBadge orderId="o-1" locale="de_CH" />
+        <LiveCustomerCount locale="de_CH" />
+        <LiveSalesTicker currency="EURO" locale="de_CH" />
+      </>,
+      { wrapper: Shop },
+    );
+    const socket = await letIn({ online: 3 });
+    send(socket, 'e-1', 'order:created', sale('o-1', { total: 7.5 }));
+    send(socket, 'e-2', 'order:status_changed', { orderId: 'o-1', newStatus: 'shipped' });
+    expect(screen.getByText('7.5')).toBeTruthy();
+    expect(screen.getByText('Shipped').title).toContain('2023');
+    expect(screen.getByText('3')).toBeTruthy();
+    expect(warned.mock.calls.map(([text]) => text).sort()).toEqual([
+      'shopwire: EURO is no currency like EUR; amounts are shown without',
+      "shopwire: de_CH is no locale like de-CH; the browser's own is taken",
+    ]);
   });
 
   test('the count is read out when it is calm, and unknown before it is told', async () => {

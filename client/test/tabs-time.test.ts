@@ -8,7 +8,7 @@ import { shareTabs } from '../src/tabs/index.js';
 import { Browser, type Tab } from './browser.js';
 import { FakeSocket } from './fake-socket.js';
 
-const TOKEN = `x.${btoa(JSON.stringify({ sub: 'u-1', role: 'admin' }))}.y`;
+const TOKEN = `x.${btoa(JSON.stringify({ sub: 'u-1', role: 'admin' })).replaceAll('=', '')}.y`;
 /** Until silence is noticed: at most a ping interval, and an answer to wait for. */
 const NOTICED_MS = 30_000 + 5_000 + 500;
 let browser: Browser;

@@ -230,7 +230,7 @@ test('without locks, or with a token that does not say whose it is, a tab has a 
   const own = shareTabs({ WebSocket, BroadcastChannel: browser.Channel });
   const pages = [await opened({ WebSocket: own }), await opened({ WebSocket: own })];
   expect(line.connections).toBe(2);
-  const opaque = open({ token: 'opaque' });
+  const opaque = open({ token: 'o.paq.ue' });
   await until('it is turned away', () => opaque.client.status === 'closed');
   expect(opaque.problems).toMatchObject([{ code: 'unauthorized', request: 'auth' }]);
   await server.emitter().emit('order:created', order('o-1'));

@@ -2,7 +2,7 @@
 // project's own type check and build. Offline: what the project would install is this package's own.
 
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
@@ -52,6 +52,24 @@ test('the first example is checked and built in a new project', () => {
   const code = build(project);
   expect(code).toContain('PASTE THE TOKEN HERE');
   expect(code).toContain('shopwire.v1');
+});
+
+test('the line that installs it works as it stands, with the build that goes before packing', () => {
+  const line = /^npm install .*npm pack.*$/m.exec(readme)![0];
+  const root = mkdtempSync(join(place, 'install-'));
+  const source = join(root, 'shopwire/client');
+  for (const name of ['package.json', 'README.md', 'src', 'style.css', 'tsconfig.json', 'tsconfig.build.json']) {
+    cpSync(join(folder, name), join(source, name), { recursive: true });
+  }
+  symlinkSync(join(folder, 'node_modules'), join(source, 'node_modules'));
+  const shop = join(root, 'shop');
+  mkdirSync(shop);
+  writeFileSync(join(shop, 'package.json'), '{"private":true}');
+  // Whoever runs the tests by npm may have asked it for less.
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('npm_config_')));
+  const { status, stdout, stderr } = spawnSync('sh', ['-c', line], { cwd: shop, encoding: 'utf8', env: { ...env, npm_config_offline: 'true' } });
+  expect(status, stdout + stderr).toBe(0);
+  expect(existsSync(join(shop, 'node_modules/shopwire/dist/index.js'))).toBe(true);
 });
 
 test('an example that is wrong is refused', () => {

@@ -1,6 +1,6 @@
 // The page's frame: who is looking, one connection for that, and the views.
 
-import { useCallback, useEffect, useMemo, useState, type ReactNode } from 'react';
+import { useCallback, useEffect, useMemo, useRef, useState, type ReactNode } from 'react';
 
 import type { TokenSource } from '../../src/index.js';
 import { ShopwireProvider, useShopwire } from '../../src/react/index.js';
@@ -22,8 +22,10 @@ const WITH_PAST = NAMESPACES.filter((name) => name !== 'customers');
 export function App() {
   const [info, setInfo] = useState<Info>();
   const [fault, setFault] = useState('');
+  const [attempt, setAttempt] = useState(0);
   useEffect(() => {
     let isGone = false;
+    setFault('');
     loadInfo().then(
       (info) => isGone || setInfo(info),
       (error: Error) => isGone || setFault(error.message),
@@ -31,12 +33,21 @@ export function App() {
     return () => {
       isGone = true;
     };
-  }, []);
+  }, [attempt]);
   if (info) return info.isDev ? <DevPage info={info} /> : <TokenPage info={info} />;
   return (
     <main className="alone" aria-busy={!fault}>
       <h1>shopwire</h1>
-      {fault ? <p role="alert">The server cannot be asked what it offers: {fault}. Load the page again.</p> : <p>Loading…</p>}
+      {fault ? (
+        <p role="alert">
+          The server cannot be asked what it offers: {fault}.{' '}
+          <button type="button" onClick={() => setAttempt(attempt + 1)}>
+            Try now
+          </button>
+        </p>
+      ) : (
+        <p>Loading…</p>
+      )}
     </main>
   );
 }
@@ -45,6 +56,15 @@ export function App() {
 function DevPage({ info }: { info: Info }) {
   const [seat, setSeat] = useState<Seat>('admin');
   const [signed, setSigned] = useState<Signed>();
+  // The page is made anew for another seat, and whoever goes through the seats by keyboard goes on there.
+  const isMoving = useRef(false);
+  const choose = useCallback((seat: Seat) => {
+    isMoving.current = true;
+    setSeat(seat);
+  }, []);
+  useEffect(() => {
+    isMoving.current = false;
+  }, [seat]);
   const token = useCallback(async () => {
     if (seat === 'public') return null;
     const signed = await signIn(seat);
@@ -57,7 +77,7 @@ function DevPage({ info }: { info: Info }) {
       info={info}
       token={token}
       shown={signed?.role === seat ? signed.token : undefined}
-      who={<RoleSwitch seat={seat} choose={setSeat} />}
+      who={<RoleSwitch seat={seat} choose={choose} hasFocus={isMoving.current} />}
       sees={<Sees seat={seat} access={signed?.role === seat ? signed.access : undefined} />}
     />
   );

@@ -2,9 +2,10 @@
 
 import { useEffect, useState } from 'react';
 
-import type { ConnectionState as State } from '../../src/index.js';
+import type { ConnectionState as State, ShopwireClient } from '../../src/index.js';
 import { useConnection, useShopwire } from '../../src/react/index.js';
 import { clock } from './format.js';
+import { NO_SERVER } from './session.js';
 
 const WORDS: Record<State['status'], string> = {
   idle: 'Not connected',
@@ -39,18 +40,32 @@ export function ConnectionState({ reloadedAt }: { reloadedAt: number | undefined
       </p>
       {reason && (
         <div className="banner" data-status={state.status}>
-          <strong>{state.status === 'closed' ? 'Disconnected.' : 'The connection is lost.'}</strong> {sentence(reason)}{' '}
+          <strong>{state.status === 'closed' ? 'Disconnected.' : 'The connection is lost.'}</strong> {sentence(withoutToken(reason))}{' '}
           {state.status === 'closed' ? (
             <button type="button" onClick={() => client.connect()}>
               Connect again
             </button>
           ) : (
-            <>What you see may be out of date. {wait !== undefined && wait > 0 ? `Next attempt in ${wait} s.` : 'Trying again…'}</>
+            <>
+              What you see may be out of date. {wait !== undefined && wait > 0 ? `Next attempt in ${wait} s. ` : 'Trying again… '}
+              <button type="button" onClick={() => tryNow(client)}>
+                Try now
+              </button>
+            </>
           )}
         </div>
       )}
     </>
   );
+}
+
+/** A server that is not there gives no token either: that is not what is wrong. */
+const withoutToken = (reason: string) => (reason.endsWith(NO_SERVER) ? NO_SERVER : reason);
+
+/** It goes on where it stood, without the wait. */
+function tryNow(client: ShopwireClient): void {
+  client.close();
+  client.connect();
 }
 
 const sentence = (reason: string) => `${reason.charAt(0).toUpperCase()}${reason.slice(1)}.`;

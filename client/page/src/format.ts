@@ -10,6 +10,15 @@ export const currency = CURRENCY;
 export const money = (amount: number): string => amounts.format(amount);
 export const whole = (number: number): string => wholes.format(number);
 
+/** From here on the last figures are of no interest, and there is no room for them. */
+const HUGE = 1e7;
+const hugeAmounts = new Intl.NumberFormat(undefined, { style: 'currency', currency: CURRENCY, notation: 'compact', maximumFractionDigits: 2 });
+const hugeWholes = new Intl.NumberFormat(undefined, { notation: 'compact', maximumFractionDigits: 2 });
+
+/** For figures, which have the room of a card. */
+export const shortMoney = (amount: number): string => (amount < HUGE ? amounts : hugeAmounts).format(amount);
+export const shortWhole = (number: number): string => (number < HUGE ? wholes : hugeWholes).format(number);
+
 /** The time of day; nothing for one that is beyond what a Date can hold. */
 export const clock = (time: number): string => (Number.isNaN(new Date(time).getTime()) ? '' : times.format(time));
 

@@ -3,7 +3,7 @@
 import { useMemo } from 'react';
 
 import { Chart } from './chart.js';
-import { bytes, milliseconds, span, whole } from './format.js';
+import { bytes, milliseconds, shortWhole, span, whole } from './format.js';
 import { SAMPLES, useStats, type Sample, type Stats } from './stats.js';
 
 const rate = (value: number) => `${value < 10 ? value.toFixed(1) : whole(value)}/s`;
@@ -33,10 +33,10 @@ function Numbers({ now }: { now: Stats }) {
   const resumes = now.recovered + now.notRecovered;
   const numbers: [label: string, value: string, note: string][] = [
     ['Connections', whole(now.totalConnections), `${whole(now.authenticatedConnections)} with a token`],
-    ['Up for', span(now.uptimeSeconds), `${whole(now.eventsIn)} events, ${whole(now.deliveries)} deliveries`],
+    ['Up for', span(now.uptimeSeconds), `${shortWhole(now.eventsIn)} events, ${shortWhole(now.deliveries)} deliveries`],
     ['Kept for those who come back', bytes(now.historyBytes), `${whole(now.historyEvents)} events`],
     ['Came back', whole(resumes), resumes ? `${whole(now.recovered)} missed nothing` : 'nobody had to'],
-    ['Refused', whole(now.rejected), 'lines and messages'],
+    ['Refused', shortWhole(now.rejected), 'lines and messages, also this page’s own'],
     ['Too slow', whole(now.slowConsumers), `${bytes(now.outboxBytes)} wait now`],
   ];
   return (

@@ -12,13 +12,19 @@ type Outcome =
   | { kind: 'arrived'; frame: string; afterMs: number }
   | { kind: 'refused'; reason: string };
 
+/** What was being written when the view was left. */
+let draft: { type: string; line: string } | undefined;
+
 export function SendEvent({ types }: { types: readonly string[] }) {
-  const [type, setType] = useState(types[0] ?? '');
-  const [line, setLine] = useState(() => sampleLine(type));
+  const [type, setType] = useState(draft?.type ?? types[0] ?? '');
+  const [line, setLine] = useState(() => draft?.line ?? sampleLine(type));
   const [outcome, setOutcome] = useState<Outcome>();
   const unwatch = useRef(() => {});
   const id = useId();
   useEffect(() => () => unwatch.current(), []);
+  useEffect(() => {
+    draft = { type, line };
+  }, [type, line]);
 
   const choose = (type: string) => {
     setType(type);

@@ -20,8 +20,19 @@ export interface Info {
   types: string[];
 }
 
+/** What a browser calls `Failed to fetch`. */
+export const NO_SERVER = 'the server does not answer';
+
+async function ask(path: string, options?: RequestInit): Promise<Response> {
+  try {
+    return await fetch(path, options);
+  } catch {
+    throw new Error(NO_SERVER);
+  }
+}
+
 export async function loadInfo(): Promise<Info> {
-  const answer = await fetch('/api/ws/info');
+  const answer = await ask('/api/ws/info');
   if (!answer.ok) throw new Error(`/api/ws/info answered ${answer.status}`);
   const { version, features } = await answer.json();
   return { version, isDev: features.dev === true, types: Object.values<string[]>(features.eventTypes).flat() };
@@ -45,7 +56,7 @@ export async function sendLine(line: string): Promise<void> {
 }
 
 async function post(path: string, body: string) {
-  const answer = await fetch(path, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body });
+  const answer = await ask(path, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body });
   const content = await answer.json();
   if (!answer.ok) throw new Error(content?.error?.message ?? `${path} answered ${answer.status}`);
   return content;

@@ -58,6 +58,12 @@ export interface Notice {
   at: number;
 }
 
+export interface Counts {
+  byStatus: Readonly<Record<string, number>>;
+  /** There are more than were counted. */
+  isMore: boolean;
+}
+
 /** Everything that the views show. Parts that did not change are the same objects. */
 export interface ShopState {
   orders: readonly Order[];
@@ -66,13 +72,19 @@ export interface ShopState {
   visitors: readonly Visitor[];
   payments: readonly Payment[];
   notices: readonly Notice[];
+  /** How many orders there are by status, whether they are kept or not. */
+  counts: Counts;
   sales: { count: number; sum: number; since: number | undefined };
+  /** Namespaces that the server has agreed to: nothing seen of them means that nothing is there. */
+  known: ReadonlySet<Namespace>;
   /** Namespaces that the server refused to this user. */
   denied: ReadonlySet<Namespace>;
   /** More happens than the eye can follow. */
   isBusy: boolean;
 }
 
+/** So many orders are counted: each costs an id. */
+const COUNTED = 20_000;
 const KEPT = { orders: 80, stock: 60, prices: 12, visitors: 24, payments: 12, notices: 6 };
 /** React hears of changes so often at most, in ms: what changes faster cannot be read anyway. */
 const STEP_MS = 120;
@@ -94,7 +106,9 @@ const EMPTY: ShopState = {
   visitors: [],
   payments: [],
   notices: [],
+  counts: { byStatus: {}, isMore: false },
   sales: { count: 0, sum: 0, since: undefined },
+  known: new Set(),
   denied: new Set(),
   isBusy: false,
 };
@@ -107,7 +121,11 @@ export class Shop {
   #visitors = new Map<string, Visitor>();
   #payments: Payment[] = [];
   #notices: Notice[] = [];
+  #statuses = new Map<string, string>();
+  #counts = new Map<string, number>();
+  #isMore = false;
   #sales = EMPTY.sales;
+  #known = new Set<Namespace>();
   #denied = new Set<Namespace>();
   #role: Role | undefined;
   #dirty = new Set<keyof ShopState>();
@@ -124,6 +142,10 @@ export class Shop {
         if (!namespace) return;
         this.#denied.add(namespace);
         this.#changed('denied');
+      }),
+      client.on('subscribed', ({ namespaces }) => {
+        for (const name of namespaces) this.#known.add(name);
+        this.#changed('known');
       }),
       // Another role may see other things.
       client.on('authenticated', ({ role }) => {
@@ -149,6 +171,7 @@ export class Shop {
         put(this.#orders, orderId, { id: orderId, customer: customerName, total, channel, status, at }, KEPT.orders);
         const { count, sum, since } = this.#sales;
         this.#sales = { count: count + 1, sum: sum + total, since: since ?? at };
+        this.#count(orderId, status);
         this.#changed('orders', 'sales');
         return;
       }
@@ -157,18 +180,22 @@ export class Shop {
         const known = this.#orders.get(orderId);
         const order = known ?? { id: orderId, customer: customerName, total: undefined, channel: undefined };
         put(this.#orders, orderId, { ...order, status: newStatus, at }, KEPT.orders);
+        this.#count(orderId, newStatus);
         this.#changed('orders');
         return;
       }
       case 'order:updated': {
         const known = this.#orders.get(event.data.orderId);
         const { status } = event.data.changes as { status?: unknown };
-        if (!known || typeof status !== 'string') return;
+        if (typeof status !== 'string') return;
+        if (this.#statuses.has(event.data.orderId)) this.#count(event.data.orderId, status);
+        if (!known) return;
         put(this.#orders, known.id, { ...known, status, at }, KEPT.orders);
         this.#changed('orders');
         return;
       }
       case 'order:deleted':
+        if (this.#statuses.has(event.data.orderId)) this.#count(event.data.orderId, undefined);
         if (this.#orders.delete(event.data.orderId)) this.#changed('orders');
         return;
       case 'inventory:updated': {
@@ -268,6 +295,22 @@ export class Shop {
     }
   }
 
+  /** An order has come to another status, or is gone. */
+  #count(id: string, status: string | undefined): void {
+    const add = (status: string | undefined, one: number) => status !== undefined && this.#counts.set(status, (this.#counts.get(status) ?? 0) + one);
+    add(this.#statuses.get(id), -1);
+    this.#statuses.delete(id);
+    add(status, 1);
+    if (status !== undefined) this.#statuses.set(id, status);
+    if (this.#statuses.size > COUNTED) {
+      const [oldest, its] = this.#statuses.entries().next().value!;
+      this.#statuses.delete(oldest);
+      add(its, -1);
+      this.#isMore = true;
+    }
+    this.#changed('counts');
+  }
+
   #visit(id: string, name: string | undefined, doing: string, at: number): void {
     put(this.#visitors, id, { id, name: name ?? this.#visitors.get(id)?.name, doing, at }, KEPT.visitors);
     this.#changed('visitors');
@@ -300,7 +343,9 @@ export class Shop {
       visitors: () => newest(this.#visitors),
       payments: () => this.#payments,
       notices: () => this.#notices,
+      counts: () => ({ byStatus: Object.fromEntries([...this.#counts].filter(([, count]) => count > 0)), isMore: this.#isMore }),
       sales: () => this.#sales,
+      known: () => new Set(this.#known),
       denied: () => new Set(this.#denied),
       isBusy: () => this.#isBusy(),
     };

@@ -22,6 +22,12 @@ export function SignIn({ choose }: { choose: (token: string | null) => void }) {
           id={field}
           value={text}
           onChange={(event) => setText(event.target.value)}
+          onKeyDown={(event) => {
+            // A token has one line: Enter does what it does in a field of one.
+            if (event.key !== 'Enter') return;
+            event.preventDefault();
+            event.currentTarget.form?.requestSubmit();
+          }}
           rows={4}
           spellCheck={false}
           autoComplete="off"
@@ -29,9 +35,13 @@ export function SignIn({ choose }: { choose: (token: string | null) => void }) {
           aria-invalid={token !== '' && !isToken}
         />
         <p id={`${field}-hint`} className="hint">
-          {token !== '' && !isToken
-            ? 'This is no JWT: three parts of letters, digits, - and _, joined by dots.'
-            : 'A JWT that this server accepts. It stays in this page’s memory and is gone with it. `shopwire token` makes one.'}
+          {token !== '' && !isToken ? (
+            'This is no JWT: three parts of letters, digits, - and _, joined by dots.'
+          ) : (
+            <>
+              A JWT that this server accepts. It stays in this page’s memory and is gone with it. <code>shopwire token</code> makes one.
+            </>
+          )}
         </p>
         <div className="buttons">
           <button type="submit" className="primary" disabled={!isToken}>

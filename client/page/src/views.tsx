@@ -4,7 +4,7 @@ import { memo, useMemo, type ReactNode } from 'react';
 
 import type { Namespace } from '../../src/index.js';
 import { LiveCustomerCount, LiveSalesTicker, OrderStatusBadge } from '../../src/react/index.js';
-import { clock, currency, money, whole } from './format.js';
+import { clock, currency, money, shortMoney, shortWhole, whole } from './format.js';
 import { useShop, type Notice, type Order, type Payment, type StockItem } from './shop.js';
 
 export function ShopView() {
@@ -23,6 +23,9 @@ export function ShopView() {
   );
 }
 
+/** Said of what the server has told nothing of, not even that there is nothing. */
+const NOT_KNOWN = 'Not known.';
+
 interface CardProps {
   title: string;
   namespace: Namespace;
@@ -36,41 +39,52 @@ interface CardProps {
 
 function Card({ title, namespace, className = '', aside, isEmpty, empty, children }: CardProps) {
   const isDenied = useShop('denied').has(namespace);
+  const isKnown = useShop('known').has(namespace);
   return (
     <section className={`card ${className}`} aria-label={title}>
       <header>
         <h2>{title}</h2>
-        {!isDenied && aside}
+        {!isDenied && isKnown && aside}
       </header>
-      {isDenied ? <p className="none">This role may not see {namespace}.</p> : isEmpty ? <p className="none">{empty}</p> : children}
+      {isDenied ? (
+        <p className="none">This role may not see {namespace}.</p>
+      ) : isEmpty ? (
+        <p className="none">{isKnown ? empty : NOT_KNOWN}</p>
+      ) : (
+        children
+      )}
     </section>
   );
 }
 
 function Figures() {
   const sales = useShop('sales');
-  const orders = useShop('orders');
+  const { byStatus, isMore } = useShop('counts');
+  const known = useShop('known');
   const stock = useShop('stock');
   const payments = useShop('payments');
   const denied = useShop('denied');
-  const open = orders.filter(({ status }) => status !== 'delivered' && status !== 'cancelled').length;
+  const open = total(byStatus, (status) => status !== 'delivered' && status !== 'cancelled');
   const low = stock.filter(({ level }) => level !== 'ok').length;
   const failed = payments.filter(({ outcome }) => outcome === 'failed').length;
   const count = `${whole(sales.count)} ${sales.count === 1 ? 'order' : 'orders'}`;
   const note = sales.since === undefined ? 'no orders yet' : `${count} since ${clock(sales.since)}`;
-  const figure = (name: Namespace, value: string, label: string, about: string, mood?: 'bad') => (
-    <div className="figure" data-mood={denied.has(name) ? undefined : mood}>
-      <dt>{label}</dt>
-      <dd>
-        <strong>{denied.has(name) ? '–' : value}</strong>
-        <small>{denied.has(name) ? `may not see ${name}` : about}</small>
-      </dd>
-    </div>
-  );
+  const figure = (name: Namespace, value: string, label: string, about: string, mood?: 'bad') => {
+    const why = denied.has(name) ? `may not see ${name}` : known.has(name) ? undefined : 'not known';
+    return (
+      <div className="figure" data-mood={why ? undefined : mood}>
+        <dt>{label}</dt>
+        <dd>
+          <strong>{why ? '–' : value}</strong>
+          <small>{why ?? about}</small>
+        </dd>
+      </div>
+    );
+  };
   return (
     <dl className="figures">
-      {figure('orders', money(sales.sum), 'Sales', note)}
-      {figure('orders', whole(open), 'Orders under way', 'not delivered yet')}
+      {figure('orders', shortMoney(sales.sum), 'Sales', note)}
+      {figure('orders', `${shortWhole(open)}${isMore ? '+' : ''}`, 'Orders under way', 'not delivered yet')}
       {figure('inventory', whole(low), 'Stock alerts', 'low or sold out', low > 0 ? 'bad' : undefined)}
       {figure('payments', whole(failed), 'Failed payments', `of the last ${payments.length}`, failed > 0 ? 'bad' : undefined)}
     </dl>
@@ -87,24 +101,32 @@ const LANES = [
 const KNOWN = ['pending', 'processing', 'shipped', 'delivered', 'cancelled'];
 const PER_LANE = 6;
 
+/** So many orders have a status of these. */
+const total = (byStatus: Readonly<Record<string, number>>, holds: (status: string) => boolean): number =>
+  Object.entries(byStatus).reduce((sum, [status, count]) => sum + (holds(status) ? count : 0), 0);
+
 function Board() {
   const orders = useShop('orders');
+  const { byStatus, isMore } = useShop('counts');
   return (
     <Card title="Orders" namespace="orders" className="board" isEmpty={orders.length === 0} empty="No orders yet. The first one appears here.">
       <div className="lanes">
         {LANES.map(({ title, holds }) => {
-          const there = orders.filter(({ status }) => holds(KNOWN.includes(status) ? status : 'processing'));
+          const isHere = (status: string) => holds(KNOWN.includes(status) ? status : 'processing');
+          const shown = orders.filter(({ status }) => isHere(status)).slice(0, PER_LANE);
+          const count = total(byStatus, isHere);
+          const more = `${whole(count)}${isMore ? '+' : ''}`;
           return (
-            <section key={title} aria-label={`${title}: ${there.length}`}>
+            <section key={title} aria-label={`${title}: ${more}`}>
               <h3>
-                {title} <span className="count">{there.length}</span>
+                {title} <span className="count">{more}</span>
               </h3>
               <ul>
-                {there.slice(0, PER_LANE).map((order) => (
+                {shown.map((order) => (
                   <OrderCard key={order.id} order={order} />
                 ))}
               </ul>
-              {there.length > PER_LANE && <p className="more">and {there.length - PER_LANE} more</p>}
+              {count > shown.length && <p className="more">and {whole(count - shown.length)} more</p>}
             </section>
           );
         })}
@@ -184,6 +206,7 @@ function Stock() {
 
 function Ticker() {
   const isDenied = useShop('denied').has('orders');
+  const isKnown = useShop('known').has('orders');
   if (isDenied) {
     return (
       <section className="card ticker" aria-label="Latest sales">
@@ -194,7 +217,7 @@ function Ticker() {
       </section>
     );
   }
-  return <LiveSalesTicker className="card ticker" currency={currency} max={8} />;
+  return <LiveSalesTicker className="card ticker" currency={currency} max={8} labels={{ empty: isKnown ? undefined : NOT_KNOWN }} />;
 }
 
 function Customers() {

@@ -12,6 +12,8 @@ import { useShopwire, useWant } from './provider.js';
 export interface Labels {
   /** Shown while nothing new can come. */
   notLive?: string;
+  /** Shown before that, until the first connection stands; and while another one is being made. Default: `notLive`, else connecting. */
+  connecting?: string;
 }
 
 interface LookProps {
@@ -27,9 +29,10 @@ const classes = (own: string, given?: string) => (given ? `${own} ${given}` : ow
 /** Seen by screen readers alone. */
 const UNSEEN: CSSProperties = { position: 'absolute', width: 1, height: 1, overflow: 'hidden', clipPath: 'inset(50%)', whiteSpace: 'nowrap' };
 
-function NotLive({ text = 'not live' }: { text?: string }) {
+function NotLive({ labels: { notLive, connecting = notLive ?? 'connecting' } }: { labels: Labels }) {
   const { status, reason } = useConnection();
   if (status === 'connected') return null;
+  const text = status === 'idle' || status === 'connecting' ? connecting : (notLive ?? 'not live');
   return (
     <span className="shopwire-not-live" title={reason || undefined}>
       {text}
@@ -41,22 +44,24 @@ export interface OrderStatusBadgeProps extends LookProps {
   orderId: string;
   /** The status as your own page knows it, until an event says otherwise. */
   initialStatus?: OrderStatus;
-  /** Texts by status, and `unknown`, `deleted` and `notLive`. */
+  /** Read each change out. For one that a page is about; a list says by itself what of it matters. Default: false. */
+  announce?: boolean;
+  /** Texts by status, and `unknown`, `deleted`, `notLive` and `connecting`. */
   labels?: Labels & { [status: string]: string | undefined };
 }
 
 /** An order's status, live. */
-export function OrderStatusBadge({ orderId, initialStatus, labels = {}, locale, className, style }: OrderStatusBadgeProps) {
+export function OrderStatusBadge({ orderId, initialStatus, announce, labels = {}, locale, className, style }: OrderStatusBadgeProps) {
   const { status: known, changedAt, isDeleted } = useOrderStatus(orderId, initialStatus);
   const connection = useConnection().status;
   const status = isDeleted ? 'deleted' : (known ?? 'unknown');
   const time = changedAt === undefined ? undefined : format(changedAt, locale, { dateStyle: 'medium', timeStyle: 'short' });
   return (
     <span className={classes('shopwire-badge', className)} style={style} data-status={status} data-connection={connection}>
-      <span role="status" title={time}>
+      <span className="shopwire-status" role={announce ? 'status' : undefined} title={time}>
         {labels[status] ?? readable(status)}
       </span>{' '}
-      <NotLive text={labels.notLive} />
+      <NotLive labels={labels} />
     </span>
   );
 }
@@ -78,7 +83,7 @@ export function LiveCustomerCount({ labels = {}, locale, className, style }: Liv
   const count = useOnlineCount();
   const connection = useConnection().status;
   const { online = (count) => (count === 1 ? 'customer online' : 'customers online'), unknown = '–' } = labels;
-  const number = count === undefined ? unknown : new Intl.NumberFormat(locale).format(count);
+  const number = count === undefined ? unknown : new Intl.NumberFormat(known(locale)).format(count);
   const text = online(count ?? 0);
   const calm = useCalm(`${number} ${text}`);
   return (
@@ -89,7 +94,7 @@ export function LiveCustomerCount({ labels = {}, locale, className, style }: Liv
       <span role="status" style={UNSEEN}>
         {calm}
       </span>
-      <NotLive text={labels.notLive} />
+      <NotLive labels={labels} />
     </span>
   );
 }
@@ -122,13 +127,15 @@ export function LiveSalesTicker({ currency, max = 10, labels = {}, locale, class
   const newest = useNewest('order:created', max);
   const [frozen, setFrozen] = useState<typeof newest>();
   const connection = useConnection().status;
-  const money = useMemo(() => new Intl.NumberFormat(locale, { style: 'currency', currency }), [locale, currency]);
+  const money = useMemo(() => moneyIn(currency, known(locale)), [locale, currency]);
+  // What is held was seen by the one who was here.
+  useEffect(() => client.on('identity', () => setFrozen(undefined)), [client]);
   const { title = 'Latest sales', empty = 'No sales yet', pause = 'Pause', resume = 'Resume' } = labels;
   const sales = frozen ?? newest;
   return (
     <section className={classes('shopwire-ticker', className)} style={style} aria-label={title} data-connection={connection}>
       <header>
-        <strong>{title}</strong> <NotLive text={labels.notLive} />{' '}
+        <strong>{title}</strong> <NotLive labels={labels} />{' '}
         <button type="button" onClick={() => setFrozen(frozen ? undefined : newest)}>
           {frozen ? resume : pause}
         </button>
@@ -154,8 +161,34 @@ function format(time: number, locale: string | undefined, options: Intl.DateTime
   if (Number.isNaN(date.getTime())) return undefined;
   // Making one takes far longer than using it, and a busy ticker shows hundreds of times a second.
   const key = `${locale} ${Object.values(options)}`;
-  const made = (formats[key] ??= new Intl.DateTimeFormat(locale, options));
+  const made = (formats[key] ??= new Intl.DateTimeFormat(known(locale), options));
   return made.format(date);
 }
 
 const formats: { [key: string]: Intl.DateTimeFormat } = {};
+
+const refused = new Set<string>();
+
+/** Said once. A page stands, whatever it was told to look like. */
+function warn(what: string): undefined {
+  if (!refused.has(what)) console.warn(`shopwire: ${what}`);
+  refused.add(what);
+}
+
+/** The locale, or the browser's own for one that Intl refuses, such as `de_CH`. */
+function known(locale: string | undefined): string | undefined {
+  try {
+    return Intl.getCanonicalLocales(locale)[0];
+  } catch {
+    return warn(`${locale} is no locale like de-CH; the browser's own is taken`);
+  }
+}
+
+function moneyIn(currency: string, locale: string | undefined): Intl.NumberFormat {
+  try {
+    return new Intl.NumberFormat(locale, { style: 'currency', currency });
+  } catch {
+    warn(`${currency} is no currency like EUR; amounts are shown without`);
+    return new Intl.NumberFormat(locale);
+  }
+}

@@ -90,7 +90,12 @@ export function useWebSocketEvent<P extends Pattern>(pattern: P, handler?: Event
   const [event, setEvent] = useState<ShopEvent<Matching<P>>>();
   useEffect(() => {
     const take: EventHandler<P> = (data, event) => (latest.current ? latest.current(data, event) : setEvent(event));
-    return client.on(pattern, take);
+    const undo = client.on(pattern, take);
+    const unwatch = client.on('identity', () => setEvent(undefined));
+    return () => {
+      undo();
+      unwatch();
+    };
   }, [client, pattern]);
   return event;
 }

@@ -11,7 +11,7 @@ export interface Store<T> {
   initial(): T;
 }
 
-/** A value that events of a pattern change. It begins with those that came before. */
+/** A value that events of a pattern change. It begins with those that came before, and anew when another user or role is here. */
 export function reduced<P extends Pattern, T>(
   client: ShopwireClient,
   pattern: P,
@@ -22,12 +22,17 @@ export function reduced<P extends Pattern, T>(
   return {
     subscribe(tell) {
       value = client.recent(pattern).reduce(reduce, initial);
-      return client.on(pattern, (_, event) => {
-        const next = reduce(value, event);
+      const set = (next: T) => {
         if (next === value) return;
         value = next;
         tell();
-      });
+      };
+      const undo = client.on(pattern, (_, event) => set(reduce(value, event)));
+      const unwatch = client.on('identity', () => set(initial));
+      return () => {
+        undo();
+        unwatch();
+      };
     },
     get: () => value,
     initial: () => initial,
@@ -58,7 +63,7 @@ function newOnlineCount(client: ShopwireClient): Store<number | undefined> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   let undo: (() => void)[] = [];
 
-  const set = (next: number) => {
+  const set = (next: number | undefined) => {
     if (next === count) return;
     count = next;
     for (const tell of [...tells]) tell();
@@ -79,6 +84,10 @@ function newOnlineCount(client: ShopwireClient): Store<number | undefined> {
         undo = [
           client.on('customer:online', come),
           client.on('customer:offline', come),
+          client.on('identity', () => {
+            known.clear();
+            set(undefined);
+          }),
           client.on('subscribed', ({ online }) => {
             if (online === undefined) return;
             known.clear();
