@@ -370,6 +370,8 @@ export class ShopwireClient {
       this.#changed({ status: 'connected', reason: '' });
       this.#flush(QUEUE_LIMIT);
     }
+    // What came before the answer is told before it: that may be in what the answer says.
+    this.#flushFrame();
     if (data) this.#listeners.call('subscribed', data);
     if (data?.recovered !== false && !this.#isAnother) return;
     this.#isAnother = false;
@@ -401,10 +403,14 @@ export class ShopwireClient {
     if (this.#frame.push(event) > 1) return;
     const flush = () => {
       clearTimeout(timer);
-      for (const each of this.#frame.splice(0)) this.#listeners.dispatch(each);
+      this.#flushFrame();
     };
     const timer = setTimeout(flush, NO_FRAME_MS);
     if (typeof requestAnimationFrame === 'function') requestAnimationFrame(flush);
+  }
+
+  #flushFrame(): void {
+    for (const each of this.#frame.splice(0)) this.#listeners.dispatch(each);
   }
 
   #error(problem: Problem): void {

@@ -185,6 +185,20 @@ describe('events', () => {
     await vi.advanceTimersByTimeAsync(100);
     expect(handler).toHaveBeenCalledTimes(3);
   });
+
+  test('that wait for the frame are told before an answer that came behind them', async () => {
+    const { client, socket } = await connected({ batch: true });
+    const told: string[] = [];
+    client.on('*', (_, { id }) => told.push(id));
+    client.on('subscribed', () => told.push('subscribed'));
+    client.refresh();
+    await settle();
+    socket.event('e-1');
+    socket.subscribed(['orders'], 'p-1');
+    socket.event('e-2');
+    await vi.advanceTimersByTimeAsync(100);
+    expect(told).toEqual(['e-1', 'subscribed', 'e-2']);
+  });
 });
 
 describe('coming back', () => {

@@ -2,7 +2,7 @@
 // Hooks and components in a tree, on a socket that the test holds.
 
 import { act, cleanup, render, renderHook, screen, waitFor } from '@testing-library/react';
-import { StrictMode, useEffect, useState, type ReactNode } from 'react';
+import { StrictMode, useEffect, useState } from 'react';
 import { renderToString } from 'react-dom/server';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 
@@ -17,6 +17,7 @@ import {
   useWebSocket,
   useWebSocketEvent,
   useWebSocketNamespace,
+  type ShopwireProviderProps,
 } from '../src/react/index.js';
 import { FakeSocket, settle } from './fake-socket.js';
 
@@ -29,9 +30,9 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-function Shop({ children, token = 'h.a.s' }: { children?: ReactNode; token?: string | null | (() => string) }) {
+function Shop({ children, token = 'h.a.s', ...options }: Omit<ShopwireProviderProps, 'token'> & { token?: string | null | (() => string) }) {
   return (
-    <ShopwireProvider url="ws://shop.test/api/ws" token={token} WebSocket={FakeSocket}>
+    <ShopwireProvider url="ws://shop.test/api/ws" token={token} WebSocket={FakeSocket} {...options}>
       {children}
     </ShopwireProvider>
   );
@@ -345,6 +346,29 @@ describe('other hooks', () => {
     expect(socket.said('subscribe')).toHaveLength(before + 1);
     answer(socket, { online: 5 });
     expect(result.current).toBe(5);
+  });
+
+  test.each(['for the first time', 'again'])('useOnlineCount that is mounted %s later asks for the number: nobody counted meanwhile', async (when) => {
+    const Count = () => <p>{`${useOnlineCount()} online`}</p>;
+    const page = (isShown: boolean) => <Shop namespaces={['customers']}>{isShown && <Count />}</Shop>;
+    const tree = render(page(when === 'again'));
+    const socket = await letIn({ online: 0 });
+    tree.rerender(page(false));
+    await act(settle);
+    send(socket, 'e-1', 'customer:online', { customerId: 'c-1', isOnline: true });
+    const before = socket.said('subscribe').length;
+    tree.rerender(page(true));
+    await act(settle);
+    expect(socket.said('subscribe')).toHaveLength(before + 1);
+    answer(socket, { online: 1 });
+    expect(document.body.textContent).toBe('1 online');
+    // Whom it counted before it was taken away may have gone and come since.
+    send(socket, 'e-2', 'customer:online', { customerId: 'c-2', isOnline: true });
+    tree.rerender(page(false));
+    send(socket, 'e-3', 'customer:offline', { customerId: 'c-2', isOnline: false });
+    tree.rerender(page(true));
+    send(socket, 'e-4', 'customer:online', { customerId: 'c-2', isOnline: true });
+    expect(document.body.textContent).toBe('2 online');
   });
 });
 

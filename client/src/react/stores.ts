@@ -80,7 +80,10 @@ function newOnlineCount(client: ShopwireClient): Store<number | undefined> {
   return {
     subscribe(tell) {
       if (tells.size === 0) {
-        count = client.online ?? count;
+        known.clear();
+        count = client.online;
+        // Told to others on the page, and maybe long ago: whoever came and went since then was not counted here.
+        if (count !== undefined) client.refresh();
         undo = [
           client.on('customer:online', come),
           client.on('customer:offline', come),
