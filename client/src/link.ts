@@ -13,8 +13,6 @@ const BACKOFF_MS = 500;
 const BACKOFF_MAX_MS = 30_000;
 /** A connection that lasted so long was a success. */
 const STEADY_MS = 10_000;
-/** How often a line is listened to if the server names no interval. */
-const PING_MS = 30_000;
 /** A WebSocket's state in which it can send. */
 const OPEN = 1;
 /** The code for an end without a close frame. */
@@ -22,192 +20,168 @@ const CUT = 1006;
 /** The code where there is no token to show. */
 export const UNAUTHORIZED = 4401;
 
-export interface LinkHost {
-  /** The sub-protocols to offer, within a time of the host's own. Thrown errors count as a failed attempt. */
-  protocols(): Promise<string[]>;
+export function newLink(
+  options: ShopwireOptions,
+  /** The sub-protocols to offer, within a time of the caller's own. Thrown errors count as a failed attempt. */
+  offer: () => Promise<string[]>,
   /** A message has come. */
-  receive(message: any): void;
-  /** The connection is gone. Returns a sentence if no other attempt is to be made. */
-  lost(code: number, reason: string): string | undefined;
+  receive: (message: any) => void,
+  /** The connection is gone. True if no other attempt is to be made. */
+  lost: (code: number, reason: string) => boolean,
   /** The state of the line changed. */
-  changed(state: ConnectionState): void;
-}
-
-export class Link {
-  /** How long the server asked to wait before the next attempt, in ms. */
-  after: number | undefined;
-  #host: LinkHost;
-  #options: ShopwireOptions;
-  #running = false;
+  changed: (state: ConnectionState) => void,
+) {
+  let isRunning = false;
   /** Counts what was begun, so that what is late finds that it is. */
-  #turn = 0;
-  #socket: WebSocketLike | undefined;
-  #retry: ReturnType<typeof setTimeout> | undefined;
-  #alarm: ReturnType<typeof setTimeout> | undefined;
-  #messages = 0;
-  #pingMs = PING_MS;
-  #failures = 0;
-  #listeningSince = 0;
-  #unwatch = () => {};
+  let turn = 0;
+  let socket: WebSocketLike | undefined;
+  let retry: ReturnType<typeof setTimeout> | undefined;
+  let alarm: ReturnType<typeof setTimeout> | undefined;
+  /** After so long a silence the server is asked for a sign of life: as often as it pings by itself. */
+  let pingMs: number;
+  let failures = 0;
+  /** Since when the server speaks, in ms since 1970. */
+  let greetedAt = Infinity;
+  /** Aborted when the page need no longer be watched. */
+  let ends: AbortController;
 
-  constructor(options: ShopwireOptions, host: LinkHost) {
-    this.#options = options;
-    this.#host = host;
-  }
+  const link = {
+    /** How long the server asked to wait before the next attempt, in ms. */
+    after: undefined as number | undefined,
 
-  /** Connects, and keeps connected until `stop`. */
-  start(): void {
-    if (this.#running) return;
-    this.#running = true;
-    this.#failures = 0;
-    this.#unwatch = watchPage({
-      wake: () => this.#wake(),
-      offline: () => (this.#retry ? this.#wait('there is no network') : this.#probe()),
-      suspend: () => {
-        this.#drop();
-        this.#host.lost(CUT, '');
-        this.#host.changed({ status: 'waiting', reason: 'the page was left' });
-      },
-      resume: () => this.#soon(),
+    /** Connects, and keeps connected until `stop`. */
+    start(): void {
+      if (isRunning) return;
+      isRunning = true;
+      failures = 0;
+      ends = new AbortController();
+      const handlers = {
+        online: wake,
+        visibilitychange: () => isHidden() || wake(),
+        // The browser may be wrong, as on the machine that the server is on.
+        offline: probe,
+        // Maybe for the browser's back/forward cache, which takes no page with an open connection.
+        pagehide() {
+          down(CUT, 'the page was left');
+          clearTimeout(retry);
+        },
+        pageshow: ({ persisted }: PageTransitionEvent) => persisted && open(),
+      };
+      watchPage(handlers, ends.signal);
+      open();
+    },
+
+    /** Ends it for good, until the next `start`. */
+    stop(reason: string, code?: number): void {
+      if (!isRunning) return;
+      isRunning = false;
+      ends.abort();
+      drop();
+      changed({ status: 'closed', reason, code });
+    },
+
+    /** Leaves this connection for a new one. */
+    restart(wait = 0): void {
+      if (isRunning) down(CUT, '', wait);
+    },
+
+    /** Whether it could be handed to the network; it may be lost there. */
+    send(type: string, data?: unknown): boolean {
+      if (socket?.readyState !== OPEN) return false;
+      socket.send(JSON.stringify({ type, data }));
+      return true;
+    },
+  };
+  return link;
+
+  async function open(): Promise<void> {
+    drop();
+    const mine = turn;
+    link.after = undefined;
+    changed({ status: 'connecting', reason: '' });
+    // What is started and stopped at once, as React's StrictMode does, makes no connection.
+    await undefined;
+    if (mine !== turn) return;
+    const protocols = await offer().catch((error) => {
+      if (mine === turn) down(UNAUTHORIZED, noToken(error));
     });
-    this.#soon();
-  }
-
-  /** Ends it for good, until the next `start`. */
-  stop(reason: string, code?: number): void {
-    if (!this.#running) return;
-    this.#running = false;
-    this.#unwatch();
-    this.#drop();
-    this.#host.changed({ status: 'closed', reason, code });
-  }
-
-  /** Leaves this connection for a new one. */
-  restart(wait = 0): void {
-    if (this.#running) this.#down(CUT, '', wait);
-  }
-
-  /** Whether it could be handed to the network; it may be lost there. */
-  send(type: string, data?: unknown): boolean {
-    if (this.#socket?.readyState !== OPEN) return false;
-    this.#socket.send(JSON.stringify({ type, data }));
-    return true;
-  }
-
-  /** The server has greeted, and pings every `pingMs`. Browsers answer that unseen, so the line is listened to here. */
-  listen(pingMs = this.#pingMs): void {
-    this.#pingMs = pingMs || PING_MS;
-    this.#listeningSince ||= Date.now();
-    const before = this.#messages;
-    this.#setAlarm(this.#pingMs / 2, () => (before === this.#messages ? this.#probe() : this.listen()));
-  }
-
-  /** Asks for a sign of life, if there is a connection. */
-  #probe(): void {
-    const before = this.#messages;
-    if (!this.send('ping')) return;
-    this.#setAlarm(ANSWER_MS, () => (before === this.#messages ? this.#silent() : this.listen()));
-  }
-
-  #silent(): void {
-    this.#down(CUT, 'the server does not answer');
-  }
-
-  /** In a microtask: what is started and stopped at once, as React's StrictMode does, makes no connection. */
-  #soon(): void {
-    this.#drop();
-    this.after = undefined;
-    const turn = this.#turn;
-    this.#host.changed({ status: 'connecting', reason: '' });
-    queueMicrotask(() => turn === this.#turn && this.#open(turn));
-  }
-
-  async #open(turn: number): Promise<void> {
-    let protocols: string[];
+    if (!protocols || mine !== turn) return;
+    ring(CONNECT_MS, leave);
+    const { url = '/api/ws' } = options;
     try {
-      protocols = await this.#host.protocols();
+      const address = new URL(url, globalThis.location?.href);
+      // ws for http, wss for https.
+      address.protocol = address.protocol.replace('http', 'ws');
+      socket = new (options.WebSocket ?? WebSocket)(address.href, protocols);
     } catch (error) {
-      if (turn === this.#turn) this.#down(UNAUTHORIZED, `there is no token: ${sentence(error)}`);
-      return;
+      return link.stop(`there is no way to ${url}: ${sentence(error)}`);
     }
-    if (turn !== this.#turn) return;
-    this.#setAlarm(CONNECT_MS, () => this.#silent());
-    let socket: WebSocketLike;
-    try {
-      socket = this.#connect(protocols);
-    } catch (error) {
-      return this.stop(sentence(error));
-    }
-    this.#socket = socket;
     socket.onmessage = ({ data }) => {
-      if (turn !== this.#turn) return;
-      this.#messages++;
-      this.#host.receive(JSON.parse(data));
+      if (mine !== turn) return;
+      const message = JSON.parse(data);
+      greetedAt = Math.min(greetedAt, Date.now());
+      // Browsers answer the server's pings unseen, so the line is listened to here.
+      if (message.type === 'welcome') pingMs = message.data.pingInterval;
+      ring(pingMs, probe);
+      receive(message);
     };
     socket.onclose = ({ code, reason }) => {
-      if (turn === this.#turn) this.#down(code, reason || 'the connection was lost');
+      if (mine === turn) down(code, reason || 'the connection was lost');
     };
     // A close follows.
     socket.onerror = () => {};
   }
 
-  #connect(protocols: string[]): WebSocketLike {
-    const given = this.#options.url ?? '/api/ws';
-    const Socket = this.#options.WebSocket ?? globalThis.WebSocket;
-    if (!Socket) throw new Error('there is no WebSocket here: give one as an option');
-    let url: URL;
-    try {
-      url = new URL(given, globalThis.location?.href);
-      // ws for http, wss for https.
-      url.protocol = url.protocol.replace('http', 'ws');
-    } catch {
-      throw new Error(`${given} is no url like wss://shop.example/api/ws and no path`);
-    }
-    return new Socket(url.href, protocols);
+  /** The page is looked at again, or the network is back: now is a good moment to try. */
+  function wake(): void {
+    // What the server asked for is waited for: it spreads its clients.
+    if (retry && link.after === undefined) open();
+    else probe();
+  }
+
+  /** Asks for a sign of life, if there is a connection. Whatever comes is one. */
+  function probe(): void {
+    if (link.send('ping')) ring(ANSWER_MS, leave);
+  }
+
+  function leave(): void {
+    down(CUT, 'the server does not answer');
   }
 
   /** Forgets the connection, whatever state it is in. */
-  #drop(): void {
-    this.#turn++;
-    clearTimeout(this.#retry);
-    clearTimeout(this.#alarm);
-    this.#retry = undefined;
-    this.#socket?.close(1000);
-    this.#socket = undefined;
+  function drop(): void {
+    turn++;
+    clearTimeout(retry);
+    clearTimeout(alarm);
+    retry = undefined;
+    socket?.close(1000);
+    socket = undefined;
   }
 
-  #down(code: number, reason: string, wait?: number): void {
-    this.#drop();
-    if (this.#listeningSince && Date.now() - this.#listeningSince > STEADY_MS) this.#failures = 0;
-    this.#listeningSince = 0;
-    const end = this.#host.lost(code, reason);
-    if (end) this.stop(end, code);
-    else this.#wait(reason, code, wait);
+  function down(code: number, reason: string, ms?: number): void {
+    drop();
+    if (Date.now() - greetedAt > STEADY_MS) failures = 0;
+    greetedAt = Infinity;
+    if (lost(code, reason)) link.stop(reason, code);
+    else wait(reason, code, ms);
   }
 
-  #wait(reason: string, code?: number, wait = this.after): void {
-    clearTimeout(this.#retry);
+  function wait(reason: string, code?: number, ms = link.after): void {
+    clearTimeout(retry);
     const offline = isOffline();
-    if (wait === undefined) {
-      // Where nobody looks, or there seems to be no network, there is no hurry.
-      const bound = offline || isHidden() ? BACKOFF_MAX_MS : Math.min(BACKOFF_MAX_MS, BACKOFF_MS * 2 ** this.#failures);
-      this.#failures++;
-      wait = Math.random() * bound;
-    }
-    this.#retry = setTimeout(() => this.#soon(), wait);
-    this.#host.changed({ status: offline ? 'offline' : 'waiting', reason, code, retryIn: wait });
+    // Where nobody looks, or there seems to be no network, there is no hurry.
+    ms ??= Math.random() * (offline || isHidden() ? BACKOFF_MAX_MS : Math.min(BACKOFF_MAX_MS, BACKOFF_MS * 2 ** failures++));
+    retry = setTimeout(open, ms);
+    changed({ status: offline ? 'offline' : 'waiting', reason, code, retryIn: ms });
   }
 
-  #wake(): void {
-    // What the server asked for is waited for: it spreads its clients.
-    if (this.#retry && this.after === undefined) this.#soon();
-    else this.#probe();
-  }
-
-  #setAlarm(ms: number, ring: () => void): void {
-    clearTimeout(this.#alarm);
-    this.#alarm = setTimeout(ring, ms);
+  /** One alarm at a time. */
+  function ring(ms: number, then: () => void): void {
+    clearTimeout(alarm);
+    alarm = setTimeout(then, ms);
   }
 }
 
-export const sentence = (error: unknown) => (error instanceof Error ? error.message : String(error));
+export const sentence = (error: any): string => `${error?.message ?? error}`;
+
+export const noToken = (error: unknown) => `there is no token: ${sentence(error)}`;

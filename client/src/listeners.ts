@@ -3,49 +3,48 @@
 import type { ShopEvent } from './generated/events.js';
 import type { ListenOptions } from './types.js';
 
-interface Entry {
-  handler: (...values: any[]) => void;
-}
+type Handler = (...values: any[]) => void;
 
-export class Listeners {
-  #entries = new Map<string, Set<Entry>>();
+export function newListeners() {
+  const byName = new Map<string, Set<Handler>>();
 
   /** Adds a handler under a name; returns how to take it away. */
-  add(name: string, handler: Entry['handler'], { signal }: ListenOptions = {}): () => void {
-    if (signal?.aborted) return () => {};
-    const entries = this.#entries.get(name) ?? new Set();
-    this.#entries.set(name, entries);
-    // An entry of its own, since one function may be added twice.
-    const entry = { handler };
-    entries.add(entry);
+  function add(name: string, handler: Handler, { signal }: ListenOptions = {}): () => void {
+    const handlers = byName.get(name) ?? new Set();
+    byName.set(name, handlers);
+    // A function of its own, since one may be added twice.
+    const entry: Handler = (...values) => handler(...values);
     const undo = () => {
-      entries.delete(entry);
+      handlers.delete(entry);
       signal?.removeEventListener('abort', undo);
     };
+    handlers.add(entry);
     signal?.addEventListener('abort', undo);
+    if (signal?.aborted) undo();
     return undo;
   }
 
   /** Calls who listens under this name; false if nobody does. One handler's fault is reported and harms no other. */
-  call(name: string, ...values: unknown[]): boolean {
-    const entries = this.#entries.get(name);
-    if (!entries?.size) return false;
-    for (const entry of [...entries]) {
-      // An earlier handler may have taken it away.
-      if (!entries.has(entry)) continue;
+  function call(name: string, ...values: unknown[]): boolean {
+    const handlers = byName.get(name);
+    const present = [...(handlers ?? [])];
+    for (const entry of present) {
       try {
-        entry.handler(...values);
+        // An earlier handler may have taken it away.
+        if (handlers!.has(entry)) entry(...values);
       } catch (error) {
         (globalThis.reportError ?? console.error)(error);
       }
     }
-    return true;
+    return present.length > 0;
   }
 
   /** Hands an event to the listeners of its type, of its kind and of everything. */
-  dispatch(event: ShopEvent): void {
-    for (const name of patternsOf(event)) this.call(name, event.data, event);
+  function dispatch(event: ShopEvent): void {
+    for (const name of patternsOf(event)) call(name, event.data, event);
   }
+
+  return { add, call, dispatch };
 }
 
 /** The patterns that stand for an event: its type, its kind, and everything. */

@@ -6,24 +6,24 @@ import { patternsOf } from './listeners.js';
 /** How many are kept: as many as one `last` can bring. */
 const KEPT = 1000;
 
-export class Recent {
-  #events = new Map<string, ShopEvent | undefined>();
+export function newRecent() {
+  const events = new Map<string, ShopEvent | undefined>();
+  return {
+    /** Keeps an event; false if it was there already. */
+    add(event: ShopEvent): boolean {
+      if (events.has(event.id)) return false;
+      events.set(event.id, event);
+      if (events.size > KEPT) events.delete(events.keys().next().value!);
+      return true;
+    },
 
-  /** Keeps an event; false if it was there already. */
-  add(event: ShopEvent): boolean {
-    if (this.#events.has(event.id)) return false;
-    this.#events.set(event.id, event);
-    if (this.#events.size > KEPT) this.#events.delete(this.#events.keys().next().value!);
-    return true;
-  }
+    /** Those that a pattern stands for, oldest first. */
+    list: (pattern: string): ShopEvent[] =>
+      [...events.values()].filter((event) => event && patternsOf(event).includes(pattern)) as ShopEvent[],
 
-  /** Those that a pattern stands for, oldest first. */
-  list(pattern: string): ShopEvent[] {
-    return [...this.#events.values()].filter((event) => event && patternsOf(event).includes(pattern)) as ShopEvent[];
-  }
-
-  /** Lists none of those that came so far; that they came is still known. */
-  forget(): void {
-    for (const id of this.#events.keys()) this.#events.set(id, undefined);
-  }
+    /** Lists none of those that came so far; that they came is still known. */
+    forget(): void {
+      for (const id of events.keys()) events.set(id, undefined);
+    },
+  };
 }

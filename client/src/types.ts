@@ -139,8 +139,11 @@ export interface ShopwireOptions extends Partial<Want> {
   token?: TokenSource;
   /** Whether to connect at once. Default: true. */
   autoConnect?: boolean;
-  /** Collect events and call handlers once an animation frame. Default: false. */
-  batch?: boolean;
+  /**
+   * Collect events, and call handlers when it says so: `perFrame` for once an animation frame. It is called with the first event and
+   * calls back when all that came by then shall be handed on. Default: each event at once.
+   */
+  batch?: (handOn: () => void) => void;
   /** How many published events may wait for a connection. Default: 50. */
   queueLimit?: number;
   /** For runtimes without one of their own. */
@@ -155,4 +158,47 @@ export interface WebSocketLike {
   onerror: ((event: any) => void) | null;
   send(text: string): void;
   close(code?: number): void;
+}
+
+/** One connection to a shopwire server. Its functions may be taken from it and handed on. */
+export interface Client {
+  /** Where the connection stands, and why. The same object until that changes. */
+  readonly state: ConnectionState;
+  readonly status: Status;
+  readonly isConnected: boolean;
+  /** Whom the server takes this connection for; undefined for the public. */
+  readonly identity: Identity | undefined;
+  /** Customers online, as the server told last. Presence events since then are not in it. */
+  readonly online: number | undefined;
+
+  /** Connects, unless that was done already. */
+  connect(): void;
+  /** Ends the connection. `connect` goes on where it stood. */
+  close(): void;
+  /** Shows another token from now on. `null` leaves the old user behind, and what it saw, at once. */
+  setToken(token: TokenSource): void;
+
+  /**
+   * Listens to events: `on('order:created', (order, event) => …)`, `on('order:*', …)`, `on('*', …)`; or to what the
+   * client itself tells: `on('gap', () => …)`. Returns how to stop. Handlers of one event are called in the order they were added.
+   */
+  on<P extends Pattern>(pattern: P, handler: EventHandler<P>, options?: ListenOptions): () => void;
+  on<S extends keyof Signals>(signal: S, handler: (value: Signals[S]) => void, options?: ListenOptions): () => void;
+  /** Like `on`, for one time. */
+  once<P extends Pattern>(pattern: P, handler: EventHandler<P>, options?: ListenOptions): () => void;
+  once<S extends keyof Signals>(signal: S, handler: (value: Signals[S]) => void, options?: ListenOptions): () => void;
+  /** The newest events that came, oldest first: at most a thousand of all types together. */
+  recent<P extends Pattern>(pattern: P): ShopEvent<Matching<P>>[];
+
+  /** Wants to see namespaces, beside what others want. Returns how to stop; the last one to stop unsubscribes. */
+  subscribe(want: Want): () => void;
+  /** Asks for the subscription anew, which brings a new number of customers online. */
+  refresh(): void;
+
+  /**
+   * Publishes an event of this customer. It is sent at once, or waits for a connection; the server says nothing if all is well.
+   * False: the client is closed, or too many wait already, and this one was not taken. What waits is sent as the user it was published
+   * by, or told to be `not_sent`. An event that is under way when the line is lost may be lost, too.
+   */
+  publish<T extends Publishable>(type: T, data: PublishData<T>): boolean;
 }

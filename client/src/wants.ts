@@ -1,6 +1,6 @@
 // What the parts of a page want to see, added up to one subscription.
 
-import { namespaceOf, type EventType, type Namespace } from './generated/events.js';
+import type { EventType, Namespace } from './generated/events.js';
 import type { Want } from './types.js';
 
 /** All wants as one. */
@@ -8,35 +8,26 @@ export interface Wanted {
   names: Namespace[];
   /** Narrows those of `names` that it names types of. */
   events: EventType[];
-  /** How much of the past to begin with, by namespace. */
-  last: Map<Namespace, number>;
+  /** How many of the newest events of a namespace to begin with. */
+  lastOf(name: Namespace): number;
 }
 
-export class Wants {
-  #wants = new Set<Want>();
-
-  /** Adds one; returns how to take it away. */
-  add(want: Want): () => void {
-    const own = { ...want };
-    this.#wants.add(own);
-    return () => this.#wants.delete(own);
-  }
-
-  /** Everything that somebody wants, without what is `denied`. In a fixed order, so that equal wants compare as equal. */
-  sum(denied: ReadonlySet<Namespace>): Wanted {
-    // The types by namespace; null: all.
-    const types = new Map<Namespace, Set<EventType> | null>();
-    const last = new Map<Namespace, number>();
-    for (const want of this.#wants) {
-      for (const name of want.namespaces) {
-        if (denied.has(name)) continue;
-        const some = want.events?.filter((type) => namespaceOf(type) === name);
-        const before = types.get(name);
-        types.set(name, some?.length && before !== null ? new Set([...(before ?? []), ...some]) : null);
-        if (want.last) last.set(name, Math.max(want.last, last.get(name) ?? 0));
-      }
-    }
-    const events = [...types.values()].flatMap((some) => [...(some ?? [])]);
-    return { names: [...types.keys()].sort(), events: events.sort(), last };
-  }
+/** Everything that somebody wants, without what is `denied`. In a fixed order, so that equal wants compare as equal. */
+export function sumOf(wants: Want[], denied: ReadonlySet<Namespace>): Wanted {
+  const about = (name: Namespace) => wants.filter(({ namespaces }) => namespaces.includes(name));
+  const names = [...new Set(wants.flatMap(({ namespaces }) => namespaces))].filter((name) => !denied.has(name)).sort();
+  const events = names.flatMap((name) => {
+    const types = about(name).map(({ events = [] }) => typesIn([name], events));
+    // Whoever names none wants all.
+    return types.every(({ length }) => length) ? types.flat() : [];
+  });
+  return {
+    names,
+    events: [...new Set(events)].sort(),
+    lastOf: (name) => Math.max(0, ...about(name).map(({ last = 0 }) => last)),
+  };
 }
+
+/** Those of some types that belong to these namespaces: a namespace is called as its types begin, in the plural. */
+export const typesIn = (names: readonly Namespace[], types: readonly EventType[]): EventType[] =>
+  types.filter((type) => names.some((name) => name.startsWith(type.split(':')[0]!)));

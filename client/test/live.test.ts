@@ -3,7 +3,9 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 
 import type { ShopwireClient } from '../src/client.js';
+import type { EventType, Namespace } from '../src/generated/events.js';
 import type { ConnectionState, Problem } from '../src/types.js';
+import { typesIn } from '../src/wants.js';
 import { order, Server, token, until } from './server.js';
 
 let server: Server;
@@ -175,6 +177,14 @@ test('what a customer publishes reaches the staff, and what waited is sent', asy
   customer.publish('customer:added_to_cart', { productId: 'p-1', productName: 'Lamp', quantity: 2 });
   await until('it has come', () => seen.length === 1);
   expect(seen).toMatchObject([{ customerId: 'c-1', productId: 'p-1', productName: 'Lamp', quantity: 2 }]);
+});
+
+test('every type is of the namespace that is called as it begins: the client tells them apart by that', async () => {
+  const answer = await fetch(`${server.url.replace('ws:', 'http:').replace('/api/ws', '')}/api/ws/info`);
+  const { features } = (await answer.json()) as { features: { eventTypes: Record<Namespace, EventType[]> } };
+  const all = Object.values(features.eventTypes).flat();
+  expect(all).toHaveLength(23);
+  for (const [name, types] of Object.entries(features.eventTypes)) expect(typesIn([name as Namespace], all)).toEqual(types);
 });
 
 test('a public page needs no token', async () => {

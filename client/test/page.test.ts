@@ -3,6 +3,7 @@
 
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 
+import { perFrame } from '../src/frames.js';
 import { connected, FakeSocket, newClient, reopened, settle } from './fake-socket.js';
 
 let clients: { close(): void }[] = [];
@@ -27,7 +28,7 @@ async function inPage() {
 
 function become(hidden: boolean): void {
   vi.spyOn(document, 'hidden', 'get').mockReturnValue(hidden);
-  document.dispatchEvent(new Event('visibilitychange'));
+  document.dispatchEvent(new Event('visibilitychange', { bubbles: true }));
 }
 
 function pageEvent(name: string, persisted: boolean): void {
@@ -122,7 +123,7 @@ test('a closed client no longer listens to the page', async () => {
 });
 
 test('events of a batch are handed on with the next frame, all in one', async () => {
-  const { client, socket } = await connected({ batch: true });
+  const { client, socket } = await connected({ batch: perFrame });
   clients.push(client);
   let frame = () => {};
   vi.stubGlobal('requestAnimationFrame', (call: () => void) => (frame = call));

@@ -2,7 +2,7 @@
 
 import { useCallback, useEffect, useMemo, useRef, useState, type ReactNode } from 'react';
 
-import type { TokenSource } from '../../src/index.js';
+import { perFrame, type TokenSource } from '../../src/index.js';
 import { ShopwireProvider, useShopwire } from '../../src/react/index.js';
 import { ConnectionState } from './connection.js';
 import { WatchedSocket } from './frames.js';
@@ -109,7 +109,7 @@ function Live(props: LiveProps) {
   const [gaps, setGaps] = useState<number[]>([]);
   const addGap = useCallback(() => setGaps((gaps) => [...gaps, Date.now()]), []);
   return (
-    <ShopwireProvider key={gaps.length} token={props.token} namespaces={WITH_PAST} last={LAST} batch WebSocket={WatchedSocket}>
+    <ShopwireProvider key={gaps.length} token={props.token} namespaces={WITH_PAST} last={LAST} batch={perFrame} WebSocket={WatchedSocket}>
       <Connected {...props} reloadedAt={gaps.at(-1)} onGap={addGap} />
     </ShopwireProvider>
   );
