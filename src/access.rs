@@ -169,6 +169,11 @@ impl NamespaceMask {
     /// Every namespace.
     pub const ALL: NamespaceMask = NamespaceMask((1 << Namespace::ALL.len()) - 1);
 
+    /// This namespace alone.
+    pub const fn only(namespace: Namespace) -> NamespaceMask {
+        NamespaceMask(1 << namespace as u8)
+    }
+
     /// Whether `namespace` is in the set.
     pub fn contains(self, namespace: Namespace) -> bool {
         self.0 & (1 << namespace as u8) != 0
@@ -313,6 +318,14 @@ impl AccessTable {
     /// What `role` may see of `namespace`.
     pub fn get(&self, role: Role, namespace: Namespace) -> Access {
         self.cells[namespace as usize][role as usize]
+    }
+
+    /// The first role of the back office that may see something of `namespace`.
+    pub fn back_office_for(&self, namespace: Namespace) -> Option<Role> {
+        Role::ALL
+            .into_iter()
+            .filter(|role| role.is_back_office())
+            .find(|role| self.get(*role, namespace) != Access::None)
     }
 
     /// Replaces the row of `namespace` whole: a role that `row` leaves out may see nothing of it.

@@ -5,7 +5,7 @@
 //! for those two, nothing. `config` reads the table, the router asks for each emitter. Pure: who somebody
 //! is the kernel says (SO_PEERCRED, unix(7)), and the caller passes it in.
 
-use crate::access::NamespaceMask;
+use crate::access::{Namespace, NamespaceMask};
 
 /// A user's number, as the kernel counts them.
 pub type UserId = u32;
@@ -103,6 +103,11 @@ impl Rights {
         namespaces: NamespaceMask::ALL,
         verbs: Verbs::ALL,
     };
+    /// What the server's own canary emits, whatever the table says of the server's user.
+    pub const CANARY: Rights = Rights {
+        namespaces: NamespaceMask::only(Namespace::System),
+        verbs: Verbs(0),
+    };
     /// Every event, and no command.
     pub const EVENTS: Rights = Rights {
         namespaces: NamespaceMask::ALL,
@@ -146,7 +151,6 @@ pub fn rights(table: Option<&Emitters>, user: Option<UserId>, own: UserId) -> Ri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::Namespace;
 
     const OWN: UserId = 100;
 

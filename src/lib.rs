@@ -24,6 +24,7 @@
 pub mod access;
 pub mod admission;
 pub mod auth;
+pub mod canary;
 pub mod cli;
 pub mod clock;
 pub mod cluster;

@@ -180,6 +180,9 @@ pub const CLUSTER_CLOCK_SKEW_MS: u64 = 60_000;
 /// How long a server that is being succeeded may take to settle what came before.
 pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long one event of the canary's may be on its way, and each step before that may take.
+pub const CANARY_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Emitters connected to the ingest socket at once.
 pub const EMITTERS_MAX: usize = 1024;
 /// First size of an emitter's read buffer, in bytes; it grows for longer lines only.

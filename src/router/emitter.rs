@@ -10,6 +10,7 @@ use std::io::{self, Read, Write};
 use std::ops::Range;
 
 use mio::net::UnixStream;
+use rustix::process::Pid;
 
 use super::settling::Settling;
 use crate::emitters::{Rights, UserId};
@@ -25,6 +26,8 @@ pub struct Emitter {
     pub(super) generation: u32,
     /// Whose it is, if the kernel says so.
     pub(super) user: Option<UserId>,
+    /// Which process connected, if the kernel says so.
+    pub(super) process: Option<Pid>,
     /// What this user may do.
     pub(super) rights: Rights,
     input: Vec<u8>,
@@ -84,6 +87,7 @@ impl Emitter {
             stream,
             generation,
             user,
+            process: None,
             rights,
             input: Vec::new(),
             unread: 0..0,

@@ -1,7 +1,7 @@
 //! `GET /metrics`: what Prometheus reads, each number moved by what it counts.
 
 mod deployed;
-mod scrape;
+pub mod scrape;
 
 use serde_json::{Value, json};
 use tungstenite::Message;
