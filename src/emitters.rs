@@ -32,11 +32,15 @@ pub enum Verb {
     History,
     /// `access`
     Access,
+    /// `tap`
+    Tap,
+    /// `why`
+    Why,
 }
 
 impl Verb {
     /// Every command.
-    pub const ALL: [Verb; 9] = [
+    pub const ALL: [Verb; 11] = [
         Verb::Stats,
         Verb::Drain,
         Verb::Reload,
@@ -46,6 +50,8 @@ impl Verb {
         Verb::Connections,
         Verb::History,
         Verb::Access,
+        Verb::Tap,
+        Verb::Why,
     ];
 
     /// The name on the wire and in configuration.
@@ -60,6 +66,8 @@ impl Verb {
             Verb::Connections => "connections",
             Verb::History => "history",
             Verb::Access => "access",
+            Verb::Tap => "tap",
+            Verb::Why => "why",
         }
     }
 

@@ -2,17 +2,19 @@
 //!
 //! Pure. The router carries commands out.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use log::LevelFilter;
 use serde_json::{Map, Value};
 
+use super::tap::TapWanted;
 use crate::access::{Access, AccessTable, Namespace, Role};
 use crate::auth::Whom;
 use crate::emitters::Verb;
 use crate::event::{EventType, is_id};
 use crate::limits::{self, LIST_MAX};
-use crate::listing::{self, ConnectionsWanted, EventsWanted, Order};
+use crate::listing::{self, ConnectionsWanted, EventsWanted, Order, WhyWanted};
 use crate::logging::LEVELS;
 use crate::ring::Selector;
 
@@ -40,6 +42,10 @@ pub enum Command {
     Events(EventsWanted),
     /// Tell what this table would change.
     Access(AccessTable),
+    /// Send copies of what passes.
+    Tap(TapWanted),
+    /// Tell whether a user was sent an event.
+    Why(WhyWanted),
 }
 
 impl Command {
@@ -55,12 +61,19 @@ impl Command {
             Command::Connections(_) => Verb::Connections,
             Command::Events(_) => Verb::History,
             Command::Access(_) => Verb::Access,
+            Command::Tap(_) => Verb::Tap,
+            Command::Why(_) => Verb::Why,
         }
     }
 }
 
 /// How long a revocation is remembered if nothing is said.
 const REVOKED_FOR: Duration = Duration::from_secs(24 * 3600);
+
+/// How long a tap lasts ...
+const TAP_LASTS: Duration = Duration::from_secs(60);
+/// ... and how many copies it gives, if nothing is said.
+const TAP_COPIES: usize = 1000;
 
 /// The field at fault and a sentence.
 pub type Fault = (&'static str, String);
@@ -95,6 +108,8 @@ fn form(verb: Verb) -> (&'static [&'static str], Read) {
         ),
         Verb::History => (&["type", "namespace", "data", "limit"], history),
         Verb::Access => (&["try"], access),
+        Verb::Tap => (&["type", "namespace", "user", "for", "limit"], tap),
+        Verb::Why => (&["event", "user"], why),
     }
 }
 
@@ -167,13 +182,66 @@ fn connections(object: &Object) -> Result<Command, Fault> {
 
 fn history(object: &Object) -> Result<Command, Fault> {
     Ok(Command::Events(EventsWanted {
-        kind: one_of(object, "type", EventType::from_name, || {
-            "an event type, like order:created".to_owned()
-        })?,
+        kind: event_type(object)?,
         namespace: namespace(object)?,
         data: truth(object, "data")?,
         limit: limit(object)?,
     }))
+}
+
+fn tap(object: &Object) -> Result<Command, Fault> {
+    let lasts = one_within(object, "for", 1..=ms(limits::TAP_LASTS_MAX), "of ms")?;
+    let copies = one_within(
+        object,
+        "limit",
+        1..=limits::TAP_COPIES_MAX as u64,
+        "of events",
+    )?;
+    Ok(Command::Tap(TapWanted {
+        kind: event_type(object)?,
+        namespace: namespace(object)?,
+        user: text(object, "user")?,
+        lasts: lasts.map_or(TAP_LASTS, Duration::from_millis),
+        limit: copies.map_or(TAP_COPIES, |copies| copies as usize),
+    }))
+}
+
+fn why(object: &Object) -> Result<Command, Fault> {
+    let needed = |field: &'static str, what: &str| {
+        text(object, field)?.ok_or_else(|| (field, format!("why needs {field}: {what}")))
+    };
+    Ok(Command::Why(WhyWanted {
+        event: needed("event", "the event's id")?,
+        user: needed("user", "the user's id")?,
+    }))
+}
+
+fn event_type(object: &Object) -> Result<Option<EventType>, Fault> {
+    one_of(object, "type", EventType::from_name, || {
+        "an event type, like order:created".to_owned()
+    })
+}
+
+/// A whole number within these bounds, where there is one.
+fn one_within(
+    object: &Object,
+    field: &'static str,
+    allowed: RangeInclusive<u64>,
+    unit: &str,
+) -> Result<Option<u64>, Fault> {
+    let Some(given) = object.get(field) else {
+        return Ok(None);
+    };
+    let number = given.as_u64().filter(|number| allowed.contains(number));
+    number.map(Some).ok_or_else(|| {
+        let (least, most) = allowed.into_inner();
+        let message = format!("{field} must be a whole number {unit}, from {least} to {most}");
+        (field, message)
+    })
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn namespace(object: &Object) -> Result<Option<Namespace>, Fault> {
@@ -396,6 +464,24 @@ mod tests {
             ),
             Command::Connections(some)
         );
+        assert_eq!(
+            read(r#"{"command":"why","event":"e-1","user":"u"}"#),
+            Command::Why(WhyWanted {
+                event: "e-1".into(),
+                user: "u".into(),
+            })
+        );
+        let few = TapWanted {
+            kind: None,
+            namespace: Some(Namespace::Orders),
+            user: Some("u".into()),
+            lasts: Duration::from_secs(1),
+            limit: 2,
+        };
+        assert_eq!(
+            read(r#"{"command":"tap","namespace":"orders","user":"u","for":1000,"limit":2}"#),
+            Command::Tap(few)
+        );
         let events = EventsWanted {
             kind: Some(EventType::OrderCreated),
             namespace: None,
@@ -526,6 +612,19 @@ mod tests {
                 "limit",
                 "1 to 1000",
             ),
+            (
+                r#"{"command":"tap","limit":0}"#,
+                "limit",
+                "from 1 to 1000000",
+            ),
+            (r#"{"command":"tap","for":3600001}"#, "for", "to 3600000"),
+            (r#"{"command":"tap","data":true}"#, "command", "no other"),
+            (
+                r#"{"command":"why","event":"e-1"}"#,
+                "user",
+                "the user's id",
+            ),
+            (r#"{"command":"why","user":"u"}"#, "event", "the event's id"),
             (
                 r#"{"command":"history","type":"no:such"}"#,
                 "type",

@@ -56,6 +56,8 @@ pub struct Emitter {
     pub(super) readable: bool,
     /// It has shut its side down: a read that finds little has not found all.
     pub(super) hung_up: bool,
+    /// It has closed its socket, or ended: it reads no more either.
+    pub(super) is_gone: bool,
     /// The poll tells when its socket has room for answers, which is asked for only while some wait.
     pub(super) awaits_room: bool,
     /// Bytes that were in its socket when the drain began and are still to be read.
@@ -105,6 +107,7 @@ impl Emitter {
             ended: false,
             readable: true,
             hung_up: false,
+            is_gone: false,
             awaits_room: false,
             drain_left: None,
             awaits_answer: false,
@@ -290,6 +293,21 @@ impl Emitter {
         self.output.push(b'\n');
     }
 
+    /// Adds whole lines to what it is sent.
+    pub fn put(&mut self, lines: &[u8]) {
+        if self.written > self.output.len() / 2 {
+            // A reader that is always a little behind never lets all of it go.
+            self.output.drain(..self.written);
+            self.written = 0;
+        }
+        self.output.extend_from_slice(lines);
+    }
+
+    /// Bytes that its socket has not taken.
+    pub fn unwritten(&self) -> usize {
+        self.output.len() - self.written
+    }
+
     /// Writes answers as far as the socket takes them. True: nothing is left.
     pub fn flush(&mut self) -> io::Result<bool> {
         while self.written < self.output.len() {
@@ -309,7 +327,7 @@ impl Emitter {
 
     /// Whether it leaves so many answers unread that it is not read for now.
     pub fn is_deaf(&self) -> bool {
-        self.output.len() - self.written > limits::EMITTER_OUT_MAX
+        self.unwritten() > limits::EMITTER_OUT_MAX
     }
 
     /// Whether all answers are written.

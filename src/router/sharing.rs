@@ -87,7 +87,8 @@ impl Router {
         if is_own {
             count_events(&self.shared, std::slice::from_ref(&block));
         }
-        hand_out([block].into_iter(), &self.shared, &mut self.lanes);
+        let blocks = [block].into_iter();
+        hand_out(blocks, &self.shared, &mut self.lanes, &mut self.taps);
     }
 
     /// Does what an entry wants beside. Returns since when it was waited for, if it is this host's own.

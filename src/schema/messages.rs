@@ -11,7 +11,7 @@ use super::{camel_case, pascal_case};
 use crate::access::{Access, Namespace, Role};
 use crate::event::Code;
 use crate::event::catalogue::{EventType, PUBLISHABLE, Rule};
-use crate::limits::{LAST_MAX, LIST_MAX};
+use crate::limits::{LAST_MAX, LIST_MAX, TAP_COPIES_MAX, TAP_LASTS_MAX};
 use crate::logging::LEVELS;
 
 /// One kind of message.
@@ -57,11 +57,11 @@ fn string(description: &str) -> Value {
     json!({ "type": "string", "description": description })
 }
 
-/// A number without a fraction, 0 or more.
 fn truth(description: &str) -> Value {
     about(description, json!({ "type": "boolean" }))
 }
 
+/// A number without a fraction, 0 or more.
 fn count(description: &str) -> Value {
     json!({ "type": "integer", "minimum": 0, "description": description })
 }
@@ -405,6 +405,27 @@ pub(super) fn commands() -> Vec<Message> {
             ("limit", limit),
         ],
     );
+    let tap = command(
+        "tap",
+        &[
+            ("type", json!({ "enum": kinds })),
+            ("namespace", json!({ "enum": namespaces })),
+            (
+                "user",
+                string("Only those that name this user, as an owner or in to.userIds."),
+            ),
+            ("for", bounded(TAP_LASTS_MAX.as_millis() as u64, 60_000)),
+            ("limit", bounded(TAP_COPIES_MAX as u64, 1000)),
+        ],
+    );
+    let mut why = command(
+        "why",
+        &[
+            ("event", string("The event's id.")),
+            ("user", string("The user's id.")),
+        ],
+    );
+    why["required"] = json!(["command", "event", "user"]);
     let degrees = json!({ "enum": Access::EACH.map(Access::name) });
     let cells: Map<String, Value> = Role::ALL
         .map(|role| (role.name().to_owned(), degrees.clone()))
@@ -467,7 +488,22 @@ pub(super) fn commands() -> Vec<Message> {
             "Asks what another access table would change for those who are connected.",
             access,
         ),
+        Message::new(
+            "tap",
+            "Asks for copies of events as they pass, for so many ms or until there are so many.",
+            tap,
+        ),
+        Message::new(
+            "why",
+            "Asks whether a user was sent an event, or by which rule not.",
+            why,
+        ),
     ]
+}
+
+/// A whole number from 1.
+fn bounded(most: u64, default: u64) -> Value {
+    json!({ "type": "integer", "minimum": 1, "maximum": most, "default": default })
 }
 
 /// The codes of refused commands, beside those of refused lines.
@@ -495,6 +531,22 @@ pub(super) fn line_answers() -> Vec<Message> {
         )],
     );
     let newest = string("The newest accepted event of this connection, if there is one.");
+    let copied = object(
+        &[
+            (
+                "event",
+                about("As browsers are sent it.", json!({ "type": "object" })),
+            ),
+            (
+                "to",
+                about(
+                    "Its target, with what its data say of that.",
+                    json!({ "type": "object" }),
+                ),
+            ),
+        ],
+        &[],
+    );
     vec![
         Message::new(
             "ack",
@@ -508,6 +560,11 @@ pub(super) fn line_answers() -> Vec<Message> {
             "refusal",
             "A line was refused; comes before the ack that covers it.",
             object(&[("error", refusal)], &[]),
+        ),
+        Message::new(
+            "copy",
+            "An event that passes, for one who taps; comes before the result.",
+            copied,
         ),
         Message::new(
             "result",

@@ -1,5 +1,8 @@
 //! The operator's commands over the ingest socket.
 
+mod tap;
+mod why;
+
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
@@ -141,6 +144,8 @@ fn others_may_emit_but_not_command() {
         &["ctl", "history", "--data"],
         &["ctl", "log-level", "debug"],
         &["ctl", "access", "--try", "/dev/null"],
+        &["ctl", "tap"],
+        &["ctl", "why", "--event", "e-1", "--user", "ann"],
     ] {
         let output = as_nobody(args);
         assert_eq!(output.status.code(), Some(1), "{args:?}: {}", text(&output));
