@@ -3,10 +3,11 @@
 //!
 //! Owns no rule: each document is made from [`crate::event::catalogue`], [`crate::access`],
 //! [`crate::config::settings`] and the server's lists of codes when it is asked for. What those do not hold, the messages of section 5
-//! of the contract, is described in `messages`, and the tests hold it against a running server.
+//! of the contract, is described in `messages` and `ingest`, and the tests hold it against a running server.
 //! Called by `cli::schema` and by the tests that compare the files checked in. Pure.
 
 mod asyncapi;
+mod ingest;
 mod json_schema;
 mod messages;
 mod settings;
