@@ -85,6 +85,8 @@ pub struct Router {
     journal: Option<Journal>,
     /// The hosts that this one acts as one with.
     cluster: Option<Cluster>,
+    /// Until then no browser is let in, if Redis has not told before where history begins.
+    lets_in_by: Option<Instant>,
     /// Successors that ask, if they can.
     successors: Option<Mailbox<Request>>,
     handover: Handover,
@@ -141,6 +143,7 @@ impl Router {
             sequencer,
             journal,
             cluster: None,
+            lets_in_by: None,
             successors: None,
             handover: Handover::No,
             pending: Vec::new(),
@@ -244,7 +247,7 @@ impl Router {
         }
         self.reload.has_news()
             || self.has_stored()
-            || self.accepting.waiting.is_ready()
+            || (self.lets_in_by.is_none() && self.accepting.waiting.is_ready())
             || self.emitters_waiting.is_ready()
             || (!self.is_held_up() && !self.ready.is_empty())
             || self.journal.as_ref().is_some_and(Journal::has_news)
@@ -273,19 +276,12 @@ impl Router {
         let journal = self.journal.as_ref().and_then(Journal::deadline);
         let settling = self.handover.deadline();
         let cluster = self.cluster.as_ref().and_then(Cluster::deadline);
-        let taps = self.taps.deadline();
-        [
-            self.presence.deadline(),
-            drain,
-            journal,
-            cluster,
-            settling,
-            taps,
-        ]
-        .into_iter()
-        .chain(accepting)
-        .flatten()
-        .min()
+        [self.presence.deadline(), drain, journal, cluster, settling]
+            .into_iter()
+            .chain(accepting)
+            .chain([self.lets_in_by, self.taps.deadline()])
+            .flatten()
+            .min()
     }
 
     /// Whether the drain is over and the process may end.
@@ -358,7 +354,7 @@ impl Router {
         let is_urgent = self.sequencer.has_full_block() || !matches!(self.drain, Drain::No);
         if is_urgent {
             self.gathering.went_out(events, now.instant);
-        } else if !self.gathering.release(events, now.instant) {
+        } else if self.waits_for_redis() || !self.gathering.release(events, now.instant) {
             return self.make_room();
         }
         self.hand_down(now);
@@ -412,6 +408,9 @@ impl Router {
     }
 
     fn accept_sockets(&mut self, now: Instant) {
+        if self.awaits_beginning(now) {
+            return;
+        }
         self.accepting
             .accept(&self.listener, &self.shared, now, &mut self.lanes);
     }
