@@ -7,6 +7,7 @@ use rustix::process::geteuid;
 use serde_json::{Value, json};
 
 use crate::harness::examples::{about, event};
+use crate::harness::redis::Redis;
 use crate::harness::server::{plain_command, text};
 use crate::harness::{Emitter, Server, Setup, wait_until};
 
@@ -106,6 +107,15 @@ fn events_that_a_client_causes_are_copied_too() {
     let copy = tap.copy();
     assert_eq!(copy["event"]["data"]["customerId"], "ann");
     assert_eq!(copy["to"], json!({"owners": ["ann"]}));
+}
+
+#[test]
+fn what_comes_from_other_hosts_is_copied_too() {
+    let redis = Redis::start();
+    let (a, b) = (redis.host(), redis.host());
+    let mut tap = tapping(&b, json!({"limit": 1}));
+    let id = a.emitter().emit(&event("product:deleted"));
+    assert_eq!(tap.copy()["event"]["id"], id.as_str());
 }
 
 #[test]

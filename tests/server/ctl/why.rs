@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::examples::{about, event};
+use crate::harness::redis::Redis;
 use crate::harness::server::text;
 use crate::harness::{Client, Opening, Server, tokens, wait_until};
 
@@ -177,6 +178,20 @@ fn what_waits_for_a_slow_reader_is_not_said_to_be_sent() {
         slow.next();
     }
     wait_until("nothing waits", || asked(&server, &id, "ann") == sent());
+}
+
+#[test]
+fn each_host_knows_its_own_connections() {
+    let redis = Redis::start();
+    let (a, b) = (redis.host(), redis.host());
+    let mut ann = b.user("ann", "customer");
+    ann.subscribe(&["products"]);
+    let id = a.emitter().emit(&event("product:deleted"));
+    assert_eq!(ann.expect_event("product:deleted")["id"], id.as_str());
+    assert_eq!(asked(&b, &id, "ann"), sent());
+    let elsewhere = answer(&a, &id, "ann");
+    assert_eq!(elsewhere["event"]["id"], id.as_str());
+    assert_eq!(elsewhere["connections"], json!([]));
 }
 
 #[test]
