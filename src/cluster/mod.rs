@@ -301,11 +301,6 @@ impl Cluster {
         self.own.weight() > limits::CLUSTER_BEHIND_MAX
     }
 
-    /// Whether so many batches are on their way that the next one does better to gather.
-    pub fn is_busy(&self) -> bool {
-        self.own.batches() >= limits::CLUSTER_UNDER_WAY
-    }
-
     /// Whether nothing of this host's own is on its way.
     pub fn is_settled(&self) -> bool {
         self.own.is_empty()

@@ -190,11 +190,6 @@ impl OwnBatches {
         self.events
     }
 
-    /// So many batches are on their way.
-    pub fn batches(&self) -> usize {
-        self.waiting.len()
-    }
-
     /// Whether nothing is on its way.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()

@@ -354,7 +354,7 @@ impl Router {
         let is_urgent = self.sequencer.has_full_block() || !matches!(self.drain, Drain::No);
         if is_urgent {
             self.gathering.went_out(events, now.instant);
-        } else if self.waits_for_redis() || !self.gathering.release(events, now.instant) {
+        } else if !self.gathering.release(events, now.instant) {
             return self.make_room();
         }
         self.hand_down(now);

@@ -76,11 +76,6 @@ impl Router {
         }
     }
 
-    /// Whether events gather until Redis has given back some that it was given before.
-    pub(super) fn waits_for_redis(&self) -> bool {
-        self.cluster.as_ref().is_some_and(Cluster::is_busy)
-    }
-
     /// Whether there is something to take.
     pub(super) fn has_cluster_news(&self) -> bool {
         !self.is_clogged() && self.cluster.as_ref().is_some_and(Cluster::has_mail)
