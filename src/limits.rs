@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | slab slot | ≤ 112 | `reactor::connection::Connection` |
 //! | seat | ≤ 32 | `reactor::directory::Seat` |
+//! | from where on it is known what it was sent | 16 | `reactor::directory::Known` |
 //! | class membership | 4 | one key in the class's list |
 //! | timer | 8 | two links in the wheel |
 //! | user, session (one a name, not a connection) | 2 × (48 + about 8) | `reactor::directory::names` |
@@ -180,6 +181,9 @@ pub const CLUSTER_CLOCK_SKEW_MS: u64 = 60_000;
 /// How long a server that is being succeeded may take to settle what came before.
 pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long one event of the canary's may be on its way, and each step before that may take.
+pub const CANARY_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Emitters connected to the ingest socket at once.
 pub const EMITTERS_MAX: usize = 1024;
 /// First size of an emitter's read buffer, in bytes; it grows for longer lines only.
@@ -221,5 +225,14 @@ pub const EXPIRY_NOTICE_MS: u16 = 60_000;
 pub const LIST_MAX: usize = 1000;
 /// ... and bytes of events' data in it.
 pub const LIST_DATA_MAX: usize = 1 << 20;
+/// Operators who tap at once.
+pub const TAPS_MAX: usize = 4;
+/// Copies that may wait for one who taps, in bytes, before further ones are lost to him. It may be passed
+/// by one event.
+pub const TAP_BACKLOG_MAX: usize = 1 << 20;
+/// Copies that one tap may ask for ...
+pub const TAP_COPIES_MAX: usize = 1_000_000;
+/// ... and how long it may last.
+pub const TAP_LASTS_MAX: Duration = Duration::from_secs(3600);
 /// Longest `last` of a subscribe.
 pub const LAST_MAX: u32 = 1000;

@@ -18,6 +18,7 @@ mod reload;
 mod sequencer;
 mod settling;
 mod sharing;
+mod tap;
 
 use std::io;
 use std::sync::Arc;
@@ -48,6 +49,7 @@ use presence::Presence;
 use reload::Reload;
 use sequencer::Settled;
 pub use sequencer::{Sequencer, random_secret};
+use tap::Taps;
 
 /// One reactor as the router sees it.
 pub struct Lane {
@@ -83,6 +85,8 @@ pub struct Router {
     journal: Option<Journal>,
     /// The hosts that this one acts as one with.
     cluster: Option<Cluster>,
+    /// Until then no browser is let in, if Redis has not told before where history begins.
+    lets_in_by: Option<Instant>,
     /// Successors that ask, if they can.
     successors: Option<Mailbox<Request>>,
     handover: Handover,
@@ -95,6 +99,8 @@ pub struct Router {
     question: Option<Question>,
     /// The way of a thread that stores what is revoked to the router, and its end.
     stored: Option<(Post<Stored>, Mailbox<Stored>)>,
+    /// Operators who are sent copies of what passes.
+    taps: Taps,
     reload: Reload,
     drain: Drain,
     /// To be drained when it is known who serves.
@@ -137,6 +143,7 @@ impl Router {
             sequencer,
             journal,
             cluster: None,
+            lets_in_by: None,
             successors: None,
             handover: Handover::No,
             pending: Vec::new(),
@@ -145,6 +152,7 @@ impl Router {
             lanes,
             question: None,
             stored: None,
+            taps: Taps::default(),
             reload: Reload::default(),
             drain: Drain::No,
             drain_after_handover: false,
@@ -178,6 +186,7 @@ impl Router {
                     && emitter.generation as usize == generation
                 {
                     emitter.hung_up |= event.is_read_closed() || event.is_error();
+                    emitter.is_gone |= event.is_write_closed() || event.is_error();
                     emitter.readable |= event.is_readable() || emitter.hung_up;
                     self.ready.push(key);
                 }
@@ -210,6 +219,7 @@ impl Router {
         self.accept_sockets(now.instant);
         self.advance_drain(now);
         self.dispatch(now);
+        self.serve_taps(now.instant);
         self.tell_state();
     }
 
@@ -237,7 +247,7 @@ impl Router {
         }
         self.reload.has_news()
             || self.has_stored()
-            || self.accepting.waiting.is_ready()
+            || (self.lets_in_by.is_none() && self.accepting.waiting.is_ready())
             || self.emitters_waiting.is_ready()
             || (!self.is_held_up() && !self.ready.is_empty())
             || self.journal.as_ref().is_some_and(Journal::has_news)
@@ -269,6 +279,7 @@ impl Router {
         [self.presence.deadline(), drain, journal, cluster, settling]
             .into_iter()
             .chain(accepting)
+            .chain([self.lets_in_by, self.taps.deadline()])
             .flatten()
             .min()
     }
@@ -299,6 +310,7 @@ impl Router {
                     ToRouter::Connections(connections) => self.on_connections(*connections),
                     ToRouter::Subscribers(subscribers) => self.on_subscribers(&subscribers),
                     ToRouter::Events(events) => self.on_events(&events),
+                    ToRouter::Why(why) => self.on_why(*why),
                     ToRouter::HandedOver(sent) => self.on_handed_over(sent, now),
                     ToRouter::Drained => {
                         if let Drain::Reactors { left, .. } = &mut self.drain {
@@ -363,7 +375,7 @@ impl Router {
         if let Some(journal) = &mut self.journal {
             journal.append(blocks.as_slice(), &keys, now);
         }
-        hand_out(blocks, &self.shared, &mut self.lanes);
+        hand_out(blocks, &self.shared, &mut self.lanes, &mut self.taps);
         self.make_room();
     }
 
@@ -396,6 +408,9 @@ impl Router {
     }
 
     fn accept_sockets(&mut self, now: Instant) {
+        if self.awaits_beginning(now) {
+            return;
+        }
         self.accepting
             .accept(&self.listener, &self.shared, now, &mut self.lanes);
     }
@@ -414,9 +429,15 @@ fn count_events(shared: &Shared, blocks: &[Arc<Block>]) {
     }
 }
 
-fn hand_out(blocks: impl Iterator<Item = Arc<Block>>, shared: &Shared, lanes: &mut [Lane]) {
+fn hand_out(
+    blocks: impl Iterator<Item = Arc<Block>>,
+    shared: &Shared,
+    lanes: &mut [Lane],
+    taps: &mut Taps,
+) {
     for block in blocks {
         shared.set_newest(block.last_id());
+        taps.copy(&block);
         for lane in &mut *lanes {
             lane.down.send(ToReactor::Block(Arc::clone(&block)));
         }

@@ -9,11 +9,13 @@ use std::io;
 use std::sync::Arc;
 
 use super::Router;
-use crate::auth::{Revocations, SecretsFrom};
+use crate::auth::SecretsFrom;
+use crate::canary::Canary;
 use crate::clock::wall_ms;
 use crate::config::{Config, Flags, Renewed};
 use crate::live::Live;
 use crate::ring::{Mailbox, Post, ToReactor};
+use crate::shared::Shared;
 
 /// How far a reload has come.
 #[derive(Default)]
@@ -59,7 +61,7 @@ pub struct Renewal {
 }
 
 /// Reads everything, and puts what can change into the place of what is in force.
-fn read_again(flags: &Flags, in_force: &Config, revoked: &Arc<Revocations>) -> Outcome {
+fn read_again(flags: &Flags, in_force: &Config, shared: &Shared) -> Outcome {
     let config = Config::load(flags).map_err(|error| error.to_string())?;
     let Renewed {
         config,
@@ -79,8 +81,9 @@ fn read_again(flags: &Flags, in_force: &Config, revoked: &Arc<Revocations>) -> O
                 .to_owned(),
         );
     }
+    let own_pass = shared.canary.as_ref().map(Canary::pass);
     Ok(Renewal {
-        live: Arc::new(Live::new(Arc::new(config), revoked)?),
+        live: Arc::new(Live::new(Arc::new(config), &shared.revoked, own_pass)?),
         read,
         changed,
         waiting,
@@ -156,10 +159,10 @@ impl Router {
         };
         let (flags, post) = (Arc::clone(&reader.flags), reader.post.clone());
         let in_force = Arc::clone(&self.live.config);
-        let revoked = Arc::clone(&self.shared.revoked);
+        let shared = Arc::clone(&self.shared);
         std::thread::Builder::new()
             .name("reload".to_owned())
-            .spawn(move || post.send(read_again(&flags, &in_force, &revoked)))?;
+            .spawn(move || post.send(read_again(&flags, &in_force, &shared)))?;
         self.reload.under_way = Some(asker);
         Ok(())
     }
@@ -181,6 +184,9 @@ impl Router {
                 self.shared.admission.set_connect_rate(connect_rate);
                 let router = &self.shared.stats.router;
                 router.certificate_end.set(self.live.certificate_end());
+                if let Some(canary) = &self.shared.canary {
+                    canary.renew(Arc::clone(&self.live));
+                }
                 self.hold_emitters_to_rules();
                 for lane in &mut self.lanes {
                     lane.down.send(ToReactor::Renew(Arc::clone(&self.live)));

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::{Router, count_events, hand_out};
 use crate::clock::Now;
@@ -15,8 +16,23 @@ use crate::ring::{Beginning, Selector, ToReactor};
 
 impl Router {
     /// Acts as one with other hosts from now on.
-    pub fn join(&mut self, cluster: Cluster) {
+    ///
+    /// Browsers wait to be accepted until Redis has told where history begins, but not for long: who is
+    /// subscribed before that has to come back.
+    pub fn join(&mut self, cluster: Cluster, now: Instant) {
         self.cluster = Some(cluster);
+        self.lets_in_by = Some(now + limits::REDIS_PATIENCE);
+    }
+
+    /// Whether browsers are not let in yet.
+    pub(super) fn awaits_beginning(&mut self, now: Instant) -> bool {
+        let has_begun = self
+            .shared
+            .cluster
+            .as_ref()
+            .is_none_or(|status| status.has_begun());
+        self.lets_in_by.take_if(|until| has_begun || now >= *until);
+        self.lets_in_by.is_some()
     }
 
     /// Gives everything accepted to Redis. False: there is none.
@@ -87,7 +103,8 @@ impl Router {
         if is_own {
             count_events(&self.shared, std::slice::from_ref(&block));
         }
-        hand_out([block].into_iter(), &self.shared, &mut self.lanes);
+        let blocks = [block].into_iter();
+        hand_out(blocks, &self.shared, &mut self.lanes, &mut self.taps);
     }
 
     /// Does what an entry wants beside. Returns since when it was waited for, if it is this host's own.
@@ -203,6 +220,6 @@ impl Router {
                 emitter.lose(&lost);
             }
         }
-        self.unacked.append(&mut self.unsettled);
+        self.recall_unsettled();
     }
 }
