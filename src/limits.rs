@@ -167,6 +167,10 @@ pub const CLUSTER_PIPELINE: usize = 1 << 20;
 pub const CLUSTER_READ: usize = 64;
 /// What was read and the router has not taken, in entries, before no more is read.
 pub const CLUSTER_UNTAKEN: usize = 64;
+/// Revocations that other hosts are told of before events have their turn.
+pub const CLUSTER_TELL: usize = 16;
+/// Revocations that Redis is asked for at once, about.
+pub const CLUSTER_REVOKED_READ: usize = 1000;
 /// How long the end of a host waits for Redis to take what it has yet.
 pub const CLUSTER_FAREWELL: Duration = Duration::from_secs(1);
 /// How often a host gives a sign of life.

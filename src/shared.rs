@@ -49,7 +49,10 @@ impl Shared {
         runs: Runs,
         now: Instant,
     ) -> Result<Self, String> {
-        let (config, revoked) = (Arc::new(config), Arc::default());
+        let (config, revoked) = (Arc::new(config), Arc::<Revocations>::default());
+        if config.redis_url.is_some() {
+            revoked.await_others();
+        }
         let at_start = Arc::new(Live::new(Arc::clone(&config), &revoked)?);
         let stats = Stats::new(config.workers, config.tls.is_some(), now);
         stats.router.certificate_end.set(at_start.certificate_end());

@@ -31,16 +31,19 @@ pub enum Kind {
     Offline,
     /// `ctl disconnect`.
     Disconnect,
+    /// `ctl revoke`.
+    Revoke,
     /// A host has seen events that Redis has lost: everybody begins anew.
     Reset,
 }
 
 impl Kind {
-    const ALL: [Kind; 5] = [
+    const ALL: [Kind; 6] = [
         Kind::Events,
         Kind::Online,
         Kind::Offline,
         Kind::Disconnect,
+        Kind::Revoke,
         Kind::Reset,
     ];
 
@@ -51,6 +54,7 @@ impl Kind {
             Kind::Online => "online",
             Kind::Offline => "offline",
             Kind::Disconnect => "disconnect",
+            Kind::Revoke => "revoke",
             Kind::Reset => "reset",
         }
     }
@@ -130,6 +134,7 @@ impl Entry {
                 self.kind = Kind::ALL.into_iter().find(is_it);
             }
             b"b" => self.body = value,
+            b"s" => self.receipt.is_stored = true,
             b"r" => self.receipt.repeats = repeats(&value)?,
             b"o" => self.online = u32::try_from(number(&value)?).ok(),
             // A later version may say more.

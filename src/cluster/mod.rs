@@ -15,6 +15,7 @@
 //! |---|---|
 //! | `address` | where Redis is, and how a connection to it begins |
 //! | `entry` | what an entry holds |
+//! | `revoked` | how it is written whose tokens are refused |
 //! | `own` | what has become of this host's own batches |
 //! | `status` | whether Redis is in reach |
 //! | `statistics` | what all hosts count, added up |
@@ -24,6 +25,7 @@ mod address;
 mod entry;
 mod own;
 mod reader;
+mod revoked;
 mod statistics;
 mod status;
 mod writer;
@@ -35,6 +37,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use crate::auth::{Revocation, Whom};
 use crate::event::{Block, Epoch};
 use crate::limits;
 use crate::ring::{Beginning, Doorbell, Mailbox, Selector, mailbox};
@@ -61,6 +64,10 @@ const STATE: &str = "{shopwire}:state";
 const KEYS: [&str; 2] = ["{shopwire}:keys", "{shopwire}:keys:older"];
 /// Hosts, by when their lease ends.
 const HOSTS: &str = "{shopwire}:hosts";
+/// Whose tokens are refused: name → from when and until when, ...
+const REVOKED: &str = "{shopwire}:revoked";
+/// ... and names, by when that is over.
+const REVOKED_ENDS: &str = "{shopwire}:revoked:ends";
 /// Which numbers stand for which types and roles, by host's version.
 const LEXICONS: &str = "{shopwire}:lexicons";
 
@@ -84,6 +91,8 @@ pub enum Message {
     GaveUp(u64),
     /// The customers that Redis takes for connected to this host.
     Members(Vec<String>),
+    /// Other hosts have revoked their tokens while this one was not there: they are refused by now.
+    Revoked(Vec<Whom>),
 }
 
 /// What is to be done about an entry beside delivering its events.
@@ -93,9 +102,11 @@ pub struct Aside {
     pub receipt: Option<Receipt>,
     /// Connections to be closed.
     pub disconnect: Option<Selector>,
+    /// Tokens to be refused, and connections to be closed of those who came by them.
+    pub revoke: Option<Revocation>,
 }
 
-/// A `disconnect` that somebody on this host has asked for.
+/// A `disconnect` or `revoke` that somebody on this host has asked for.
 struct AskedDisconnect {
     batch: u64,
     selector: Selector,
@@ -219,6 +230,18 @@ impl Cluster {
         None
     }
 
+    /// Has all hosts refuse these tokens, and close the connections of those who came by them; this one,
+    /// which refuses them already, when it reads so.
+    pub fn revoke(&mut self, revocation: Revocation, now: Instant) {
+        let selector = Selector::from(&revocation.whom);
+        let batch = self.give(Content::Revoke(revocation), now);
+        self.disconnect = Some(AskedDisconnect {
+            batch,
+            selector,
+            asked: now,
+        });
+    }
+
     /// Whom the `disconnect` means that was asked for here, if it is this batch: once.
     pub fn take_disconnect(&mut self, batch: u64) -> Option<Selector> {
         let asked = self.disconnect.take_if(|asked| asked.batch == batch)?;
@@ -250,7 +273,7 @@ impl Cluster {
                 // Paid before it was sent.
                 self.credits.try_recv().ok();
             }
-            Message::GaveUp(_) | Message::Members(_) => {}
+            Message::GaveUp(_) | Message::Members(_) | Message::Revoked(_) => {}
         }
         Some(message)
     }

@@ -20,6 +20,8 @@ pub struct Receipt {
     /// Events whose key was used before: their places in the batch, ascending, and the numbers of
     /// those that used it.
     pub repeats: Vec<(u32, u64)>,
+    /// Of a revocation: Redis keeps it for hosts that come later.
+    pub is_stored: bool,
 }
 
 /// Since when a batch is waited for.
@@ -209,6 +211,7 @@ mod tests {
             batch,
             first,
             repeats: repeats.to_vec(),
+            is_stored: false,
         }
     }
 

@@ -15,9 +15,10 @@ use redis::{Connection, Value, cmd};
 
 use super::address::Address;
 use super::entry::{Entry, Kind, Lexicons};
+use super::revoked;
 use super::status::{Backoff, End, Status};
 use super::writer::{Ended, Job};
-use super::{Aside, LEXICONS, Message, NUMBERS_PER_MS, STATE, STREAM, millis};
+use super::{Aside, LEXICONS, Message, NUMBERS_PER_MS, REVOKED, STATE, STREAM, millis};
 use crate::event::Block;
 use crate::limits;
 use crate::log_throttle::{LogThrottle, held_back};
@@ -26,6 +27,9 @@ use crate::shared::Shared;
 
 /// The way to the router, and what has to be paid for it: it takes so much ahead and no more.
 pub(super) type Way = (Post<Message>, SyncSender<()>);
+
+/// A field and its value.
+type Row = (Vec<u8>, Vec<u8>);
 
 /// The thread's state.
 pub(super) struct Reader {
@@ -90,6 +94,8 @@ impl Reader {
         let mut redis = self.address.connect()?;
         let mut last = match self.last {
             Some(last) => {
+                // What was revoked since is in the stream, too; but Redis may have lost what it knew.
+                self.read_revoked(&mut redis)?;
                 // Perhaps of later than that: the next entry that changes it tells it anew.
                 let mut online = cmd("HGET");
                 online.arg(STATE).arg("online");
@@ -177,6 +183,8 @@ impl Reader {
             .query(redis)?;
         self.online = online.unwrap_or(0);
         let (kept, let_go) = self.tail(redis)?;
+        // After them: what is not in there comes as an entry behind them.
+        self.read_revoked(redis)?;
         let last = last.unwrap_or(0);
         let newest = kept.back().map_or(let_go.max(last), |entry| entry.number);
         // Those that came since are read with the others, and not told of again.
@@ -217,6 +225,45 @@ impl Reader {
         self.last = Some(newest);
         self.send(Message::Began(beginning, asides))?;
         Ok(newest)
+    }
+
+    /// Learns whose tokens the other hosts refuse. What they do not know will be told.
+    fn read_revoked(&self, redis: &mut Connection) -> Result<(), Ended> {
+        let revoked = &self.shared.revoked;
+        revoked.tell_all();
+        let (mut news, mut has_room) = (Vec::new(), true);
+        let mut cursor = 0;
+        loop {
+            let mut scan = cmd("HSCAN");
+            scan.arg(REVOKED).arg(cursor);
+            scan.arg("COUNT").arg(limits::CLUSTER_REVOKED_READ);
+            let (next, rows): (u64, Vec<Row>) = scan.query(redis)?;
+            let now_ms = self.shared.wall.ms();
+            let rows = rows
+                .iter()
+                .filter_map(|(name, times)| revoked::read_row(name, times))
+                .filter(|revocation| now_ms < revocation.until_ms);
+            for revocation in rows {
+                match revoked.learn(&revocation, now_ms) {
+                    Ok(true) => news.push(revocation.whom),
+                    Ok(false) => {}
+                    Err(_) => has_room = false,
+                }
+            }
+            cursor = next;
+            if cursor == 0 {
+                break;
+            }
+        }
+        if !has_room {
+            log::error!("there is no room for all that other hosts have revoked");
+        }
+        revoked.know_others();
+        let (post, _) = &self.router;
+        if !news.is_empty() && !post.send(Message::Revoked(news)) {
+            return Err(Ended::Router);
+        }
+        Ok(())
     }
 
     /// The newest entries, oldest first, and the number behind which nothing is missing. Where nothing is
@@ -282,6 +329,10 @@ impl Reader {
             receipt: is_own.then(|| entry.receipt.clone()),
             disconnect: match entry.kind {
                 Some(Kind::Disconnect) => entry.selector(),
+                _ => None,
+            },
+            revoke: match entry.kind {
+                Some(Kind::Revoke) => revoked::read_body(&entry.body),
                 _ => None,
             },
         }

@@ -42,7 +42,18 @@ pub(super) fn revoked(result: &Value) -> String {
         Some(true) => "yes",
         _ => "no",
     };
-    format!("disconnected: {disconnected}\nremembered until: {until}\nover a restart: {lasting}\n")
+    let mut text = format!(
+        "disconnected: {disconnected}\nremembered until: {until}\nover a restart: {lasting}\n"
+    );
+    // Said only where there are other hosts.
+    match result["everywhere"].as_bool() {
+        None => {}
+        Some(true) => text.push_str("in force on all hosts\n"),
+        Some(false) => {
+            text.push_str("in force on this host; the others follow when Redis is back\n");
+        }
+    }
+    text
 }
 
 /// What a table would change, a cell a line, and what that is for those whom it concerns.
@@ -322,6 +333,17 @@ mod tests {
             revoked(&answer),
             "disconnected: 2\nremembered until: 1970-01-02T00:00:00.500Z\nover a restart: yes\n"
         );
+        let mut answer = answer;
+        for (everywhere, line) in [
+            (true, "in force on all hosts\n"),
+            (
+                false,
+                "in force on this host; the others follow when Redis is back\n",
+            ),
+        ] {
+            answer["everywhere"] = everywhere.into();
+            assert!(revoked(&answer).ends_with(line), "{}", revoked(&answer));
+        }
         assert_eq!(time(9_007_199_254_740_991), "9007199254740991");
     }
 
