@@ -8,6 +8,7 @@ use toml::{Table, Value};
 
 use super::error::{ConfigError, Source};
 use super::settings::{self, Setting, Shape};
+use crate::access::Namespace;
 
 /// The tables beside the settings.
 pub(super) const ACCESS: &str = "access";
@@ -59,6 +60,7 @@ impl File {
         let names = settings::ALL.iter().map(|setting| setting.name);
         let known: Vec<&str> = names.chain([ACCESS, EMITTERS, ORDERS]).collect();
         match file.table.keys().find(|key| !known.contains(&key.as_str())) {
+            Some(key) if Namespace::parse(key).is_some() => Err(file.stray_row(key)),
             Some(key) => Err(file.unknown_key("", key, &known)),
             None => Ok(file),
         }

@@ -31,9 +31,17 @@ pub(super) fn reloaded(result: &Value) -> String {
         .collect()
 }
 
+/// How many were closed.
+pub(super) fn disconnected(result: &Value) -> String {
+    let nobody = match result["disconnected"].as_u64() {
+        Some(0) => " (nobody was connected here)",
+        _ => "",
+    };
+    format!("disconnected: {}{nobody}\n", word(&result["disconnected"]))
+}
+
 /// How many were closed, and until when it is remembered.
 pub(super) fn revoked(result: &Value) -> String {
-    let disconnected = word(&result["disconnected"]);
     let until = match result["until"].as_u64() {
         Some(ms) => time(ms),
         None => word(&result["until"]),
@@ -42,9 +50,8 @@ pub(super) fn revoked(result: &Value) -> String {
         Some(true) => "yes",
         _ => "no",
     };
-    let mut text = format!(
-        "disconnected: {disconnected}\nremembered until: {until}\nover a restart: {lasting}\n"
-    );
+    let mut text = disconnected(result);
+    text += &format!("remembered until: {until}\nover a restart: {lasting}\n");
     // Said only where there are other hosts.
     match result["everywhere"].as_bool() {
         None => {}
@@ -348,8 +355,15 @@ mod tests {
     }
 
     #[test]
+    fn closing_nobody_is_told_in_words() {
+        let text = |count: u64| disconnected(&json!({ "disconnected": count }));
+        assert_eq!(text(2), "disconnected: 2\n");
+        assert_eq!(text(0), "disconnected: 0 (nobody was connected here)\n");
+    }
+
+    #[test]
     fn other_answers_are_a_field_a_line() {
-        assert_eq!(plain(&json!({"disconnected": 2})), "disconnected: 2\n");
+        assert_eq!(plain(&json!({"level": "debug"})), "level: debug\n");
         assert_eq!(plain(&json!("draining")), "draining\n");
         assert_eq!(plain(&json!({})), "done\n");
     }
