@@ -14,6 +14,7 @@
 //! | file | what it answers |
 //! |---|---|
 //! | `address` | where Redis is, and how a connection to it begins |
+//! | `url` | what is wrong with a URL that is to say so |
 //! | `entry` | what an entry holds |
 //! | `revoked` | how it is written whose tokens are refused |
 //! | `own` | what has become of this host's own batches |
@@ -28,12 +29,14 @@ mod reader;
 mod revoked;
 mod statistics;
 mod status;
+mod url;
 mod writer;
 
 use std::convert::Infallible;
 use std::io;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -87,8 +90,6 @@ pub enum Message {
     Began(Beginning, Vec<Aside>),
     /// The next entry: its number, its events, and what it wants beside.
     Entry(u64, Option<Block>, Aside),
-    /// This batch was not written in time.
-    GaveUp(u64),
     /// The customers that Redis takes for connected to this host.
     Members(Vec<String>),
     /// Other hosts have revoked their tokens while this one was not there: they are refused by now.
@@ -113,6 +114,13 @@ struct AskedDisconnect {
     asked: Instant,
 }
 
+impl AskedDisconnect {
+    /// When it is overdue; up to the batch `written` Redis has them.
+    fn due(&self, written: u64) -> Instant {
+        self.asked + own::patience(self.batch, written)
+    }
+}
+
 /// The router's end.
 pub struct Cluster {
     jobs: mpsc::Sender<Job>,
@@ -120,6 +128,8 @@ pub struct Cluster {
     credits: mpsc::Receiver<()>,
     own: OwnBatches,
     batches: u64,
+    /// The newest batch that Redis has said to have.
+    written: Arc<AtomicU64>,
     disconnect: Option<AskedDisconnect>,
     /// The number of the newest entry that was taken.
     newest: u64,
@@ -152,6 +162,7 @@ impl Cluster {
         let (post, messages) = mailbox(Arc::clone(router));
         let (pay, credits) = mpsc::sync_channel(limits::CLUSTER_UNTAKEN);
         let (writes, writer_ending) = mpsc::channel();
+        let written = Arc::new(AtomicU64::new(0));
         let writer = Writer::new(
             address.clone(),
             Arc::clone(shared),
@@ -159,6 +170,7 @@ impl Cluster {
             host.clone(),
             to_do,
             post.clone(),
+            Arc::clone(&written),
         );
         let reader = Reader::new(
             address.clone(),
@@ -180,6 +192,7 @@ impl Cluster {
             credits,
             own: OwnBatches::default(),
             batches: 0,
+            written,
             disconnect: None,
             newest: behind.unwrap_or(0),
             online: 0,
@@ -248,12 +261,15 @@ impl Cluster {
         Some(asked.selector)
     }
 
-    /// As [`Cluster::take_disconnect`], if it should have come back long ago.
+    /// As [`Cluster::take_disconnect`], if it should have come back by now.
     pub fn take_overdue_disconnect(&mut self, now: Instant) -> Option<Selector> {
-        let is_overdue = |asked: &mut AskedDisconnect| {
-            now.saturating_duration_since(asked.asked) >= limits::CLUSTER_UNREAD
-        };
+        let written = self.written();
+        let is_overdue = |asked: &mut AskedDisconnect| now >= asked.due(written);
         Some(self.disconnect.take_if(is_overdue)?.selector)
+    }
+
+    fn written(&self) -> u64 {
+        self.written.load(Ordering::Acquire)
     }
 
     fn give(&mut self, content: Content, now: Instant) -> u64 {
@@ -273,7 +289,7 @@ impl Cluster {
                 // Paid before it was sent.
                 self.credits.try_recv().ok();
             }
-            Message::GaveUp(_) | Message::Members(_) | Message::Revoked(_) => {}
+            Message::Members(_) | Message::Revoked(_) => {}
         }
         Some(message)
     }
@@ -289,21 +305,17 @@ impl Cluster {
         self.own.read(receipt)
     }
 
-    /// One of them was not written in time.
-    pub fn gave_up(&mut self, batch: u64) {
-        self.own.lose(batch);
-    }
-
-    /// Gives up what should have come back long ago.
+    /// Gives up what was not written in time, or should have come back long ago. The writer, which may be
+    /// waiting for an answer, drops what it has not sent by then.
     pub fn expire(&mut self, now: Instant) {
-        self.own.expire(now);
+        self.own.expire(self.written(), now);
     }
 
     /// When to do that next, or to look for an overdue disconnect.
     pub fn deadline(&self) -> Option<Instant> {
-        let asked = self.disconnect.as_ref().map(|disconnect| disconnect.asked);
-        let disconnect = asked.map(|asked| asked + limits::CLUSTER_UNREAD + limits::TICK);
-        [self.own.deadline(), disconnect]
+        let written = self.written();
+        let disconnect = self.disconnect.as_ref().map(|asked| asked.due(written));
+        [self.own.deadline(written), disconnect]
             .into_iter()
             .flatten()
             .min()

@@ -7,13 +7,16 @@
 //! second comes a sign of life.
 
 use std::collections::VecDeque;
+use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use redis::{Connection, RedisError, Value, cmd};
+use redis::{Connection, ErrorKind, RedisError, ServerErrorKind, Value, cmd};
 
-use super::address::Address;
+use super::address::{Address, io_kind, reason};
 use super::entry::{Kind, Lexicons, put_events};
 use super::revoked;
 use super::statistics;
@@ -78,13 +81,39 @@ impl Addition {
 pub(super) enum Ended {
     /// Redis or the way to it has failed, for this reason.
     Failed(String),
+    /// Nothing is wrong with them, for this reason, and another connection will do.
+    Passing(String),
     /// The router has gone, and the process goes.
     Router,
 }
 
+impl Ended {
+    /// Why it is to be told that Redis is out of reach; none if it is to be tried again at once, or not
+    /// any more.
+    pub(super) fn trouble(self, backoff: &mut Backoff) -> ControlFlow<(), Option<String>> {
+        match self {
+            Ended::Router => ControlFlow::Break(()),
+            Ended::Passing(reason) if backoff.passes_over() => {
+                log::debug!("another connection to Redis is made: {reason}");
+                ControlFlow::Continue(None)
+            }
+            Ended::Passing(reason) | Ended::Failed(reason) => ControlFlow::Continue(Some(reason)),
+        }
+    }
+}
+
 impl From<RedisError> for Ended {
     fn from(error: RedisError) -> Ended {
-        Ended::Failed(error.to_string())
+        let reason = reason(&error);
+        // A process that is stopped and goes on finds its calls interrupted (signal(7)). Redis forgets
+        // scripts when it is told to, or when another one has become the master.
+        let is_interrupted = io_kind(&error) == Some(io::ErrorKind::Interrupted);
+        let has_no_script = error.kind() == ErrorKind::Server(ServerErrorKind::NoScript);
+        if is_interrupted || has_no_script {
+            Ended::Passing(reason)
+        } else {
+            Ended::Failed(reason)
+        }
     }
 }
 
@@ -97,8 +126,10 @@ pub(super) struct Writer {
     jobs: Receiver<Job>,
     router: Post<Message>,
     queue: VecDeque<Addition>,
-    /// The newest batch that Redis has.
+    /// The newest batch that Redis has, ...
     done: u64,
+    /// ... as the router is told.
+    written: Arc<AtomicU64>,
     /// All hosts are to be told to begin anew, since entries up to this number are lost.
     owed_reset: Option<u64>,
     /// What is revoked here and other hosts are to be told of, beside what somebody waits for.
@@ -129,6 +160,7 @@ impl Writer {
         host: String,
         jobs: Receiver<Job>,
         router: Post<Message>,
+        written: Arc<AtomicU64>,
     ) -> Writer {
         Writer {
             address,
@@ -139,6 +171,7 @@ impl Writer {
             router,
             queue: VecDeque::new(),
             done: 0,
+            written,
             owed_reset: None,
             owed_revocations: VecDeque::new(),
             owes_members: false,
@@ -153,13 +186,16 @@ impl Writer {
     pub(super) fn run(mut self) {
         let mut backoff = Backoff::default();
         loop {
-            let reason = match self.serve(&mut backoff) {
-                Ended::Router => return,
-                Ended::Failed(reason) => reason,
-            };
+            let ended = self.serve(&mut backoff);
             self.alive_since = None;
+            let reason = match ended.trouble(&mut backoff) {
+                ControlFlow::Break(()) => return,
+                ControlFlow::Continue(None) => continue,
+                ControlFlow::Continue(Some(reason)) => reason,
+            };
             let shown = self.address.shown();
-            self.status.down(&reason, &shown, Instant::now());
+            let now = Instant::now();
+            self.status.down(End::Writer, &reason, &shown, now);
             if self.wait(backoff.wait()).is_err() {
                 return;
             }
@@ -243,17 +279,21 @@ impl Writer {
         }
     }
 
+    /// Drops what the router has given up by now.
     fn give_up_old(&mut self) {
         let is_old = |addition: &mut Addition| addition.given.elapsed() >= limits::CLUSTER_HOLD;
         while let Some(addition) = self.queue.pop_front_if(is_old) {
-            match addition.content {
-                // Not needed: what Redis knows is compared with what is so, once it is in reach.
-                Content::Presence(..) => self.owes_members = true,
-                Content::Events(..) | Content::Disconnect(_) | Content::Revoke(_) => {
-                    self.router.send(Message::GaveUp(addition.number));
-                }
+            if let Content::Presence(..) = addition.content {
+                // What Redis knows is compared with what is so, once it is in reach.
+                self.owes_members = true;
             }
         }
+    }
+
+    /// Redis has this batch.
+    fn is_done(&mut self, batch: u64) {
+        self.done = batch;
+        self.written.store(batch, Ordering::Release);
     }
 
     fn connect(&mut self) -> Result<Scripted, RedisError> {
@@ -272,7 +312,7 @@ impl Writer {
         let known: Option<u64> = cmd("GET").arg(self.newest_batch()).query(&mut connection)?;
         let known = known.unwrap_or(0);
         if known > self.done {
-            self.done = known;
+            self.is_done(known);
             while self
                 .queue
                 .pop_front_if(|addition| addition.number <= known)
@@ -320,12 +360,12 @@ impl Writer {
             let answer = redis.connection.recv_response()?;
             match answer {
                 Value::ServerError(error) => {
-                    failed.get_or_insert(error.to_string());
+                    failed.get_or_insert(RedisError::from(error));
                 }
                 // Behind one that failed none is taken, so these are the first ones.
                 _ if failed.is_none() => {
                     if let Some(addition) = self.queue.pop_front() {
-                        self.done = addition.number;
+                        self.is_done(addition.number);
                         self.shared.stats.redis.written.add(1);
                     }
                 }
@@ -334,7 +374,7 @@ impl Writer {
         }
         match failed {
             None => Ok(()),
-            Some(reason) => Err(Ended::Failed(reason)),
+            Some(error) => Err(error.into()),
         }
     }
 

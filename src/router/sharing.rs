@@ -57,7 +57,6 @@ impl Router {
                     }
                     self.begin_anew(beginning);
                 }
-                Message::GaveUp(batch) => self.on_given_up(batch),
                 Message::Members(members) => self.set_members_right(&members, now),
                 Message::Revoked(all) => {
                     all.iter().for_each(|whom| self.disconnect_too(whom.into()))
@@ -154,16 +153,6 @@ impl Router {
         }
         if let Some(status) = &self.shared.cluster {
             status.begun();
-        }
-    }
-
-    fn on_given_up(&mut self, batch: u64) {
-        if let Some(cluster) = &mut self.cluster {
-            cluster.gave_up(batch);
-        }
-        let disconnect = self.cluster.as_mut();
-        if let Some(selector) = disconnect.and_then(|cluster| cluster.take_disconnect(batch)) {
-            self.disconnect_here_alone(selector);
         }
     }
 
