@@ -129,12 +129,9 @@ impl Address {
         (!error.is_io_error()).then(|| reason(&error))
     }
 
-    /// What Redis tells of itself, as its command INFO has it.
-    ///
-    /// # Errors
-    /// Why it tells nothing, without secrets.
-    pub fn info(&self) -> Result<String, RedisError> {
-        redis::cmd("INFO").query(&mut self.connect()?)
+    /// The user of Redis' ACL that the URL names.
+    pub(super) fn login(&self) -> Option<&str> {
+        self.redis.redis_settings().username()
     }
 
     /// The connection to whom this sentinel takes for the master, if it takes itself for it, too.

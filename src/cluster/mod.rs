@@ -17,6 +17,7 @@
 //! | `url` | what is wrong with a URL that is to say so |
 //! | `entry` | what an entry holds |
 //! | `revoked` | how it is written whose tokens are refused |
+//! | `probe` | whether a Redis lets this program do what it needs to |
 //! | `own` | what has become of this host's own batches |
 //! | `status` | whether Redis is in reach |
 //! | `statistics` | what all hosts count, added up |
@@ -25,6 +26,7 @@
 mod address;
 mod entry;
 mod own;
+mod probe;
 mod reader;
 mod revoked;
 mod statistics;
@@ -48,6 +50,7 @@ use crate::shared::Shared;
 pub use address::Address;
 use own::OwnBatches;
 pub use own::{Receipt, Since};
+pub use probe::Probe;
 use reader::Reader;
 pub use status::Status;
 use writer::{Addition, Content, Job, Writer};

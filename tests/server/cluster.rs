@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::harness::redis::Redis;
 use crate::harness::tokens::with_session;
-use crate::harness::{Client, DEADLINE, Emitter, Fence, Opening, Server, http, wait_until};
+use crate::harness::{Client, DEADLINE, Emitter, Fence, Opening, Server, Setup, http, wait_until};
 
 fn product(n: usize) -> Value {
     json!({"type": "product:deleted", "data": {"productId": n.to_string()}})
@@ -377,6 +377,50 @@ fn disconnect_reaches_every_host() {
         "{refused:?}"
     );
     eve.expect_close(4403);
+}
+
+/// With the very line of docs/cluster.md, which names no command that is not needed (`doctor` says so).
+#[test]
+fn a_user_of_redis_who_may_do_no_more_than_is_documented_is_enough() {
+    let redis = Redis::start();
+    let page = std::fs::read_to_string("docs/cluster.md").unwrap();
+    let mut lines = page.lines();
+    let line = lines
+        .find_map(|line| line.strip_prefix("redis-cli "))
+        .unwrap();
+    let line = line.replace('\'', "").replace("PASSWORD", "hush");
+    assert_eq!(redis.ask(&line), "+OK");
+    redis.ask("ACL SETUSER default resetpass nopass -@all +acl +client");
+    let url = format!("{}?db=3&user=shopwire&pass=hush", redis.url());
+    let host = || {
+        let host = Setup::new(&["--redis-url", &url]).start();
+        host.await_ready();
+        host
+    };
+    let (a, b) = (host(), host());
+    let (mut client, position) = watcher(&b);
+    let (mut staff, _) = lookout(&b);
+    let ann = a.user("ann", "customer");
+    expect_presence(&mut staff, "customer:online", "ann");
+    let first = a.emitter().emit(&keyed(0, "first"));
+    assert_eq!(b.emitter().emit(&keyed(0, "first")), first);
+    assert_eq!(client.next()["id"], first.as_str());
+    let answer = b
+        .emitter()
+        .command(&json!({"command": "revoke", "user": "bob"}));
+    assert_eq!(answer["stored"], true);
+    drop(ann);
+    expect_presence(&mut staff, "customer:offline", "ann");
+    let (_, answer) = resume(&host(), &position);
+    assert_eq!(answer["recovered"], true);
+    wait_until("statistics", || {
+        a.get("/api/ws/stats?scope=cluster").json()["hosts"]
+            .as_array()
+            .is_some_and(|hosts| hosts.len() >= 2)
+    });
+    b.stop();
+    assert!(!a.stderr().contains("out of reach"), "{}", a.stderr());
+    assert_eq!(redis.ask("ACL LOG"), "*0", "nothing was refused");
 }
 
 #[test]
