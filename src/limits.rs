@@ -181,6 +181,12 @@ pub const CLUSTER_LEASE: Duration = Duration::from_secs(10);
 /// told to be taken.
 pub const CLUSTER_CLOCK_SKEW_MS: u64 = 60_000;
 
+/// How long a reload may take to read its files before it is given up, and whoever asked is told so: less
+/// than `ctl` waits for an answer.
+pub const RELOAD_PATIENCE: Duration = Duration::from_secs(5);
+/// Reloads that were given up and still read. Over it none is begun: each holds a thread.
+pub const RELOADS_STUCK_MAX: usize = 4;
+
 /// How long a server that is being succeeded may take to settle what came before.
 pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -2,6 +2,7 @@
 //!
 //! Owns the file's form; what its tables mean is in `tables`.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
@@ -9,6 +10,7 @@ use toml::{Table, Value};
 use super::error::{ConfigError, Source};
 use super::settings::{self, Setting, Shape};
 use crate::access::Namespace;
+use crate::files;
 
 /// The tables beside the settings.
 pub(super) const ACCESS: &str = "access";
@@ -28,10 +30,12 @@ impl File {
     /// # Errors
     /// It cannot be read, is not TOML, or has a key that is no setting.
     pub fn read(path: &Path) -> Result<File, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::File {
+        let unreadable = |error: &dyn Display| ConfigError::File {
             file: path.to_owned(),
             reason: format!("the configuration file cannot be read: {error}"),
-        })?;
+        };
+        let bytes = files::read(path).map_err(|error| unreadable(&error))?;
+        let text = String::from_utf8(bytes).map_err(|_| unreadable(&"it is not UTF-8"))?;
         File::parse(path, &text)
     }
 
