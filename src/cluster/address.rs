@@ -172,15 +172,41 @@ pub fn reason(error: &RedisError) -> String {
         Some(UnexpectedEof | BrokenPipe | ConnectionReset | ConnectionAborted) => {
             "the connection was closed".to_owned()
         }
-        _ => error.to_string(),
+        _ => tls_fault(error).unwrap_or_else(|| error.to_string()),
     }
 }
 
 /// What the operating system said, if it was that.
 pub fn io_kind(error: &RedisError) -> Option<std::io::ErrorKind> {
+    io_error(error).map(std::io::Error::kind)
+}
+
+fn io_error(error: &RedisError) -> Option<&std::io::Error> {
     let source: &Arc<dyn Error + Send + Sync> = error.source()?.downcast_ref()?;
-    let io: &std::io::Error = source.downcast_ref()?;
-    Some(io.kind())
+    source.downcast_ref()
+}
+
+/// Why there is no TLS between the two, if that is so.
+fn tls_fault(error: &RedisError) -> Option<String> {
+    use rustls::{AlertDescription, CertificateError, Error};
+
+    Some(match io_error(error)?.get_ref()?.downcast_ref()? {
+        // Another authority of the same name, too.
+        Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => {
+            "its certificate is of an authority that is not trusted here: SSL_CERT_FILE names a file \
+             with those that are"
+                .to_owned()
+        }
+        Error::InvalidCertificate(fault) => format!("its certificate is not good: {fault}"),
+        Error::AlertReceived(AlertDescription::CertificateRequired) => {
+            "it wants a certificate of its clients, and shopwire has none: tls-auth-clients no in \
+             redis.conf"
+                .to_owned()
+        }
+        fault => fault.to_string(),
+    })
 }
 
 fn fault(what: &str) -> RedisError {

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::redis::Redis;
+use crate::harness::redis::{Redis, free_port};
+use crate::harness::server::text;
+use crate::harness::tls::Certificates;
 use crate::harness::tokens::with_session;
 use crate::harness::{Client, DEADLINE, Emitter, Fence, Opening, Server, Setup, http, wait_until};
 
@@ -377,6 +379,56 @@ fn disconnect_reaches_every_host() {
         "{refused:?}"
     );
     eve.expect_close(4403);
+}
+
+#[test]
+fn over_tls_the_certificate_of_redis_is_checked() {
+    let (certificates, stranger) = (Certificates::new(), Certificates::new());
+    let port = free_port();
+    let redis = Redis::secure(&certificates, port, false);
+    let setup = |scheme: &str, trusted: &Certificates| {
+        let url = format!("{scheme}://localhost:{port}");
+        let authority = trusted.authority.display().to_string();
+        Setup::new(&["--redis-url", &url, "--max-connections", "100"])
+            .env("SSL_CERT_FILE", &authority)
+    };
+    let host = || {
+        let host = setup("rediss", &certificates).start();
+        host.await_ready();
+        host
+    };
+    let (a, b) = (host(), host());
+    let (mut client, position) = watcher(&b);
+    let first = a.emitter().emit(&product(0));
+    assert_eq!(client.next()["id"], first.as_str());
+    // Again and again, as one that comes back does.
+    redis.ask("CLIENT KILL TYPE normal");
+    let second = a.emitter().emit(&product(1));
+    assert_eq!(client.next()["id"], second.as_str());
+    let late = host();
+    assert_eq!(resume(&late, &position).1["recovered"], true);
+
+    let says = |setup: &Setup, words: &str| {
+        let host = setup.start();
+        wait_until("it says why", || host.stderr().contains(words));
+        assert_eq!(host.get("/readyz").status, 503);
+        let output = setup.command("doctor").output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output).contains(words), "{}", text(&output));
+    };
+    says(&setup("rediss", &stranger), "SSL_CERT_FILE names a file");
+    says(&setup("redis", &certificates), "the connection was closed");
+    // By another name than the certificate has.
+    let url = format!("rediss://127.0.0.2:{port}");
+    let authority = certificates.authority.display().to_string();
+    let elsewhere = Setup::new(&["--redis-url", &url]).env("SSL_CERT_FILE", &authority);
+    says(&elsewhere, "its certificate is not good");
+
+    let port = free_port();
+    let _strict = Redis::secure(&certificates, port, true);
+    let url = format!("rediss://localhost:{port}");
+    let strict = Setup::new(&["--redis-url", &url]).env("SSL_CERT_FILE", &authority);
+    says(&strict, "tls-auth-clients no");
 }
 
 /// With the very line of docs/cluster.md, which names no command that is not needed (`doctor` says so).
