@@ -161,6 +161,12 @@ pub const CLUSTER_HOLD: Duration = Duration::from_secs(5);
 pub const CLUSTER_UNREAD: Duration = Duration::from_secs(10);
 /// Events may wait for Redis up to this weight, in bytes, before emitters are not read for a while.
 pub const CLUSTER_BEHIND_MAX: usize = 32 << 20;
+/// A host's batches on their way through Redis from which on further events gather for the next one: one
+/// that Redis works on, and one on its way there or back.
+pub const CLUSTER_UNDER_WAY: usize = 2;
+/// But so long after the first of them was given they wait no more: Redis may stand still, and the time
+/// that lines wait runs since the first of their batch came.
+pub const CLUSTER_GATHER: Duration = Duration::from_secs(1);
 /// What is sent to Redis before its answers are awaited, in bytes; it may be passed by one block.
 pub const CLUSTER_PIPELINE: usize = 1 << 20;
 /// Entries that are asked for at once, to be read on.

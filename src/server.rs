@@ -207,7 +207,7 @@ impl Server {
             if let (Some(address), Some(status)) = (address, &shared.cluster) {
                 let bell = &router_doorbell;
                 let cluster = Cluster::start(address, &shared, status, bell, past.read_to())?;
-                router.join(cluster);
+                router.join(cluster, now.instant);
             }
             past.board_router(&mut router, customers, now)?;
             router.expect_successors(successors);

@@ -1,6 +1,6 @@
 //! SIGINT and SIGTERM. The first one asks for an early end: nothing more is sent, what is under way is
 //! waited for, and the report tells what was measured until then. The second one ends the program at
-//! once, and with it the server that it has started.
+//! once, and with it whatever it has started.
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use signal_hook::iterator::Signals;
 #[derive(Debug, Clone, Default)]
 pub struct Interrupt {
     is_asked_for: Arc<AtomicBool>,
-    started: Arc<Mutex<Option<Started>>>,
+    started: Arc<Mutex<Vec<Started>>>,
 }
 
 /// What must not outlive this program.
@@ -59,13 +59,13 @@ impl Interrupt {
 
     /// A process that was started, and its folder: neither is left behind by an end at once.
     pub fn takes_along(&self, process: OwnedFd, folder: PathBuf) {
-        *self.started.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(Started { process, folder });
+        let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        started.push(Started { process, folder });
     }
 
     fn end_at_once(&self, signal: i32) -> ! {
         let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Started { process, folder }) = started.take() {
+        for Started { process, folder } in started.drain(..) {
             // Either may be gone already.
             pidfd_send_signal(process, Signal::KILL).unwrap_or_default();
             fs::remove_dir_all(folder).unwrap_or_default();

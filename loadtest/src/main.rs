@@ -118,7 +118,9 @@ fn check(plan: &Plan, common: &Common) -> Result<(), String> {
             json.display()
         ));
     }
+    let redis_cores = plan.cluster.as_ref().map(|cluster| &cluster.redis_cores);
     for (flag, cores) in [
+        ("--pin-redis", redis_cores.unwrap_or(&None)),
         ("--pin-server", &common.pin_server),
         ("--pin-client", &common.pin_client),
     ] {
@@ -214,7 +216,11 @@ fn open_server(plan: &Plan, common: &Common, interrupt: &Interrupt) -> Result<Se
                 is_unicast: matches!(plan.load, Load::Own(_)),
                 patience: plan.grace,
             };
-            Ok(Server::start(&start, interrupt)?)
+            let started = match &plan.cluster {
+                Some(cluster) => Server::start_cluster(&start, cluster, interrupt),
+                None => Server::start(&start, interrupt),
+            };
+            Ok(started?)
         }
     }
 }
@@ -264,6 +270,8 @@ mod tests {
             assert!(message.contains("keeps no events"), "{message}");
         }
         assert_eq!(refusal("resume"), None);
+        let message = refusal("cluster --server bun").unwrap();
+        assert!(message.contains("knows no Redis"), "{message}");
         assert_eq!(refusal("resume --server target/before/shopwire"), None);
     }
 

@@ -32,6 +32,30 @@ pub struct Cpu {
     pub waited: Duration,
 }
 
+impl std::ops::Add for Cpu {
+    type Output = Cpu;
+
+    fn add(self, other: Cpu) -> Cpu {
+        Cpu {
+            user: self.user + other.user,
+            system: self.system + other.system,
+            run: self.run + other.run,
+            waited: self.waited + other.waited,
+        }
+    }
+}
+
+impl std::ops::Add for Memory {
+    type Output = Memory;
+
+    fn add(self, other: Memory) -> Memory {
+        Memory {
+            rss: self.rss + other.rss,
+            pss: self.pss + other.pss,
+        }
+    }
+}
+
 impl std::ops::Sub for Cpu {
     type Output = Cpu;
 
@@ -70,6 +94,15 @@ pub fn ends_within(process: &OwnedFd, timeout: Duration) -> bool {
             ready => return ready.is_ok_and(|ready| ready > 0),
         }
     }
+}
+
+/// What `of` says of all these processes together; `None` where there are none, or it fails for one.
+pub fn together<T: std::ops::Add<Output = T>>(
+    pids: &[u32],
+    of: impl Fn(u32) -> Result<T, String>,
+) -> Option<T> {
+    let each = pids.iter().map(|&pid| of(pid).ok());
+    each.reduce(|sum, one| Some(sum? + one?)).flatten()
 }
 
 /// Memory of process `pid` now.

@@ -3,16 +3,20 @@
 use std::time::Duration;
 
 use crate::cli::{
-    Command, Common, Connect, Fanout, Flood, Flooding, Idle, Mixed, Resume, Seed, Slow, Soak,
-    Timing, Unicast,
+    Clustered, Command, Common, Connect, Fanout, Flood, Flooding, Idle, Mixed, Resume, Seed, Slow,
+    Soak, Timing, Unicast,
 };
 use crate::client::stall;
 use crate::report::expectation::Expectation;
 use crate::run::plan::{Arrivals, Comeback, Drive, Load, Plan};
+use crate::server::Cluster;
 use crate::world::shop::Kinds;
 
 /// Events under way in a flood, unless said otherwise.
 const IN_FLIGHT: u32 = 512;
+
+/// The same where nobody listens.
+const IN_FLIGHT_UNHEARD: u32 = 30_000;
 
 /// The lines of the founding document's page that speak of times, and their measure.
 const SEED_TIMES: [(&str, &str); 3] = [
@@ -51,6 +55,7 @@ pub fn plan(command: &Command) -> Result<Option<(Plan, &Common)>, String> {
         Command::Idle(idle) => (self::idle(idle), &idle.common),
         Command::Slow(slow) => (self::slow(slow)?, &slow.common),
         Command::Resume(resume) => (self::resume(resume)?, &resume.common),
+        Command::Cluster(cluster) => (self::cluster(cluster)?, &cluster.common),
         Command::Soak(soak) => (self::soak(soak), &soak.common),
         Command::Seed(seed) => (self::seed(seed)?, &seed.common),
         Command::Run(_) | Command::Figures | Command::Compare(_) | Command::Peers(_) => {
@@ -79,7 +84,7 @@ fn flood(arguments: &Flood) -> Plan {
         drive: flooding(
             &arguments.flooding,
             if arguments.connections == 0 {
-                30_000
+                IN_FLIGHT_UNHEARD
             } else {
                 IN_FLIGHT
             },
@@ -171,6 +176,27 @@ fn resume(arguments: &Resume) -> Result<Plan, String> {
     })
 }
 
+fn cluster(arguments: &Clustered) -> Result<Plan, String> {
+    if arguments.common.attach.is_some() {
+        return Err("cluster starts its hosts and their Redis itself; leave --attach out".into());
+    }
+    let plan = base("cluster", arguments.connections, &arguments.common);
+    Ok(Plan {
+        load: Load::Shared(arguments.order.size),
+        drive: match (arguments.flood, arguments.connections) {
+            (false, _) => Drive::Scheduled(arguments.rate),
+            (true, 0) => flooding(&arguments.flooding, IN_FLIGHT_UNHEARD),
+            (true, _) => flooding(&arguments.flooding, IN_FLIGHT),
+        },
+        cluster: Some(Cluster {
+            hosts: arguments.hosts,
+            redis: arguments.redis.clone(),
+            redis_cores: arguments.pin_redis.clone(),
+        }),
+        ..timed(plan, &arguments.timing)
+    })
+}
+
 fn soak(arguments: &Soak) -> Plan {
     let mut plan = base("soak", arguments.connections, &arguments.common);
     plan.expectations.extend(expect(&[SOAK_GROWTH, SOAK_FILES]));
@@ -249,6 +275,7 @@ fn base(scenario: &'static str, connections: u32, common: &Common) -> Plan {
         grace: Duration::from_secs(10),
         replaced_per_s: 0.0,
         stalled_nth: None,
+        cluster: None,
         comeback: None,
         spins: common.spin,
         expectations: common.expect.clone(),
@@ -290,8 +317,8 @@ mod tests {
     fn the_definition_is_sound_and_every_scenario_has_a_plan() {
         Cli::command().debug_assert();
         for name in [
-            "fanout", "flood", "unicast", "mixed", "connect", "idle", "slow", "resume", "soak",
-            "seed",
+            "fanout", "flood", "unicast", "mixed", "connect", "idle", "slow", "resume", "cluster",
+            "soak", "seed",
         ] {
             assert_eq!(of(name).scenario, name);
         }
@@ -384,6 +411,21 @@ mod tests {
     }
 
     #[test]
+    fn a_cluster_has_hosts_and_a_redis_of_its_own() {
+        let plan = of("cluster --hosts 3 --redis /opt/redis-server --pin-redis 1");
+        let expected = Cluster {
+            hosts: 3,
+            redis: "/opt/redis-server".into(),
+            redis_cores: Some(vec![1]),
+        };
+        assert_eq!(plan.cluster, Some(expected));
+        let attached = "loadtest cluster --attach ws://a --socket b --secret-file c";
+        let cli = Cli::try_parse_from(attached.split(' ')).unwrap();
+        let message = super::plan(&cli.command).unwrap_err();
+        assert!(message.contains("leave --attach out"), "{message}");
+    }
+
+    #[test]
     fn wrong_values_are_refused() {
         for bad in [
             "fanout --rate 0",
@@ -399,6 +441,8 @@ mod tests {
             "resume --resuming 0",
             "resume --backlog 0",
             "resume --slow-readers 0",
+            "cluster --hosts 0",
+            "cluster --flood --rate 5",
             "unicast --flood --rate 5",
             "unicast --in-flight 5",
             "connect --arrival-rate 0",

@@ -219,7 +219,8 @@ impl Cluster {
                 own.push(((number - first) as u32, key));
             }
             let (weight, received) = (block.weight(), block.received);
-            let number = self.give(Content::Events(block, own), now);
+            // Its lines' time runs since the first of them came.
+            let number = self.give(Content::Events(block, own), received);
             self.own.give(number, first..=last, weight, received, now);
         }
     }
@@ -275,9 +276,9 @@ impl Cluster {
         self.written.load(Ordering::Acquire)
     }
 
-    fn give(&mut self, content: Content, now: Instant) -> u64 {
+    fn give(&mut self, content: Content, since: Instant) -> u64 {
         self.batches += 1;
-        let addition = Addition::new(self.batches, content, now);
+        let addition = Addition::new(self.batches, content, since);
         let is_taken = self.jobs.send(Job::Add(addition)).is_ok();
         debug_assert!(is_taken, "the writer takes jobs as long as this is there");
         self.batches
@@ -337,6 +338,14 @@ impl Cluster {
     /// Whether so much waits for Redis that no more events should be taken in.
     pub fn is_behind(&self) -> bool {
         self.own.weight() > limits::CLUSTER_BEHIND_MAX
+    }
+
+    /// Until when the next batch does better to gather, since so many are on their way; none if they are
+    /// not so many.
+    pub fn gathers_until(&self) -> Option<Instant> {
+        let is_busy = self.own.batches() >= limits::CLUSTER_UNDER_WAY;
+        let oldest = self.own.given_first().filter(|_| is_busy)?;
+        Some(oldest + limits::CLUSTER_GATHER)
     }
 
     /// Whether nothing of this host's own is on its way.

@@ -49,7 +49,7 @@ enum Fate {
     Lost,
 }
 
-/// How long to wait for the batch with this number. Up to the batch `written` Redis has them.
+/// How long to wait for the batch with this number, since its first line came. Up to the batch `written` Redis has them.
 pub fn patience(number: u64, written: u64) -> Duration {
     if number <= written {
         limits::CLUSTER_UNREAD
@@ -121,10 +121,10 @@ impl OwnBatches {
     pub fn expire(&mut self, written: u64, now: Instant) {
         let mut has_lost = false;
         let waits_long = |batch: &&mut Batch| {
-            now.saturating_duration_since(batch.since.given) >= limits::CLUSTER_HOLD
+            now.saturating_duration_since(batch.since.received) >= limits::CLUSTER_HOLD
         };
         for batch in self.waiting.iter_mut().take_while(waits_long) {
-            let is_over = now >= batch.since.given + patience(batch.number, written);
+            let is_over = now >= batch.since.received + patience(batch.number, written);
             if is_over && matches!(batch.fate, Fate::Open) {
                 batch.fate = Fate::Lost;
                 has_lost = true;
@@ -138,7 +138,7 @@ impl OwnBatches {
     /// When to look for those again.
     pub fn deadline(&self, written: u64) -> Option<Instant> {
         let is_open = |batch: &&Batch| matches!(batch.fate, Fate::Open);
-        let due = |batch: &Batch| batch.since.given + patience(batch.number, written);
+        let due = |batch: &Batch| batch.since.received + patience(batch.number, written);
         // The oldest one, and the oldest of those that are not written, which are given up sooner.
         let split = self
             .waiting
@@ -207,6 +207,16 @@ impl OwnBatches {
     /// So many events are on their way.
     pub fn events(&self) -> u64 {
         self.events
+    }
+
+    /// So many batches are on their way.
+    pub fn batches(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// When the oldest of them was given.
+    pub fn given_first(&self) -> Option<Instant> {
+        Some(self.waiting.front()?.since.given)
     }
 
     /// Whether nothing is on its way.

@@ -47,7 +47,12 @@ const REASON_AGAIN: Duration = Duration::from_secs(60);
 impl Status {
     /// Whether both threads have a working connection, and the reactors know where history begins.
     pub fn is_up(&self) -> bool {
-        self.is_up.load(Ordering::Relaxed) && self.has_begun.load(Ordering::Acquire)
+        self.is_up.load(Ordering::Relaxed) && self.has_begun()
+    }
+
+    /// Whether the reactors know where history begins.
+    pub fn has_begun(&self) -> bool {
+        self.has_begun.load(Ordering::Acquire)
     }
 
     /// The reactors have been told where history begins: who comes from now on comes behind that.

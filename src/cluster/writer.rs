@@ -51,7 +51,7 @@ pub enum Job {
 pub struct Addition {
     number: u64,
     content: Content,
-    given: Instant,
+    since: Instant,
 }
 
 /// What it holds.
@@ -67,12 +67,12 @@ pub enum Content {
 }
 
 impl Addition {
-    /// The batch with this number, which is given at `given`.
-    pub fn new(number: u64, content: Content, given: Instant) -> Addition {
+    /// The batch with this number, which somebody waits for since then.
+    pub fn new(number: u64, content: Content, since: Instant) -> Addition {
         Addition {
             number,
             content,
-            given,
+            since,
         }
     }
 }
@@ -281,7 +281,7 @@ impl Writer {
 
     /// Drops what the router has given up by now.
     fn give_up_old(&mut self) {
-        let is_old = |addition: &mut Addition| addition.given.elapsed() >= limits::CLUSTER_HOLD;
+        let is_old = |addition: &mut Addition| addition.since.elapsed() >= limits::CLUSTER_HOLD;
         while let Some(addition) = self.queue.pop_front_if(is_old) {
             if let Content::Presence(..) = addition.content {
                 // What Redis knows is compared with what is so, once it is in reach.

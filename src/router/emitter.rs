@@ -43,6 +43,8 @@ pub struct Emitter {
     newest: Option<u64>,
     /// What waits for the journal or Redis, where there is one of them.
     settling: Option<Settling>,
+    /// It stands on the router's list of those for whom something waits: once, however much it sends.
+    pub(super) is_unsettled: bool,
     /// What events are called, where that is Redis' to say.
     names: Option<Names>,
     output: Vec<u8>,
@@ -95,6 +97,7 @@ impl Emitter {
             acked: 0,
             newest: None,
             settling: None,
+            is_unsettled: false,
             names: None,
             output: Vec::new(),
             written: 0,

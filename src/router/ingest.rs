@@ -214,7 +214,7 @@ impl Router {
         if let Some(journal) = &mut self.journal
             && journal.take_news()
         {
-            self.unacked.append(&mut self.unsettled);
+            self.recall_unsettled();
         }
         self.note_cluster_news();
         while let Some(key) = self.unacked.pop() {
@@ -228,18 +228,15 @@ impl Router {
                 let lost = journal.trouble().map(|why| (journal.written_to(), why));
                 let given_up = emitter.settle(journal.safe_to(), lost, &self.shared.runs);
                 count_given_up(&self.shared, given_up);
-                if emitter.is_settling() {
-                    self.unsettled.push(key);
-                }
             }
             if let Some(cluster) = &self.cluster {
                 let name = |provisional| cluster.name(provisional);
                 let resolved_to = cluster.resolved_to();
                 let given_up = emitter.settle_named(resolved_to, name, &self.shared.runs);
                 count_given_up(&self.shared, given_up);
-                if emitter.is_settling() {
-                    self.unsettled.push(key);
-                }
+            }
+            if emitter.is_settling() && !std::mem::replace(&mut emitter.is_unsettled, true) {
+                self.unsettled.push(key);
             }
             match emitter.flush() {
                 Ok(_) if emitter.ended && emitter.is_flushed() => self.remove_emitter(key),
@@ -250,6 +247,16 @@ impl Router {
         if let Some(cluster) = &mut self.cluster {
             cluster.forget_names();
         }
+    }
+
+    /// The journal or Redis has news: those who wait for that are looked at again.
+    pub(super) fn recall_unsettled(&mut self) {
+        for &key in &self.unsettled {
+            if let Some(emitter) = self.emitters.get_mut(key) {
+                emitter.is_unsettled = false;
+            }
+        }
+        self.unacked.append(&mut self.unsettled);
     }
 
     /// Has the poll tell when the emitter's socket has room, or no longer. Else every ack that an

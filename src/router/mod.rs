@@ -83,6 +83,8 @@ pub struct Router {
     journal: Option<Journal>,
     /// The hosts that this one acts as one with.
     cluster: Option<Cluster>,
+    /// Until then no browser is let in, if Redis has not told before where history begins.
+    lets_in_by: Option<Instant>,
     /// Successors that ask, if they can.
     successors: Option<Mailbox<Request>>,
     handover: Handover,
@@ -137,6 +139,7 @@ impl Router {
             sequencer,
             journal,
             cluster: None,
+            lets_in_by: None,
             successors: None,
             handover: Handover::No,
             pending: Vec::new(),
@@ -237,7 +240,7 @@ impl Router {
         }
         self.reload.has_news()
             || self.has_stored()
-            || self.accepting.waiting.is_ready()
+            || (self.lets_in_by.is_none() && self.accepting.waiting.is_ready())
             || self.emitters_waiting.is_ready()
             || (!self.is_held_up() && !self.ready.is_empty())
             || self.journal.as_ref().is_some_and(Journal::has_news)
@@ -266,14 +269,15 @@ impl Router {
         let journal = self.journal.as_ref().and_then(Journal::deadline);
         let settling = self.handover.deadline();
         let cluster = self.cluster.as_ref().and_then(Cluster::deadline);
-        let reload = self.reload.deadline();
         [
             self.presence.deadline(),
             drain,
             journal,
             cluster,
             settling,
-            reload,
+            self.reload.deadline(),
+            self.lets_in_by,
+            self.gathers_for_redis_until(),
         ]
         .into_iter()
         .chain(accepting)
@@ -350,7 +354,8 @@ impl Router {
         let is_urgent = self.sequencer.has_full_block() || !matches!(self.drain, Drain::No);
         if is_urgent {
             self.gathering.went_out(events, now.instant);
-        } else if !self.gathering.release(events, now.instant) {
+        } else if self.waits_for_redis(now.instant) || !self.gathering.release(events, now.instant)
+        {
             return self.make_room();
         }
         self.hand_down(now);
@@ -404,6 +409,9 @@ impl Router {
     }
 
     fn accept_sockets(&mut self, now: Instant) {
+        if self.awaits_beginning(now) {
+            return;
+        }
         self.accepting
             .accept(&self.listener, &self.shared, now, &mut self.lanes);
     }

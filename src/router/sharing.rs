@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::operator::Others;
 use super::{Router, count_events, hand_out};
@@ -18,8 +19,23 @@ use crate::shared::Shared;
 
 impl Router {
     /// Acts as one with other hosts from now on.
-    pub fn join(&mut self, cluster: Cluster) {
+    ///
+    /// Browsers wait to be accepted until Redis has told where history begins, but not for long: who is
+    /// subscribed before that has to come back.
+    pub fn join(&mut self, cluster: Cluster, now: Instant) {
         self.cluster = Some(cluster);
+        self.lets_in_by = Some(now + limits::REDIS_PATIENCE);
+    }
+
+    /// Whether browsers are not let in yet.
+    pub(super) fn awaits_beginning(&mut self, now: Instant) -> bool {
+        let has_begun = self
+            .shared
+            .cluster
+            .as_ref()
+            .is_none_or(|status| status.has_begun());
+        self.lets_in_by.take_if(|until| has_begun || now >= *until);
+        self.lets_in_by.is_some()
     }
 
     /// Gives everything accepted to Redis. False: there is none.
@@ -63,6 +79,18 @@ impl Router {
                 }
             }
         }
+    }
+
+    /// Whether events gather until Redis has given back some that it was given before.
+    pub(super) fn waits_for_redis(&self, now: Instant) -> bool {
+        let until = self.cluster.as_ref().and_then(Cluster::gathers_until);
+        until.is_some_and(|until| now < until)
+    }
+
+    /// When to give it those that gather although it has not.
+    pub(super) fn gathers_for_redis_until(&self) -> Option<Instant> {
+        let until = self.cluster.as_ref().and_then(Cluster::gathers_until);
+        until.filter(|_| self.sequencer.waiting() > 0)
     }
 
     /// Whether there is something to take.
@@ -233,7 +261,7 @@ impl Router {
                 emitter.lose(&lost);
             }
         }
-        self.unacked.append(&mut self.unsettled);
+        self.recall_unsettled();
     }
 }
 

@@ -20,6 +20,7 @@ use crate::ring::{self, Doorbell};
 struct Bench {
     router: Router,
     poll: Poll,
+    doorbell: Arc<Doorbell>,
     reactors: Vec<Far>,
     socket: PathBuf,
     _folder: tempfile::TempDir,
@@ -37,6 +38,27 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Bench {
     fn new(reactors: usize, ring: usize) -> Self {
+        Self::with(reactors, ring, &[])
+    }
+
+    /// One that acts as one with others, if they could be reached.
+    fn in_a_cluster() -> Self {
+        let nowhere = "unix:///nowhere/redis.sock";
+        let bench = Self::with(1, 8, &[(&settings::REDIS_URL, nowhere.to_owned())]);
+        let (shared, bell) = (Arc::clone(&bench.router.shared), &bench.doorbell);
+        let address = shared.config.redis_url.as_ref().unwrap();
+        let status = shared.cluster.as_ref().unwrap();
+        let cluster = Cluster::start(address, &shared, status, bell, None).unwrap();
+        let mut bench = bench;
+        bench.router.join(cluster, Instant::now());
+        bench
+    }
+
+    fn with(
+        reactors: usize,
+        ring: usize,
+        further: &[(&'static settings::Setting, String)],
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ingest.sock");
         let flags = Flags {
@@ -45,7 +67,10 @@ impl Bench {
             values: vec![
                 (&settings::SOCKET, path.display().to_string()),
                 (&settings::WORKERS, reactors.to_string()),
-            ],
+            ]
+            .into_iter()
+            .chain(further.iter().cloned())
+            .collect(),
         };
         let config = Config::resolve(&flags, &|_| None, None).unwrap();
         let started = Instant::now();
@@ -93,6 +118,7 @@ impl Bench {
         Self {
             router,
             poll,
+            doorbell,
             reactors: far,
             socket: path,
             _folder: folder,
@@ -291,4 +317,70 @@ fn a_reload_that_hangs_is_given_up_and_a_later_one_works() {
         bench.router.shared.stats.router.reloads.sum() as usize,
         limits::RELOADS_STUCK_MAX + 1
     );
+}
+
+#[test]
+fn an_emitter_that_goes_on_while_its_acks_wait_is_listed_once() {
+    let mut bench = Bench::in_a_cluster();
+    let mut socket = UnixStream::connect(&bench.socket).unwrap();
+    let line = b"{\"type\":\"product:deleted\",\"data\":{\"productId\":\"p-1\"}}\n";
+    for number in 1..=50 {
+        socket.write_all(line).unwrap();
+        bench.turn_until(|bench| {
+            let given = bench.router.cluster.as_ref().unwrap().waiting();
+            given + bench.router.sequencer.waiting() as u64 == number
+        });
+        assert!(bench.router.unsettled.len() <= 1, "after {number} lines");
+    }
+    assert_eq!(bench.router.unsettled.len(), 1);
+}
+
+#[test]
+fn events_gather_while_enough_is_on_its_way_to_redis() {
+    let mut bench = Bench::in_a_cluster();
+    let mut socket = UnixStream::connect(&bench.socket).unwrap();
+    let line = b"{\"type\":\"product:deleted\",\"data\":{\"productId\":\"p-1\"}}\n";
+    for number in 1..=5_u64 {
+        socket.write_all(line).unwrap();
+        let (given, gathered) = (number.min(2), number.saturating_sub(2));
+        bench.turn_until(|bench| {
+            let cluster = bench.router.cluster.as_ref().unwrap();
+            (cluster.waiting(), bench.router.sequencer.waiting() as u64) == (given, gathered)
+        });
+    }
+    assert!(!bench.router.has_work(), "it does not spin meanwhile");
+    // What fills a block waits for nothing.
+    let filler = "x".repeat(4000);
+    let data = serde_json::json!({"title": filler, "message": filler, "severity": "info"});
+    let long = serde_json::json!({"type": "system:notification", "data": data});
+    let long = format!("{long}\n");
+    bench.turn_until(|bench| {
+        socket.write_all(long.as_bytes()).unwrap();
+        bench.router.cluster.as_ref().unwrap().waiting() > 5
+    });
+}
+
+#[test]
+fn browsers_wait_for_redis_to_tell_where_history_begins_but_not_for_long() {
+    let let_in = |bench: &mut Bench| {
+        bench.turn();
+        matches!(bench.reactors[0].down.take(), Some(ToReactor::Socket(..)))
+    };
+    let mut bench = Bench::in_a_cluster();
+    let address = bench.router.listener.local_addr().unwrap();
+    let _browser = std::net::TcpStream::connect(address).unwrap();
+    for _ in 0..10 {
+        assert!(!let_in(&mut bench));
+    }
+    assert!(!bench.router.has_work(), "it does not spin meanwhile");
+    let deadline = bench.router.deadline().unwrap();
+    assert!(deadline <= Instant::now() + crate::limits::REDIS_PATIENCE);
+    bench.router.shared.cluster.as_ref().unwrap().begun();
+    bench.turn_until(let_in);
+
+    let mut bench = Bench::in_a_cluster();
+    bench.router.lets_in_by = Some(Instant::now());
+    let address = bench.router.listener.local_addr().unwrap();
+    let _browser = std::net::TcpStream::connect(address).unwrap();
+    bench.turn_until(let_in);
 }

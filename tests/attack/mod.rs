@@ -76,14 +76,15 @@ fn flood(ground: &Ground, attacker: u8, lines: &str, first: &[u8], again: &[u8])
     }
 }
 
-/// Keeps connections open and sends a byte on each of them every now and then; the last of `bytes` again and again.
-fn drip(ground: &Ground, attacker: u8, bytes: &[u8]) {
+/// Keeps connections open and sends on each `first`, and then a byte every now and then; the last of `bytes` again and again.
+fn drip(ground: &Ground, attacker: u8, first: &[u8], bytes: &[u8]) {
     const AT_ONCE: usize = 150;
     let mut addresses = Addresses::of(attacker);
     let mut open: Vec<(TcpStream, usize)> = Vec::new();
     while ground.goes_on() {
         while open.len() < AT_ONCE
-            && let Ok(stream) = dial(addresses.next(), ground.address)
+            && let Ok(mut stream) = dial(addresses.next(), ground.address)
+            && stream.write_all(first).is_ok()
         {
             open.push((stream, 0));
         }
@@ -112,7 +113,25 @@ fn a_flood_of_handshakes() {
 fn heads_that_come_slowly() {
     let server = setup(&[]).start();
     Trial::begin(&server).under("slow heads", LITTLE_KIB, |ground, attacker| {
-        drip(ground, attacker, b"GET /api/ws HTTP/1.1\r\nX-Header: xx");
+        drip(
+            ground,
+            attacker,
+            b"",
+            b"GET /api/ws HTTP/1.1\r\nX-Header: xx",
+        );
+    });
+}
+
+#[test]
+fn bodies_that_come_slowly() {
+    // Nothing else of a server takes a body.
+    let server = setup(&["--dev"]).start();
+    let host = server.address;
+    let head = format!(
+        "POST /dev/events HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nContent-Length: 60000\r\n\r\n{{"
+    );
+    Trial::begin(&server).under("slow bodies", LITTLE_KIB, |ground, attacker| {
+        drip(ground, attacker, head.as_bytes(), b" ");
     });
 }
 
@@ -149,7 +168,7 @@ fn tls_handshakes_that_are_slow_or_given_up() {
         "TLS handshakes, slow and given up",
         LITTLE_KIB,
         |ground, attacker| match attacker {
-            0 | 1 => drip(ground, attacker, &hello),
+            0 | 1 => drip(ground, attacker, b"", &hello),
             // The server has its costly part done when they go.
             _ => {
                 let from = Addresses::of(attacker).next();

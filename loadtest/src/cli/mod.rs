@@ -59,6 +59,11 @@ pub enum Command {
         after_help = "Example:\n  loadtest resume --connections 500 --rate 20 --resuming 20 --backlog 50000"
     )]
     Resume(Resume),
+    /// Several hosts that a Redis makes one: every event enters at the first and comes to all
+    ///
+    /// The same with --hosts 1, beside fanout or flood, shows what the way through Redis costs.
+    #[command(after_help = "Example:\n  loadtest cluster --hosts 2 --connections 10 --rate 10000")]
+    Cluster(Clustered),
     /// A shop's day for hours: nothing may be lost, nothing may grow
     #[command(after_help = "Example:\n  loadtest soak --seconds 7200 --html soak.html")]
     Soak(Soak),
@@ -338,6 +343,37 @@ pub struct Resume {
     /// Bytes of an event's text frame, about
     #[arg(long, value_name = "BYTES", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     pub size: u32,
+    #[command(flatten)]
+    pub timing: Timing,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `cluster`
+#[derive(Debug, Args)]
+pub struct Clustered {
+    /// Hosts, all on this machine
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub hosts: u32,
+    /// Connections that subscribe to orders, to one host after the other; 0 = nobody listens
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub connections: u32,
+    /// Events a second
+    #[arg(long, value_name = "EVENTS_PER_S", default_value = "1000", value_parser = positive)]
+    pub rate: f64,
+    /// As fast as it goes, with --in-flight events under way
+    #[arg(long, conflicts_with = "rate")]
+    pub flood: bool,
+    /// The program of the Redis to start
+    #[arg(long, value_name = "PROGRAM", default_value = "redis-server")]
+    pub redis: PathBuf,
+    /// Cores that Redis shall run on, comma-separated
+    #[arg(long, value_name = "CORES", value_delimiter = ',')]
+    pub pin_redis: Option<Vec<usize>>,
+    #[command(flatten)]
+    pub flooding: Flooding,
+    #[command(flatten)]
+    pub order: Order,
     #[command(flatten)]
     pub timing: Timing,
     #[command(flatten)]

@@ -18,7 +18,7 @@ use super::seal::Seal;
 use super::setup::{Setup, Step};
 use crate::accounting::{Faults, Tally, View};
 use crate::progress::Progress;
-use crate::server::Target;
+use crate::server::{Host, Target};
 use crate::world::{Member, World};
 
 /// Key and answer of the example in RFC 6455 section 1.3: every connection can use the same.
@@ -132,6 +132,7 @@ impl Connection {
     pub fn new(
         stream: TcpStream,
         target: &Target,
+        host: &Host,
         member: Member,
         token: Option<String>,
         resume: Option<Resume>,
@@ -140,7 +141,7 @@ impl Connection {
         let request = format!(
             "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n",
-            target.path, target.host
+            target.path, host.name
         );
         Ok(Self {
             stream,

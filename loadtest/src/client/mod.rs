@@ -103,8 +103,8 @@ pub struct Client {
     opened: u32,
     /// Faults of connections that have left.
     faults_of_left: Faults,
-    /// The server's process, where it is known; kept open to be told of its end.
-    _server: Option<OwnedFd>,
+    /// The server's processes, where they are known; kept open to be told of an end.
+    _servers: Vec<OwnedFd>,
     has_server_ended: bool,
     /// CPU time that asking again and again has taken.
     spun: Duration,
@@ -151,9 +151,8 @@ impl Client {
             registry.register(&mut source, SERVER, Interest::READABLE)?;
             Ok(server)
         };
-        let server = target.pid.map(watch).transpose();
-        let server =
-            server.map_err(|error: std::io::Error| format!("cannot watch the server: {error}"))?;
+        let servers: std::io::Result<_> = target.pids.iter().copied().map(watch).collect();
+        let servers = servers.map_err(|error| format!("cannot watch the server: {error}"))?;
         Ok(Self {
             recorder: Recorder::new(run),
             setup: Setup::new(),
@@ -175,7 +174,7 @@ impl Client {
             first_member,
             opened: first_member,
             faults_of_left: Faults::default(),
-            _server: server,
+            _servers: servers,
             has_server_ended: false,
             spun: Duration::ZERO,
             scratch: vec![0; SCRATCH],
@@ -268,7 +267,7 @@ impl Client {
         self.spun
     }
 
-    /// Whether the server's process has ended.
+    /// Whether the server's process has ended, or one host's.
     pub fn has_server_ended(&self) -> bool {
         self.has_server_ended
     }
@@ -430,10 +429,11 @@ impl Client {
         let since = due.unwrap_or_else(Instant::now);
         let member = self.world.member(self.first_member + index as u32);
         let token = self.mint.token(&member)?;
-        let stream = address::connect(self.target.address, self.opened)
+        let (target, host) = (&self.target, self.target.host(self.opened));
+        let stream = address::connect(host.address, self.opened)
             .map_err(|error| format!("connection {index}: {error}"))?;
         self.opened += 1;
-        let mut connection = Connection::new(stream, &self.target, member, token, resume, since)?;
+        let mut connection = Connection::new(stream, target, host, member, token, resume, since)?;
         // Registered once: readiness is reported by edges, and each turn reads and writes dry.
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll

@@ -72,6 +72,7 @@ fn scheduled(connections: u32, rate: f64, seconds: f64) -> Plan {
         grace: Duration::from_secs(2),
         replaced_per_s: 0.0,
         stalled_nth: None,
+        cluster: None,
         comeback: None,
         spins: false,
         expectations: Vec::new(),
@@ -113,7 +114,7 @@ fn outcome_with_process(
         }
     });
     let mut target = Target::new(&url, socket, SECRET.to_vec(), None).unwrap();
-    target.pid = pid;
+    target.pids.extend(pid);
     let measured = run(&target, plan, &Console::new(true), &interrupt).unwrap();
     relay.join().unwrap();
     let report = Report::new("faulty", "test".into(), plan, &measured);

@@ -169,6 +169,8 @@ pub const ALL: &[Definition] = &[
     ),
     lower("cpu-us-per-delivery", "server CPU a delivery"),
     lower("cpu-us-per-event", "server CPU an event"),
+    lower("redis-cpu-us-per-event", "CPU of Redis an event"),
+    plain("redis-busy", "CPU of Redis, in cores"),
     plain("server-busy", "server CPU, in cores"),
     plain(
         "server-user-share",
@@ -315,13 +317,17 @@ fn put_cpu(load: &Window, put: &mut Put<'_>) {
         put("server-user-share", Some(user / (user + system)));
         put("server-waited", Some(server.waited.as_secs_f64() / seconds));
     }
+    let redis = load.redis.map(|cpu| cpu.run.as_secs_f64());
+    put("redis-busy", redis.map(|run| run / seconds));
     let client = load.client.as_secs_f64();
     put("client-busy", Some(client / seconds));
     let waited = load.client_waited.map(|waited| waited.as_secs_f64());
     put("client-waited", waited.map(|waited| waited / seconds));
     let foreign = load.idle.zip(load.server).map(|(idle, server)| {
         let busy = machine::cores() as f64 * seconds - idle.as_secs_f64();
-        (busy - server.run.as_secs_f64() - client - load.spun.as_secs_f64()).max(0.0) / seconds
+        (busy - server.run.as_secs_f64() - redis.unwrap_or(0.0) - client - load.spun.as_secs_f64())
+            .max(0.0)
+            / seconds
     });
     put("foreign-cores", foreign);
 }
@@ -332,6 +338,9 @@ fn put_cpu_each(load: &Window, put: &mut Put<'_>) {
     if let Some(server) = load.server {
         put("cpu-us-per-delivery", each(server.run, received));
         put("cpu-us-per-event", each(server.run, settled));
+    }
+    if let Some(redis) = load.redis {
+        put("redis-cpu-us-per-event", each(redis.run, settled));
     }
     put("client-us-per-delivery", each(load.client, received));
 }

@@ -135,6 +135,13 @@ const ROWS: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     (
+        "Redis CPU",
+        &[
+            ("us an event", "redis-cpu-us-per-event"),
+            ("cores", "redis-busy"),
+        ],
+    ),
+    (
         "client CPU",
         &[
             ("us a delivery", "client-us-per-delivery"),

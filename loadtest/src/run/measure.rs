@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::Client;
 use crate::process::{self, Cpu};
+use crate::server::Target;
 
 /// Samples of the timeline at most; when there are more, every other one is dropped.
 const SAMPLES_MAX: usize = 600;
@@ -15,8 +16,10 @@ const SAMPLES_MAX: usize = 600;
 pub struct Snapshot {
     /// The moment.
     pub at: Instant,
-    /// CPU time of the server so far, where its process is known.
+    /// CPU time of the server so far, of all its hosts, where their processes are known.
     pub server: Option<Cpu>,
+    /// CPU time so far of the Redis that joins them.
+    pub redis: Option<Cpu>,
     /// CPU time of this client so far, but for what it has spun.
     pub client: Duration,
     /// CPU time of this client so far that went into asking again and again whether anything had come.
@@ -35,10 +38,11 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// The readings now.
-    pub fn take(pid: Option<u32>, client: &Client, settled: u32) -> Self {
+    pub fn take(target: &Target, client: &Client, settled: u32) -> Self {
         Self {
             at: Instant::now(),
-            server: pid.and_then(|pid| process::cpu(pid).ok()),
+            server: process::together(&target.pids, process::cpu),
+            redis: target.redis.and_then(|pid| process::cpu(pid).ok()),
             client: process::own_cpu().saturating_sub(client.spun()),
             spun: client.spun(),
             client_waited: process::own_wait(),
@@ -64,8 +68,10 @@ impl Snapshot {
 pub struct Window {
     /// How long it was.
     pub time: Duration,
-    /// CPU time of the server.
+    /// CPU time of the server, of all its hosts.
     pub server: Option<Cpu>,
+    /// CPU time of the Redis that joins them.
+    pub redis: Option<Cpu>,
     /// CPU time of this client, but for what it has spun.
     pub client: Duration,
     /// What it has spun.
@@ -92,6 +98,7 @@ impl Window {
                 .zip(from.server)
                 .filter(|_| to.is_after(from))
                 .map(|(to, from)| to - from),
+            redis: to.redis.zip(from.redis).map(|(to, from)| to - from),
             client: to.client.saturating_sub(from.client),
             spun: to.spun.saturating_sub(from.spun),
             client_waited: passed(from.client_waited, to.client_waited),

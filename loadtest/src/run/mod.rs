@@ -136,11 +136,11 @@ pub fn run(
         None => None,
     };
 
-    let memory = || target.pid.and_then(|pid| process::memory(pid).ok());
+    let memory = || process::together(&target.pids, process::memory);
     let memory_empty = memory();
     let mut client = Client::new(target, &world, &name, &progress, 0)?;
     client.spins = plan.spins;
-    let before = Snapshot::take(target.pid, &client, 0);
+    let before = Snapshot::take(target, &client, 0);
     let open = |client: &mut Client, count: u32| {
         client.open(count, plan.arrivals, interrupt, |live| {
             console.say(|| format!("{live} of {} connections subscribed", plan.connections));
@@ -153,7 +153,7 @@ pub fn run(
         memory_first = memory();
     }
     opened = opened.and_then(|()| open(&mut client, plan.connections));
-    let mut after = Snapshot::take(target.pid, &client, 0);
+    let mut after = Snapshot::take(target, &client, 0);
     if opened.is_err() {
         client.listen_for(LINGER)?;
     }
@@ -163,7 +163,7 @@ pub fn run(
     }
     let memory_full = memory();
 
-    let mut session = Session::new(plan, console, interrupt, &progress, target.pid, after);
+    let mut session = Session::new(plan, console, interrupt, &progress, target, after);
     // A server that ends is told as such; one that refuses has not been measured at all.
     match opened {
         Err(message) if !session.is_cut_short(&client) => return Err(message),

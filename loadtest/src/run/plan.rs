@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::report::expectation::Expectation;
 use crate::schedule::Schedule;
+use crate::server::Cluster;
 use crate::world::World;
 use crate::world::orders::Orders;
 use crate::world::shop::{Kinds, Shop};
@@ -41,6 +42,8 @@ pub struct Plan {
     /// In the second half of the measured time one in so many connections stops reading: with 2.5, two
     /// of five.
     pub stalled_nth: Option<f64>,
+    /// The hosts that are one, where they are several; events enter at the first.
+    pub cluster: Option<Cluster>,
     /// Who comes back meanwhile, and is sent what it has missed.
     pub comeback: Option<Comeback>,
     /// The client's receiving thread never sleeps.

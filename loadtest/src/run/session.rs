@@ -14,6 +14,7 @@ use crate::interrupt::Interrupt;
 use crate::process::{self, Memory};
 use crate::progress::Progress;
 use crate::schedule::Schedule;
+use crate::server::Target;
 
 /// How long is listened on after the last expected delivery, for repeated ones. In that time, too,
 /// a server that has hung up is seen to have ended.
@@ -42,8 +43,7 @@ pub struct Session<'a> {
     console: &'a Console,
     interrupt: &'a Interrupt,
     progress: &'a Progress,
-    /// The server's process, where it is known.
-    pid: Option<u32>,
+    target: &'a Target,
     /// Why the run ends early, if it does.
     pub cut: Option<Cut>,
     /// How the figures go over time.
@@ -69,22 +69,21 @@ pub struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// A session that begins with `first`, read of the server whose process is `pid`.
+    /// A session with `target`, that begins with `first`.
     pub fn new(
         plan: &'a Plan,
         console: &'a Console,
         interrupt: &'a Interrupt,
         progress: &'a Progress,
-        pid: Option<u32>,
+        target: &'a Target,
         first: Snapshot,
     ) -> Self {
-        let files = pid.filter(|_| plan.watches_growth());
         Self {
             plan,
             console,
             interrupt,
             progress,
-            pid,
+            target,
             cut: None,
             timeline: Timeline::new(first, plan.warm_up + plan.seconds),
             from: None,
@@ -94,7 +93,7 @@ impl<'a> Session<'a> {
             replay_to: None,
             memory_early: None,
             memory_end: None,
-            files_from: files.and_then(|pid| process::open_files(pid).ok()),
+            files_from: open_files(plan, target),
             files_to: None,
         }
     }
@@ -305,7 +304,7 @@ impl<'a> Session<'a> {
         let Some(returning) = &self.returning else {
             return;
         };
-        let now = || Snapshot::take(self.pid, client, self.progress.settled());
+        let now = || Snapshot::take(self.target, client, self.progress.settled());
         if self.replay_from.is_none() && Instant::now() >= returning.first_due() {
             self.replay_from = Some(now());
         }
@@ -331,7 +330,7 @@ impl<'a> Session<'a> {
         let plan = self.plan;
         let due = |share: f64| start + Duration::from_secs_f64(plan.warm_up + plan.seconds * share);
         if self.from.is_none() && now >= due(0.0) {
-            self.from = Some(Snapshot::take(self.pid, client, settled));
+            self.from = Some(Snapshot::take(self.target, client, settled));
         }
         self.watch_returning(client);
         // Reading memory takes long enough to delay what comes meanwhile: only where it is needed.
@@ -339,8 +338,8 @@ impl<'a> Session<'a> {
             self.memory_early = self.memory();
         }
         if self.timeline.is_due(now) {
-            let snapshot = Snapshot::take(self.pid, client, settled);
-            let rss = self.pid.and_then(|pid| process::rss(pid).ok());
+            let snapshot = Snapshot::take(self.target, client, settled);
+            let rss = process::together(&self.target.pids, process::rss);
             // Of a server that is just ending there is nothing left to be read.
             if snapshot.is_after(self.timeline.latest()) {
                 let sample = self.timeline.add(snapshot, rss.unwrap_or(0), client);
@@ -355,20 +354,25 @@ impl<'a> Session<'a> {
     /// that it was there for.
     fn end_measuring(&mut self, client: &Client, settled: u32) {
         let latest = *self.timeline.latest();
-        let now = Snapshot::take(self.pid, client, settled);
+        let now = Snapshot::take(self.target, client, settled);
         if client.has_server_ended() || !now.is_after(&latest) {
             self.to = Some(latest);
             return;
         }
         self.to = Some(now);
         self.memory_end = self.memory();
-        let files = self.pid.filter(|_| self.plan.watches_growth());
-        self.files_to = files.and_then(|pid| process::open_files(pid).ok());
+        self.files_to = open_files(self.plan, self.target);
     }
 
     fn memory(&self) -> Option<Memory> {
-        self.pid.and_then(|pid| process::memory(pid).ok())
+        process::together(&self.target.pids, process::memory)
     }
+}
+
+/// Open files of the server now, in a run that is long enough.
+fn open_files(plan: &Plan, target: &Target) -> Option<usize> {
+    let pids = plan.watches_growth().then_some(&target.pids[..]);
+    process::together(pids.unwrap_or_default(), process::open_files)
 }
 
 fn describe(sample: &Sample) -> String {

@@ -78,6 +78,11 @@ pub fn check(server: &str, plan: &Plan) -> Result<(), String> {
             plan.scenario
         ));
     }
+    if plan.cluster.is_some() && server != "shopwire" && known(server).is_some() {
+        return Err(format!(
+            "{server} knows no Redis; cluster is for shopwire and builds of it"
+        ));
+    }
     match plan.load {
         Load::Shop(_) if server == "floor" => Err(format!(
             "in {} each connection sees other events, and the floor filters nothing; it can be measured with fanout, flood, unicast, connect, idle, slow and seed --broadcast",

@@ -1,17 +1,18 @@
-//! The server under test: started here, or already running and attached to.
+//! The server under test: started here, one host or several that a Redis joins, or already running and attached to.
 //!
-//! Owns the started process and its folder, and ends that process, and no other, when dropped.
+//! Owns the started processes and their folders, and ends those processes, and no others, when dropped.
 
 pub mod launch;
+mod redis;
 mod target;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use tempfile::TempDir;
 
 use crate::interrupt::Interrupt;
 use crate::{priority, process};
-pub use target::Target;
+pub use target::{Host, Target};
 
 /// How long a server may take until it is ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(15);
@@ -35,7 +36,19 @@ pub struct Server {
     pub target: Target,
     /// What it calls itself.
     pub name: String,
-    started: Option<Started>,
+    /// The hosts, in order, and then the Redis that joins them: none ends before those who need it.
+    started: Vec<Started>,
+}
+
+/// How hosts become one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// How many there are.
+    pub hosts: u32,
+    /// The program of the Redis that is started for them.
+    pub redis: PathBuf,
+    /// Cores it shall run on.
+    pub redis_cores: Option<Vec<usize>>,
 }
 
 /// How a server is started.
@@ -61,11 +74,12 @@ pub struct Start {
     pub patience: Duration,
 }
 
+/// A process that was started.
 struct Started {
     child: Child,
     /// The same process, for signals.
     process: OwnedFd,
-    /// Holds socket, secret and log; removed with the server.
+    /// Holds its sockets, secret and log; removed with it.
     folder: TempDir,
     /// How long it may take to end.
     patience: Duration,
@@ -87,11 +101,11 @@ impl Server {
         let secret = secret.strip_suffix(b"\n").unwrap_or(&secret);
         let secret = secret.strip_suffix(b"\r").unwrap_or(secret).to_vec();
         let mut target = Target::new(url, socket.to_path_buf(), secret, ca)?;
-        target.pid = peer_pid(socket);
+        target.pids.extend(peer_pid(socket));
         Ok(Self {
             target,
             name: url.to_string(),
-            started: None,
+            started: Vec::new(),
         })
     }
 
@@ -100,44 +114,50 @@ impl Server {
     /// # Errors
     /// Why it is not, with the end of its log.
     pub fn start(start: &Start, interrupt: &Interrupt) -> Result<Self, String> {
-        let folder = tempfile::Builder::new()
-            .prefix("shopwire-load-")
-            .tempdir()
-            .map_err(|error| format!("cannot make a folder for the server: {error}"))?;
-        let mut child = spawn(start, folder.path())?;
-        let held = process::open(child.id()).and_then(|process| {
-            interrupt.takes_along(process.try_clone()?, folder.path().to_path_buf());
-            Ok(process)
-        });
-        let process = match held {
-            Ok(process) => process,
-            Err(error) => {
-                kill(&mut child);
-                return Err(format!("cannot watch the server just started: {error}"));
-            }
-        };
-        let mut started = Started {
-            child,
-            process,
-            folder,
-            patience: start.patience.min(STOP_TIMEOUT),
-        };
+        Self::start_host(start, &new_secret(), interrupt)
+    }
+
+    /// Starts several hosts and a Redis that makes them one.
+    ///
+    /// # Errors
+    /// Why one of them is not ready, with the end of its log.
+    pub fn start_cluster(
+        start: &Start,
+        cluster: &Cluster,
+        interrupt: &Interrupt,
+    ) -> Result<Self, String> {
+        let (redis, url) = redis::start(cluster, interrupt)?;
+        let mut start = start.clone();
+        start.arguments.extend(["--redis-url".into(), url]);
+        let secret = new_secret();
+        let mut server = Self::start_host(&start, &secret, interrupt)?;
+        for _ in 1..cluster.hosts {
+            let other = Self::start_host(&start, &secret, interrupt)?;
+            server.target.join(other.target);
+            server.started.extend(other.started);
+        }
+        server.target.redis = Some(redis.child.id());
+        server.started.push(redis);
+        Ok(server)
+    }
+
+    fn start_host(start: &Start, secret: &str, interrupt: &Interrupt) -> Result<Self, String> {
+        let folder = new_folder()?;
+        let child = spawn(start, secret, folder.path())?;
+        let patience = start.patience.min(STOP_TIMEOUT);
+        let mut started = Started::watch(child, folder, patience, interrupt)?;
         let ready = wait_until_ready(&mut started.child).and_then(|line| read_ready_line(&line));
         let target = ready.and_then(|(name, url, socket)| {
-            let secret = fs::read(started.folder.path().join("secret"))
-                .map_err(|error| format!("cannot read the secret just written: {error}"))?;
-            Ok((
-                name,
-                Target::new(&url, socket, secret, start.ca.as_deref())?,
-            ))
+            let (secret, ca) = (secret.as_bytes().to_vec(), start.ca.as_deref());
+            Ok((name, Target::new(&url, socket, secret, ca)?))
         });
         match target {
             Ok((name, mut target)) => {
-                target.pid = Some(started.child.id());
+                target.pids.push(started.child.id());
                 Ok(Server {
                     target,
                     name,
-                    started: Some(started),
+                    started: vec![started],
                 })
             }
             Err(message) => {
@@ -147,16 +167,42 @@ impl Server {
         }
     }
 
-    /// How a started server has ended, if it has.
+    /// How a started server, or the first of several, has ended, if it has.
     pub fn exit_status(&mut self) -> Option<ExitStatus> {
-        self.started.as_mut()?.child.try_wait().ok().flatten()
+        self.started.first_mut()?.child.try_wait().ok().flatten()
     }
 
-    /// The last lines of a started server's log.
+    /// The last lines of the log of a started server, or of the first of several.
     pub fn log_tail(&self) -> Option<String> {
-        self.started
-            .as_ref()
-            .map(|started| log_tail(started.folder.path()))
+        let first = self.started.first()?;
+        Some(log_tail(first.folder.path()))
+    }
+}
+
+impl Started {
+    /// Keeps hold of a process just started, which works in `folder`.
+    fn watch(
+        mut child: Child,
+        folder: TempDir,
+        patience: Duration,
+        interrupt: &Interrupt,
+    ) -> Result<Self, String> {
+        let held = process::open(child.id()).and_then(|process| {
+            interrupt.takes_along(process.try_clone()?, folder.path().to_path_buf());
+            Ok(process)
+        });
+        match held {
+            Ok(process) => Ok(Self {
+                child,
+                process,
+                folder,
+                patience,
+            }),
+            Err(error) => {
+                kill(&mut child);
+                Err(format!("cannot watch the server just started: {error}"))
+            }
+        }
     }
 }
 
@@ -171,11 +217,19 @@ impl Drop for Started {
     }
 }
 
+fn new_secret() -> String {
+    (0..64).map(|_| fastrand::alphanumeric()).collect()
+}
+
+fn new_folder() -> Result<TempDir, String> {
+    let made = tempfile::Builder::new().prefix("shopwire-load-").tempdir();
+    made.map_err(|error| format!("cannot make a folder for the server: {error}"))
+}
+
 /// Starts the process, its settings in the environment, its log in `folder`.
-fn spawn(start: &Start, folder: &Path) -> Result<Child, String> {
-    let secret: String = (0..64).map(|_| fastrand::alphanumeric()).collect();
+fn spawn(start: &Start, secret: &str, folder: &Path) -> Result<Child, String> {
     let write_error = |error| format!("cannot write into the server's folder: {error}");
-    fs::write(folder.join("secret"), &secret).map_err(write_error)?;
+    fs::write(folder.join("secret"), secret).map_err(write_error)?;
     let log = fs::File::create(folder.join("log")).map_err(write_error)?;
 
     let (mut command, remedy) = launch::command(&start.server);
@@ -213,19 +267,23 @@ fn spawn(start: &Start, folder: &Path) -> Result<Child, String> {
         // Ctrl-C is for this program: it ends the server when it has reported.
         .process_group(0);
 
-    // A child inherits the cores: this way all of the server's threads begin where they shall run.
-    let own_cores = priority::allowed()?;
-    if let Some(cores) = &start.cores {
-        priority::pin(cores)?;
-    }
-    let child = command.spawn();
-    priority::pin(&own_cores)?;
-    child.map_err(|error| {
+    spawn_on(start.cores.as_deref(), &mut command)?.map_err(|error| {
         format!(
             "cannot start {} ({error}); {remedy}",
             command.get_program().display()
         )
     })
+}
+
+/// Starts a process on these cores. A child inherits them: this way all of its threads begin where they shall run.
+fn spawn_on(cores: Option<&[usize]>, command: &mut Command) -> Result<io::Result<Child>, String> {
+    let own_cores = priority::allowed()?;
+    if let Some(cores) = cores {
+        priority::pin(cores)?;
+    }
+    let child = command.spawn();
+    priority::pin(&own_cores)?;
+    Ok(child)
 }
 
 /// Waits for the first line on the server's standard output. What may follow is read and dropped,

@@ -1,4 +1,4 @@
-//! Where a server is reached, whom it is trusted as, and what signs its tokens.
+//! Where a server, or several hosts that are one, are reached, whom they are trusted as, and what signs their tokens.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -13,20 +13,29 @@ use rustls::{ClientConfig, RootCertStore};
 /// Where a server is reached and what signs its tokens.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// Address of its WebSocket port.
-    pub address: SocketAddr,
-    /// Host and port as the URL wrote them.
-    pub host: String,
+    /// The hosts that connections go to in turn: one, or those of a cluster.
+    hosts: Vec<Host>,
     /// Path of the WebSocket endpoint, with the query if there is one.
     pub path: String,
-    /// Its ingest socket.
+    /// The ingest socket of the first host.
     pub socket: PathBuf,
-    /// Its HS256 secret.
+    /// Its HS256 secret, which is everybody's.
     pub secret: Vec<u8>,
     /// How TLS is spoken to it, where it is.
     pub tls: Option<Tls>,
-    /// Its process, where that is known.
-    pub pid: Option<u32>,
+    /// The hosts' processes, where they are known.
+    pub pids: Vec<u32>,
+    /// The process of the Redis that joins them, where it is known.
+    pub redis: Option<u32>,
+}
+
+/// Where connections are made to.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// Address of its WebSocket port.
+    pub address: SocketAddr,
+    /// Host and port as the URL wrote them.
+    pub name: String,
 }
 
 /// How TLS is spoken to a server.
@@ -80,14 +89,28 @@ impl Target {
             .next()
             .ok_or_else(|| format!("`{url}`: the host has no address"))?;
         Ok(Self {
-            address,
-            host: host.to_string(),
+            hosts: vec![Host {
+                address,
+                name: host.to_string(),
+            }],
             path: path.to_string(),
             socket,
             secret,
             tls,
-            pid: None,
+            pids: Vec::new(),
+            redis: None,
         })
+    }
+
+    /// Where the connection of this number goes.
+    pub fn host(&self, connection: u32) -> &Host {
+        &self.hosts[connection as usize % self.hosts.len()]
+    }
+
+    /// Another host of the same cluster, with the same secret.
+    pub fn join(&mut self, other: Target) {
+        self.hosts.extend(other.hosts);
+        self.pids.extend(other.pids);
     }
 }
 
@@ -131,17 +154,28 @@ mod tests {
     fn targets() {
         let target = |url| Target::new(url, PathBuf::new(), Vec::new(), None);
         let plain = target("ws://127.0.0.1:3001/x?a=b").unwrap();
-        assert_eq!(
-            (plain.address.port(), plain.path.as_str()),
-            (3001, "/x?a=b")
-        );
+        assert_eq!(plain.host(0).address.port(), 3001);
+        assert_eq!(plain.path, "/x?a=b");
         let ipv6 = target("ws://[::1]").unwrap();
-        assert_eq!((ipv6.address.port(), ipv6.path.as_str()), (80, "/api/ws"));
+        assert_eq!(ipv6.host(0).address.port(), 80);
+        assert_eq!(ipv6.path, "/api/ws");
         assert!(target("wss://127.0.0.1").unwrap_err().contains("--ca"));
         assert!(target("http://127.0.0.1").unwrap_err().contains("wss://"));
         let ca = Path::new("/no/such/file");
         let unknown = Target::new("wss://127.0.0.1", PathBuf::new(), Vec::new(), Some(ca));
         assert!(unknown.unwrap_err().contains("--ca /no/such/file"));
         assert!(target("ws://127.0.0.1:x").is_err());
+    }
+
+    #[test]
+    fn connections_go_to_one_host_after_the_other() {
+        let host = |url| Target::new(url, PathBuf::new(), Vec::new(), None).unwrap();
+        let mut target = host("ws://127.0.0.1:3001");
+        target.join(host("ws://127.0.0.1:3002"));
+        let names = [0, 1, 2].map(|number| target.host(number).name.as_str());
+        assert_eq!(
+            names,
+            ["127.0.0.1:3001", "127.0.0.1:3002", "127.0.0.1:3001"]
+        );
     }
 }

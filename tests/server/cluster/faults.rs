@@ -275,6 +275,36 @@ fn a_host_starts_without_redis_and_is_ready_when_that_comes() {
     }
 }
 
+/// Those that come while two batches are on their way gather for the next one, and are not held for longer
+/// by that.
+#[test]
+fn no_line_waits_for_more_than_five_seconds_for_a_redis_that_stands_still() {
+    let redis = Redis::start();
+    let host = redis.host();
+    host.emitter().emit(&product(0));
+    redis.stand_still();
+    let emitters: Vec<_> = (0..6)
+        .map(|n| {
+            let mut emitter = host.emitter();
+            let sender = thread::spawn(move || {
+                let since = Instant::now();
+                let refused = emitter.try_emit(product(n).to_string().as_bytes());
+                (refused.unwrap_err().code, since.elapsed())
+            });
+            // So that they are not one batch.
+            thread::sleep(Duration::from_millis(300));
+            sender
+        })
+        .collect();
+    for emitter in emitters {
+        let (code, took) = emitter.join().unwrap();
+        assert_eq!(code, "unavailable");
+        // It counts from the first line of a batch, which gathers for a second at most.
+        assert!(took >= Duration::from_millis(3900), "{took:?}");
+        assert!(took < Duration::from_millis(5900), "{took:?}");
+    }
+}
+
 #[test]
 fn another_reason_is_told_when_it_takes_the_first_one_s_place() {
     let redis = Redis::start();
