@@ -43,6 +43,9 @@ pub const FORMAT: u32 = 5;
 /// How long either side waits for the other's next word.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How often to look whether what a process leaves behind that ends is free.
+pub const LOOK: Duration = Duration::from_millis(10);
+
 /// Why a server does not hand over that ends anyway: its place will be free.
 pub const ENDING: &str = "the server is draining";
 

@@ -1,6 +1,7 @@
 //! Several hosts as one: what holds over all of them.
 
 mod faults;
+mod kinds;
 mod revoking;
 
 use std::thread;
@@ -9,11 +10,9 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::redis::{Redis, free_port};
-use crate::harness::server::text;
-use crate::harness::tls::Certificates;
+use crate::harness::redis::Redis;
 use crate::harness::tokens::with_session;
-use crate::harness::{Client, DEADLINE, Emitter, Fence, Opening, Server, Setup, http, wait_until};
+use crate::harness::{Client, DEADLINE, Emitter, Fence, Opening, Server, http, wait_until};
 
 fn product(n: usize) -> Value {
     json!({"type": "product:deleted", "data": {"productId": n.to_string()}})
@@ -379,100 +378,6 @@ fn disconnect_reaches_every_host() {
         "{refused:?}"
     );
     eve.expect_close(4403);
-}
-
-#[test]
-fn over_tls_the_certificate_of_redis_is_checked() {
-    let (certificates, stranger) = (Certificates::new(), Certificates::new());
-    let port = free_port();
-    let redis = Redis::secure(&certificates, port, false);
-    let setup = |scheme: &str, trusted: &Certificates| {
-        let url = format!("{scheme}://localhost:{port}");
-        let authority = trusted.authority.display().to_string();
-        Setup::new(&["--redis-url", &url, "--max-connections", "100"])
-            .env("SSL_CERT_FILE", &authority)
-    };
-    let host = || {
-        let host = setup("rediss", &certificates).start();
-        host.await_ready();
-        host
-    };
-    let (a, b) = (host(), host());
-    let (mut client, position) = watcher(&b);
-    let first = a.emitter().emit(&product(0));
-    assert_eq!(client.next()["id"], first.as_str());
-    // Again and again, as one that comes back does.
-    redis.ask("CLIENT KILL TYPE normal");
-    let second = a.emitter().emit(&product(1));
-    assert_eq!(client.next()["id"], second.as_str());
-    let late = host();
-    assert_eq!(resume(&late, &position).1["recovered"], true);
-
-    let says = |setup: &Setup, words: &str| {
-        let host = setup.start();
-        wait_until("it says why", || host.stderr().contains(words));
-        assert_eq!(host.get("/readyz").status, 503);
-        let output = setup.command("doctor").output().unwrap();
-        assert_eq!(output.status.code(), Some(1));
-        assert!(text(&output).contains(words), "{}", text(&output));
-    };
-    says(&setup("rediss", &stranger), "SSL_CERT_FILE names a file");
-    says(&setup("redis", &certificates), "the connection was closed");
-    // By another name than the certificate has.
-    let url = format!("rediss://127.0.0.2:{port}");
-    let authority = certificates.authority.display().to_string();
-    let elsewhere = Setup::new(&["--redis-url", &url]).env("SSL_CERT_FILE", &authority);
-    says(&elsewhere, "its certificate is not good");
-
-    let port = free_port();
-    let _strict = Redis::secure(&certificates, port, true);
-    let url = format!("rediss://localhost:{port}");
-    let strict = Setup::new(&["--redis-url", &url]).env("SSL_CERT_FILE", &authority);
-    says(&strict, "tls-auth-clients no");
-}
-
-/// With the very line of docs/cluster.md, which names no command that is not needed (`doctor` says so).
-#[test]
-fn a_user_of_redis_who_may_do_no_more_than_is_documented_is_enough() {
-    let redis = Redis::start();
-    let page = std::fs::read_to_string("docs/cluster.md").unwrap();
-    let mut lines = page.lines();
-    let line = lines
-        .find_map(|line| line.strip_prefix("redis-cli "))
-        .unwrap();
-    let line = line.replace('\'', "").replace("PASSWORD", "hush");
-    assert_eq!(redis.ask(&line), "+OK");
-    redis.ask("ACL SETUSER default resetpass nopass -@all +acl +client");
-    let url = format!("{}?db=3&user=shopwire&pass=hush", redis.url());
-    let host = || {
-        let host = Setup::new(&["--redis-url", &url]).start();
-        host.await_ready();
-        host
-    };
-    let (a, b) = (host(), host());
-    let (mut client, position) = watcher(&b);
-    let (mut staff, _) = lookout(&b);
-    let ann = a.user("ann", "customer");
-    expect_presence(&mut staff, "customer:online", "ann");
-    let first = a.emitter().emit(&keyed(0, "first"));
-    assert_eq!(b.emitter().emit(&keyed(0, "first")), first);
-    assert_eq!(client.next()["id"], first.as_str());
-    let answer = b
-        .emitter()
-        .command(&json!({"command": "revoke", "user": "bob"}));
-    assert_eq!(answer["stored"], true);
-    drop(ann);
-    expect_presence(&mut staff, "customer:offline", "ann");
-    let (_, answer) = resume(&host(), &position);
-    assert_eq!(answer["recovered"], true);
-    wait_until("statistics", || {
-        a.get("/api/ws/stats?scope=cluster").json()["hosts"]
-            .as_array()
-            .is_some_and(|hosts| hosts.len() >= 2)
-    });
-    b.stop();
-    assert!(!a.stderr().contains("out of reach"), "{}", a.stderr());
-    assert_eq!(redis.ask("ACL LOG"), "*0", "nothing was refused");
 }
 
 #[test]
