@@ -19,11 +19,13 @@
 //! | `revoked` | how it is written whose tokens are refused |
 //! | `probe` | whether a Redis lets this program do what it needs to |
 //! | `own` | what has become of this host's own batches |
+//! | `ended` | why a connection is given up |
 //! | `status` | whether Redis is in reach |
 //! | `statistics` | what all hosts count, added up |
 //! | `writer`, `reader` | the two threads; the scripts that Redis runs lie in `scripts/` |
 
 mod address;
+mod ended;
 mod entry;
 mod own;
 mod probe;

@@ -15,10 +15,11 @@ use std::time::{Duration, Instant};
 use redis::{Connection, Value, cmd};
 
 use super::address::Address;
+use super::ended::Ended;
 use super::entry::{Entry, Found, Kind, Lexicons, StreamId};
 use super::revoked;
 use super::status::{Backoff, End, Status};
-use super::writer::{Ended, Job};
+use super::writer::Job;
 use super::{Aside, LEXICONS, Message, NUMBERS_PER_MS, REVOKED, STATE, STREAM, millis};
 use crate::event::Block;
 use crate::limits;
