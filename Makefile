@@ -94,10 +94,14 @@ lint: ## Formatting, clippy and rustdoc, warnings refused
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --workspace --no-deps --document-private-items --locked
 
 .PHONY: schema
-schema: ## Write what is made from the event catalogue: the client's types, docs/asyncapi.json
+schema: ## Write what is made from the code: the client's types, docs/asyncapi.json, the settings in docs/operations.md
 	$(DEBUG_BUILD)
 	$(TARGET)/debug/shopwire schema --typescript >client/src/generated/events.ts
 	$(TARGET)/debug/shopwire schema --asyncapi >docs/asyncapi.json
+	$(TARGET)/debug/shopwire schema --settings >$(TARGET)/settings.md
+	awk -v table=$(TARGET)/settings.md '/^<!-- the end of the settings -->/ { inside = 0 } !inside { print } \
+	  /^<!-- settings: / { inside = 1; while ((getline row < table) > 0) print row }' docs/operations.md >$(TARGET)/operations.md
+	cat $(TARGET)/operations.md >docs/operations.md
 
 .PHONY: faults
 faults: ## Break clients, emitters, server and disk for 10 minutes and 1,000,000 events: see docs/reliability.md

@@ -5,7 +5,7 @@
 //! for those two, nothing. `config` reads the table, the router asks for each emitter. Pure: who somebody
 //! is the kernel says (SO_PEERCRED, unix(7)), and the caller passes it in.
 
-use crate::access::NamespaceMask;
+use crate::access::{Namespace, NamespaceMask};
 
 /// A user's number, as the kernel counts them.
 pub type UserId = u32;
@@ -32,11 +32,15 @@ pub enum Verb {
     History,
     /// `access`
     Access,
+    /// `tap`
+    Tap,
+    /// `why`
+    Why,
 }
 
 impl Verb {
     /// Every command.
-    pub const ALL: [Verb; 9] = [
+    pub const ALL: [Verb; 11] = [
         Verb::Stats,
         Verb::Drain,
         Verb::Reload,
@@ -46,6 +50,8 @@ impl Verb {
         Verb::Connections,
         Verb::History,
         Verb::Access,
+        Verb::Tap,
+        Verb::Why,
     ];
 
     /// The name on the wire and in configuration.
@@ -60,6 +66,8 @@ impl Verb {
             Verb::Connections => "connections",
             Verb::History => "history",
             Verb::Access => "access",
+            Verb::Tap => "tap",
+            Verb::Why => "why",
         }
     }
 
@@ -102,6 +110,11 @@ impl Rights {
     pub const ALL: Rights = Rights {
         namespaces: NamespaceMask::ALL,
         verbs: Verbs::ALL,
+    };
+    /// What the server's own canary emits, whatever the table says of the server's user.
+    pub const CANARY: Rights = Rights {
+        namespaces: NamespaceMask::only(Namespace::System),
+        verbs: Verbs(0),
     };
     /// Every event, and no command.
     pub const EVENTS: Rights = Rights {
@@ -146,7 +159,6 @@ pub fn rights(table: Option<&Emitters>, user: Option<UserId>, own: UserId) -> Ri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::Namespace;
 
     const OWN: UserId = 100;
 

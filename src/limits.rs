@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | slab slot | ≤ 112 | `reactor::connection::Connection` |
 //! | seat | ≤ 32 | `reactor::directory::Seat` |
+//! | from where on it is known what it was sent | 16 | `reactor::directory::Known` |
 //! | class membership | 4 | one key in the class's list |
 //! | timer | 8 | two links in the wheel |
 //! | user, session (one a name, not a connection) | 2 × (48 + about 8) | `reactor::directory::names` |
@@ -161,12 +162,6 @@ pub const CLUSTER_HOLD: Duration = Duration::from_secs(5);
 pub const CLUSTER_UNREAD: Duration = Duration::from_secs(10);
 /// Events may wait for Redis up to this weight, in bytes, before emitters are not read for a while.
 pub const CLUSTER_BEHIND_MAX: usize = 32 << 20;
-/// A host's batches on their way through Redis from which on further events gather for the next one: one
-/// that Redis works on, and one on its way there or back.
-pub const CLUSTER_UNDER_WAY: usize = 2;
-/// But so long after the first of them was given they wait no more: Redis may stand still, and the time
-/// that lines wait runs since the first of their batch came.
-pub const CLUSTER_GATHER: Duration = Duration::from_secs(1);
 /// What is sent to Redis before its answers are awaited, in bytes; it may be passed by one block.
 pub const CLUSTER_PIPELINE: usize = 1 << 20;
 /// Entries that are asked for at once, to be read on.
@@ -195,6 +190,9 @@ pub const RELOADS_STUCK_MAX: usize = 4;
 
 /// How long a server that is being succeeded may take to settle what came before.
 pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long one event of the canary's may be on its way, and each step before that may take.
+pub const CANARY_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Emitters connected to the ingest socket at once.
 pub const EMITTERS_MAX: usize = 1024;
@@ -237,5 +235,14 @@ pub const EXPIRY_NOTICE_MS: u16 = 60_000;
 pub const LIST_MAX: usize = 1000;
 /// ... and bytes of events' data in it.
 pub const LIST_DATA_MAX: usize = 1 << 20;
+/// Operators who tap at once.
+pub const TAPS_MAX: usize = 4;
+/// Copies that may wait for one who taps, in bytes, before further ones are lost to him. It may be passed
+/// by one event.
+pub const TAP_BACKLOG_MAX: usize = 1 << 20;
+/// Copies that one tap may ask for ...
+pub const TAP_COPIES_MAX: usize = 1_000_000;
+/// ... and how long it may last.
+pub const TAP_LASTS_MAX: Duration = Duration::from_secs(3600);
 /// Longest `last` of a subscribe.
 pub const LAST_MAX: u32 = 1000;

@@ -1,5 +1,6 @@
-//! What an operator asks to see: open connections (`ctl connections`), kept events (`ctl history`), and
-//! what another access table would change for those who are connected (`ctl access`).
+//! What an operator asks to see: open connections (`ctl connections`), kept events (`ctl history`), what
+//! another access table would change for those who are connected (`ctl access`), and why a user was not
+//! sent an event (`ctl why`).
 //!
 //! The router reads the question from a command and sends it down; each reactor answers for its own,
 //! and the router puts the answers together. Every answer is bounded by [`limits::LIST_MAX`] rows, so
@@ -218,6 +219,97 @@ pub struct Events {
     pub kept_events: usize,
     /// ... and what they weigh, in bytes.
     pub kept_bytes: usize,
+}
+
+/// Whether which user was sent which event.
+#[derive(Debug, PartialEq, Eq)]
+pub struct WhyWanted {
+    /// The event's id.
+    pub event: String,
+    /// The user.
+    pub user: String,
+}
+
+/// What one reactor, or all of them, know of that.
+#[derive(Debug)]
+pub struct Why {
+    /// The event, or why nothing can be said of it.
+    pub event: Result<Value, Unseen>,
+    /// The user's connections, as they came.
+    pub rows: Vec<WhyRow>,
+}
+
+/// Why nothing can be said of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unseen {
+    /// No event of this server can have the id.
+    Unknown,
+    /// It is not kept any more.
+    LetGo,
+}
+
+/// What is known of one connection.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WhyRow {
+    /// Its number.
+    #[serde(skip)]
+    pub serial: Serial,
+    /// The `connectionId` of its welcome.
+    pub connection_id: String,
+    /// The reactor that has it.
+    pub worker: usize,
+    /// The role of its token.
+    pub role: &'static str,
+    /// Its session, if its token names one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<String>,
+    /// Whether it was sent the event: `sent`, `waiting`, `replaying`, `not_sent` or `unknown`.
+    pub outcome: &'static str,
+    /// By which rule it was not, or would not be as it is now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<&'static str>,
+    /// Bytes that wait for its socket.
+    pub waiting_bytes: usize,
+    /// Waiting stock and price events give way to newer ones, as it asked for.
+    pub conflates: bool,
+}
+
+impl Default for Why {
+    /// Of no reactor yet.
+    fn default() -> Self {
+        Self {
+            event: Ok(Value::Null),
+            rows: Vec::new(),
+        }
+    }
+}
+
+impl Why {
+    /// Adds what another reactor knows.
+    pub fn add(&mut self, others: Why) {
+        // All keep the same events, but for the oldest, which each lets go of by itself: then nothing
+        // can be said of that one's connections.
+        if self.event.is_ok() {
+            self.event = others.event;
+        }
+        self.rows.extend(others.rows);
+        self.rows.sort_by_key(|row| row.serial);
+    }
+
+    /// The answer to the command.
+    pub fn answer(&self) -> Value {
+        match &self.event {
+            Ok(event) => json!({ "event": event, "connections": self.rows }),
+            Err(unseen) => {
+                let missing = match unseen {
+                    Unseen::Unknown => "unknown",
+                    Unseen::LetGo => "let_go",
+                };
+                json!({ "event": null, "missing": missing, "connections": [] })
+            }
+        }
+    }
 }
 
 /// A connection's `connectionId`.

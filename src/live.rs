@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::auth::{Revocations, Verifier};
+use crate::auth::{OwnPass, Revocations, Verifier};
 use crate::config::Config;
 use crate::http::info_body;
 use crate::tls::{self, Acceptor};
@@ -24,14 +24,20 @@ pub struct Live {
 }
 
 impl Live {
-    /// Puts these settings into force. Tokens that are `revoked` are refused.
+    /// Puts these settings into force. Tokens that are `revoked` are refused; `own_pass` is the canary's.
     ///
     /// # Errors
     /// A sentence: a key that cannot be used, or the operating system gives no randomness.
-    pub fn new(config: Arc<Config>, revoked: &Arc<Revocations>) -> Result<Self, String> {
+    pub fn new(
+        config: Arc<Config>,
+        revoked: &Arc<Revocations>,
+        own_pass: Option<&Arc<OwnPass>>,
+    ) -> Result<Self, String> {
         let tls = config.tls.as_ref();
         Ok(Self {
-            verifier: Verifier::new(&config.jwt)?.heeding(Arc::clone(revoked)),
+            verifier: Verifier::new(&config.jwt)?
+                .heeding(Arc::clone(revoked))
+                .knowing(own_pass.cloned()),
             acceptor: tls.map(|tls| tls::acceptor(&tls.identity)).transpose()?,
             info: info_body(&config),
             config,

@@ -7,6 +7,7 @@
 //! thread of its own, is the worker `router`. A HELP says what a number is, and what to do about it.
 //! deploy/prometheus/alerts.yml and deploy/grafana/shopwire.json are written against these names.
 
+mod canary;
 mod flow;
 mod page;
 mod process;
@@ -43,6 +44,9 @@ pub fn text(shared: &Shared) -> String {
     if let Some(status) = &shared.cluster {
         sheet.put_redis(status);
     }
+    if let Some(canary) = &shared.canary {
+        sheet.put_canary(canary);
+    }
     sheet.put_loops();
     process::put(&shared.stats.process, &mut page);
     page.text()
@@ -67,8 +71,9 @@ impl<'s> Sheet<'s> {
             .gauge(
                 "shopwire_ready",
                 "1 while /readyz says 200. At 0 the server drains, its journal cannot be written, \
-                 Redis is out of reach, or it is overloaded: see shopwire_draining, \
-                 shopwire_journal_failing, shopwire_redis_connected and shopwire_worker_lagging.",
+                 Redis is out of reach, it is overloaded, or its canary does not come back: see \
+                 shopwire_draining, shopwire_journal_failing, shopwire_redis_connected, \
+                 shopwire_worker_lagging and shopwire_canary_missing.",
             )
             .sample(&[], f64::from(u8::from(is_ready)));
         self.page

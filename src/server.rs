@@ -14,6 +14,7 @@ mod watchdog;
 
 use std::io;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
@@ -22,6 +23,7 @@ use std::time::Instant;
 use mio::Poll;
 use sd_notify::NotifyState;
 
+use crate::canary;
 use crate::clock::Now;
 use crate::cluster::Address;
 use crate::cluster::Cluster;
@@ -49,7 +51,8 @@ pub struct Server {
     router_doorbell: Arc<Doorbell>,
     orders: Arc<Orders>,
     ready: String,
-    port: u16,
+    /// The port that was opened, as this host reaches it.
+    address: SocketAddr,
     /// What ends the takeover from another process.
     commit: Option<Commit>,
     hello: Hello,
@@ -126,16 +129,16 @@ impl Server {
         }
         past.revoke_again(&shared, now)?;
         let shared = Arc::new(shared);
-        let host = listen::reachable_host(address);
+        let address = listen::reachable(address);
         let (workers, path) = (shared.config.workers, shared.config.socket.display());
         let scheme = if shared.config.tls.is_some() {
             "wss"
         } else {
             "ws"
         };
-        let ready =
-            format!("shopwire ready ws={scheme}://{host}/api/ws ingest={path} workers={workers}");
-        let port = address.port();
+        let ready = format!(
+            "shopwire ready ws={scheme}://{address}/api/ws ingest={path} workers={workers}"
+        );
 
         let assemble = || -> io::Result<Assembled> {
             let orders = Arc::new(Orders::default());
@@ -229,7 +232,7 @@ impl Server {
             router_doorbell,
             orders,
             ready,
-            port,
+            address,
             commit,
             hello,
             door,
@@ -239,7 +242,7 @@ impl Server {
 
     /// The port that was opened, also where any free one was asked for.
     pub fn port(&self) -> u16 {
-        self.port
+        self.address.port()
     }
 
     /// Has its WebSockets speak something else than shopwire's protocol: see [`Reactor::speak`].
@@ -287,6 +290,7 @@ impl Server {
         // From here on a signal drains; before, it ends this process, and one that was to be succeeded
         // goes on.
         signals::watch(self.router_doorbell, self.orders)?;
+        let canary = Arc::clone(&self.shared);
         observer::start(self.shared, watchdog)
             .map_err(|error| format!("could not start a thread: {error}"))?;
         let mut commit = self.commit;
@@ -299,6 +303,10 @@ impl Server {
             commit.serves();
         }
         serving.get_or_init(|| ());
+        // It would find nobody before.
+        if let Err(error) = canary::start(canary, self.address) {
+            log::error!("the canary cannot fly: {error}");
+        }
         tell_supervisor();
         // The router ends last, or when the drain timeout is over: whatever a reactor has not
         // done by then dies with the process.

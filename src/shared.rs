@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use crate::admission::Admission;
 use crate::auth::Revocations;
+use crate::canary::Canary;
 use crate::clock::WallClock;
 use crate::cluster;
 use crate::config::Config;
@@ -31,6 +32,8 @@ pub struct Shared {
     pub hasher: NameHasher,
     /// Whether Redis is in reach, where there is one.
     pub cluster: Option<Arc<cluster::Status>>,
+    /// What shows that delivery works, where it is wanted.
+    pub canary: Option<Canary>,
     /// The time of day.
     pub wall: WallClock,
     /// What event ids stand for.
@@ -53,7 +56,14 @@ impl Shared {
         if config.redis_url.is_some() {
             revoked.await_others();
         }
-        let at_start = Arc::new(Live::new(Arc::clone(&config), &revoked)?);
+        let canary = (!config.canary.is_zero())
+            .then(|| Canary::new(config.canary))
+            .transpose()?;
+        let own_pass = canary.as_ref().map(Canary::pass);
+        let at_start = Arc::new(Live::new(Arc::clone(&config), &revoked, own_pass)?);
+        if let Some(canary) = &canary {
+            canary.renew(Arc::clone(&at_start));
+        }
         let stats = Stats::new(config.workers, config.tls.is_some(), now);
         stats.router.certificate_end.set(at_start.certificate_end());
         Ok(Self {
@@ -66,6 +76,7 @@ impl Shared {
             ),
             stats,
             hasher,
+            canary,
             cluster: config.redis_url.is_some().then(Arc::default),
             wall: WallClock::System,
             newest: AtomicU64::new(runs.now().first - 1),
@@ -86,7 +97,14 @@ impl Shared {
         if self.cluster.as_ref().is_some_and(|redis| !redis.is_up()) {
             return Some("Redis unavailable");
         }
-        self.admission.is_overloaded().then_some("overloaded")
+        if self.admission.is_overloaded() {
+            return Some("overloaded");
+        }
+        // Last: what stands above explains it.
+        let canary = self.canary.as_ref();
+        canary
+            .is_some_and(|canary| canary.is_missing(Instant::now()))
+            .then_some("canary missing")
     }
 
     /// The number of the newest event that any client can have heard of; 0 before the first.

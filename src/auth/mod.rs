@@ -7,6 +7,7 @@
 mod claims;
 mod keys;
 mod mint;
+mod own_pass;
 mod revocations;
 mod verifier;
 
@@ -16,6 +17,7 @@ use crate::access::Role;
 
 pub use keys::{KeyFile, KeySettings, Secret, SecretsFrom, check_jwks, check_public_keys};
 pub use mint::{Subject, mint};
+pub use own_pass::OwnPass;
 pub use revocations::{Full, Revocation, Revocations, Whom};
 pub use verifier::Verifier;
 

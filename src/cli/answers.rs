@@ -1,6 +1,6 @@
 //! What the server says on the ingest socket, one JSON object a line.
 //!
-//! Owns the reading of acks, refusals and results. Used by `emit` and `ctl`.
+//! Owns the reading of acks, refusals, results and copies. Used by `emit` and `ctl`.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, ErrorKind};
@@ -25,6 +25,9 @@ pub(super) enum Answer {
     Result {
         result: Value,
     },
+    /// A copy of an event, for one who taps: the line as it came.
+    #[serde(skip)]
+    Copy(String),
 }
 
 /// Why a line was refused.
@@ -78,12 +81,7 @@ impl Answers {
     pub(super) fn next(&mut self) -> io::Result<Next> {
         match self.stream.read_until(b'\n', &mut self.line) {
             Ok(_) if self.line.ends_with(b"\n") => {
-                let answer = serde_json::from_slice(&self.line).map_err(|_| {
-                    io::Error::new(
-                        ErrorKind::InvalidData,
-                        "the peer does not speak as a shopwire server does",
-                    )
-                });
+                let answer = read(&self.line);
                 self.line.clear();
                 answer.map(Next::Answer)
             }
@@ -95,6 +93,21 @@ impl Answers {
             },
         }
     }
+}
+
+fn read(line: &[u8]) -> io::Result<Answer> {
+    // Numbers are passed on as they were written, so that a copy is not taken apart.
+    let copy = line.starts_with(b"{\"event\":").then(|| line.to_vec());
+    let answer = match copy {
+        Some(copy) => String::from_utf8(copy).ok().map(Answer::Copy),
+        None => serde_json::from_slice(line).ok(),
+    };
+    answer.ok_or_else(|| {
+        io::Error::new(
+            ErrorKind::InvalidData,
+            "the peer does not speak as a shopwire server does",
+        )
+    })
 }
 
 #[cfg(test)]
@@ -149,6 +162,15 @@ mod tests {
             (2, "invalid_payload data.total: too small")
         );
         assert_eq!(next(), None);
+    }
+
+    #[test]
+    fn a_copy_is_left_as_it_is() {
+        let line = "{\"event\":{\"data\":{\"total\":1.50}},\"to\":{}}\n";
+        let (mut answers, _server) = answers_to(line.as_bytes());
+        assert!(
+            matches!(answers.next().unwrap(), Next::Answer(Answer::Copy(copy)) if copy == line)
+        );
     }
 
     #[test]

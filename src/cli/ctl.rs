@@ -1,10 +1,12 @@
 //! `shopwire ctl`: asks a running server, over its ingest socket.
 //!
 //! Owns the questions and the waiting for their answers; [`show`] makes these readable, [`watch`] asks
-//! again and again.
+//! again and again, [`tap`] prints what comes, and [`why`] says what became of an event.
 
 mod show;
+mod tap;
 mod watch;
+mod why;
 
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
@@ -19,7 +21,7 @@ use super::answers::{Answer, Answers, Next};
 use super::{FAILED, WRONG_USAGE, fail, print, unreachable_socket};
 use crate::access::{AccessTable, Namespace, Role};
 use crate::config::{self, ConfigError, File};
-use crate::limits::{self, LIST_MAX};
+use crate::limits::{self, LIST_MAX, TAP_COPIES_MAX};
 use crate::logging::LEVELS;
 
 /// The most a server may take for its answer.
@@ -28,7 +30,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Ask a running server, as its own user or as root
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  shopwire ctl stats\n  shopwire ctl stats --watch\n  shopwire ctl connections --role customer\n  shopwire ctl disconnect --user c-42\n  shopwire ctl revoke --user c-42\n  shopwire ctl log-level debug\n  shopwire ctl reload\n  shopwire ctl drain"
+    after_help = "Examples:\n  shopwire ctl stats\n  shopwire ctl stats --watch\n  shopwire ctl connections --role customer\n  shopwire ctl why --event 18bcfe56800beef-42 --user c-42\n  shopwire ctl disconnect --user c-42\n  shopwire ctl revoke --user c-42\n  shopwire ctl log-level debug\n  shopwire ctl reload\n  shopwire ctl drain"
 )]
 pub(super) struct Arguments {
     /// The server's ingest socket [env: WS_SOCKET] [default: as for serve]
@@ -64,6 +66,20 @@ enum Command {
         after_help = "Examples:\n  shopwire ctl history --limit 20\n  shopwire ctl history --type order:created --data"
     )]
     History(History),
+    /// Copies of events as they pass, each a line of JSON; ^C ends it, and so do --for and --limit
+    #[command(
+        after_help = "The server's log tells that it was used. How many there were, and how many were lost because they were read \
+        too slowly, is told on stderr at the end.\n\n\
+        Examples:\n  shopwire ctl tap --namespace orders --for 5m\n  shopwire ctl tap --user c-42 --limit 10"
+    )]
+    Tap(Tap),
+    /// Whether a user was sent an event: for each of his connections, or by which rule it was not
+    #[command(
+        after_help = "The exit code is 1 where nothing can be said: the event is not kept any more, or the user has no connection \
+        here.\n\n\
+        Example:\n  shopwire ctl why --event 18bcfe56800beef-42 --user c-42"
+    )]
+    Why(Why),
     /// What a changed access table would open and close for those who are connected; nothing is changed
     #[command(
         after_help = "Whom it concerns: shopwire ctl connections --role staff --namespace orders\n\n\
@@ -178,6 +194,35 @@ struct History {
     limit: u64,
 }
 
+#[derive(clap::Args)]
+struct Tap {
+    /// Only those of this type
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+    /// Only those of this namespace
+    #[arg(long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
+    /// Only those that name this user, as an owner or in to.userIds
+    #[arg(long, value_name = "ID")]
+    user: Option<String>,
+    /// For so long, at most 1h
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = config::duration)]
+    r#for: Duration,
+    /// So many at most
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = value_parser!(u64).range(1..=TAP_COPIES_MAX as u64))]
+    limit: u64,
+}
+
+#[derive(clap::Args)]
+struct Why {
+    /// The event's id, as ctl history, emit's ack and the browser have it
+    #[arg(long, value_name = "ID")]
+    event: String,
+    /// The user's id
+    #[arg(long, value_name = "ID")]
+    user: String,
+}
+
 /// As the server takes it, which says so in milliseconds.
 fn kept(text: &str) -> Result<Duration, String> {
     let allowed = limits::REVOKED_FOR_MIN..=limits::REVOKED_FOR_MAX;
@@ -210,11 +255,17 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         if let Command::Stats { watch: true, every } = &arguments.command {
             return watch::run(&mut session, *every, arguments.json).map(|()| None);
         }
+        if let Command::Tap(wanted) = &arguments.command {
+            return tap::run(&mut session, &request, wanted.r#for).map(|()| None);
+        }
         session.ask(&request).map(Some)
     });
     match answered {
         Ok(None) => ExitCode::SUCCESS,
-        Ok(Some(result)) => print(&text_of(arguments, &result)),
+        Ok(Some(result)) => match &arguments.command {
+            Command::Why(wanted) => why::print_answer(&result, &wanted.user, arguments.json),
+            _ => print(&text_of(arguments, &result)),
+        },
         Err(sentence) => fail(FAILED, sentence),
     }
 }
@@ -239,6 +290,17 @@ fn request(command: &Command) -> Result<Value, ConfigError> {
         Command::Drain => json!({"command": "drain"}),
         Command::Reload => json!({"command": "reload"}),
         Command::LogLevel { level } => json!({"command": "log-level", "level": level}),
+        Command::Tap(wanted) => with_given(
+            json!({"command": "tap", "for": ms(wanted.r#for), "limit": wanted.limit}),
+            [
+                ("type", &wanted.kind),
+                ("namespace", &wanted.namespace),
+                ("user", &wanted.user),
+            ],
+        ),
+        Command::Why(wanted) => {
+            json!({"command": "why", "event": wanted.event, "user": wanted.user})
+        }
         Command::Disconnect(whom) => {
             let request = json!({"command": "disconnect"});
             with_given(
@@ -251,13 +313,10 @@ fn request(command: &Command) -> Result<Value, ConfigError> {
                 ],
             )
         }
-        Command::Revoke(Revoked { whose, r#for: kept }) => {
-            let ms = u64::try_from(kept.as_millis()).unwrap_or(u64::MAX);
-            with_given(
-                json!({"command": "revoke", "for": ms}),
-                [("user", &whose.user), ("session", &whose.session)],
-            )
-        }
+        Command::Revoke(Revoked { whose, r#for: kept }) => with_given(
+            json!({"command": "revoke", "for": ms(*kept)}),
+            [("user", &whose.user), ("session", &whose.session)],
+        ),
         Command::Connections(wanted) => {
             let mut request = json!({"command": "connections", "limit": wanted.limit});
             if wanted.slow {
@@ -288,6 +347,10 @@ fn request(command: &Command) -> Result<Value, ConfigError> {
             json!({"command": "access", "try": rows(&File::read(tried)?.access_alone()?)})
         }
     })
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The table as the protocol has it.
@@ -342,17 +405,20 @@ impl Session {
         })
     }
 
+    fn send(&mut self, request: &Value) -> Result<(), String> {
+        let line = format!("{request}\n");
+        self.socket.write_all(line.as_bytes()).map_err(broken)
+    }
+
     /// Sends one command and waits for its answer.
     fn ask(&mut self, request: &Value) -> Result<Value, String> {
         let started = Instant::now();
-        self.socket
-            .write_all(format!("{request}\n").as_bytes())
-            .map_err(broken)?;
+        self.send(request)?;
         while started.elapsed() < self.within {
             match self.answers.next().map_err(broken)? {
                 Next::Answer(Answer::Result { result }) => return Ok(result),
                 Next::Answer(Answer::Error { error }) => return Err(error.to_string()),
-                Next::Answer(Answer::Ack { .. }) => {}
+                Next::Answer(Answer::Ack { .. } | Answer::Copy(_)) => {}
                 Next::Nothing => break,
                 Next::End => {
                     return Err("the server closed the connection without an answer".into());
@@ -405,6 +471,41 @@ mod tests {
         let result = session.ask(&json!({"command": "stats"}));
         assert_eq!(server.join().unwrap(), "{\"command\":\"stats\"}\n");
         result
+    }
+
+    #[test]
+    fn what_is_tapped_and_asked_is_narrowed() {
+        assert_eq!(
+            request_of(&["tap"]).unwrap(),
+            json!({"command": "tap", "for": 60_000, "limit": 1000})
+        );
+        let words = [
+            "tap",
+            "--type",
+            "t",
+            "--namespace",
+            "n",
+            "--user",
+            "u",
+            "--for",
+            "5m",
+        ];
+        assert_eq!(
+            request_of(&words).unwrap(),
+            json!({"command": "tap", "for": 300_000, "limit": 1000, "type": "t", "namespace": "n", "user": "u"})
+        );
+        assert_eq!(
+            request_of(&["why", "--event", "e-1", "--user", "u"]).unwrap(),
+            json!({"command": "why", "event": "e-1", "user": "u"})
+        );
+        for words in [
+            &["tap", "--limit", "0"][..],
+            &["tap", "--limit", "1000001"],
+            &["why", "--event", "e-1"],
+            &["why", "--user", "u"],
+        ] {
+            assert!(request_of(words).is_err(), "{words:?}");
+        }
     }
 
     #[test]

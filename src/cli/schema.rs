@@ -1,14 +1,14 @@
-//! `shopwire schema`: the event catalogue and the protocol for other languages.
+//! `shopwire schema`: the event catalogue and the protocol for other languages, the settings for readers.
 
 use std::process::ExitCode;
 
 use super::print;
 use crate::schema;
 
-/// Print the event catalogue for other languages
+/// Print the event catalogue for other languages, or the settings
 #[derive(clap::Args)]
 #[command(
-    after_help = "Exactly one of the three. The server judges by the same catalogue; what a schema cannot tell \
+    after_help = "Exactly one of the four. The server judges by the same catalogue; what a schema cannot tell \
     (such as lengths in bytes) stands in its descriptions. Order statuses of a configuration are strings here.\n\n\
     Example:\n  shopwire schema --typescript > events.ts"
 )]
@@ -30,18 +30,23 @@ struct Format {
     /// AsyncAPI 3.0 (JSON): all messages of the WebSocket and of the ingest socket
     #[arg(long)]
     asyncapi: bool,
+    /// The settings: a table in Markdown of flags, variables, defaults and what they do
+    #[arg(long)]
+    settings: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let Format {
         json_schema,
         typescript,
+        settings,
         asyncapi: _,
     } = arguments.format;
     // Which of them is given is clap's to see to.
-    let text = match (json_schema, typescript) {
-        (true, _) => schema::json_schema(),
-        (_, true) => schema::typescript(),
+    let text = match (json_schema, typescript, settings) {
+        (true, ..) => schema::json_schema(),
+        (_, true, _) => schema::typescript(),
+        (.., true) => schema::settings_table(),
         _ => schema::asyncapi(),
     };
     print(&text)

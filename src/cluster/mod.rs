@@ -342,14 +342,6 @@ impl Cluster {
         self.own.weight() > limits::CLUSTER_BEHIND_MAX
     }
 
-    /// Until when the next batch does better to gather, since so many are on their way; none if they are
-    /// not so many.
-    pub fn gathers_until(&self) -> Option<Instant> {
-        let is_busy = self.own.batches() >= limits::CLUSTER_UNDER_WAY;
-        let oldest = self.own.given_first().filter(|_| is_busy)?;
-        Some(oldest + limits::CLUSTER_GATHER)
-    }
-
     /// Whether nothing of this host's own is on its way.
     pub fn is_settled(&self) -> bool {
         self.own.is_empty()

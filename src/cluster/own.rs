@@ -209,16 +209,6 @@ impl OwnBatches {
         self.events
     }
 
-    /// So many batches are on their way.
-    pub fn batches(&self) -> usize {
-        self.waiting.len()
-    }
-
-    /// When the oldest of them was given.
-    pub fn given_first(&self) -> Option<Instant> {
-        Some(self.waiting.front()?.since.given)
-    }
-
     /// Whether nothing is on its way.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::access::AccessTable;
+use crate::access::{AccessTable, Namespace};
 use crate::auth::KeySettings;
 use crate::cluster::Address;
 use crate::emitters::Emitters;
@@ -105,6 +105,8 @@ pub struct Config {
     pub core_dumps: bool,
     /// How long stopping may take.
     pub drain_timeout: Duration,
+    /// How often the server tries its own delivery; zero is never.
+    pub canary: Duration,
     /// How log lines look.
     pub log_format: LogFormat,
     /// How often there is one with figures; zero is never.
@@ -219,6 +221,7 @@ impl Config {
                 .read(&settings::CORE_DUMPS, values::switch)?
                 .unwrap_or(dev),
             drain_timeout: sources.read_or_default(&settings::DRAIN_TIMEOUT, values::timeout)?,
+            canary: canary_interval(&sources, &access)?,
             log_format: sources.read_or_default(&settings::LOG_FORMAT, values::log_format)?,
             log_figures: sources.read_or_default(&settings::LOG_FIGURES, values::log_figures)?,
             access,
@@ -287,6 +290,18 @@ fn journal(sources: &Sources<'_>, keeps_history: bool) -> Result<Option<PathBuf>
         folder if keeps_history => Ok(folder),
         _ => Err(
             "a journal keeps what history keeps, so history and history-age must not be 0".into(),
+        ),
+    })
+}
+
+/// Its events are of the namespace `system`, so somebody of the back office must see that.
+fn canary_interval(sources: &Sources<'_>, access: &AccessTable) -> Result<Duration, ConfigError> {
+    sources.read_or_default(&settings::CANARY, |text| match values::canary(text)? {
+        every if every.is_zero() || access.back_office_for(Namespace::System).is_some() => Ok(every),
+        _ => Err(
+            "the canary needs admin, manager or staff to see system: give one of them all or own in \
+             [access], or leave the canary out"
+                .into(),
         ),
     })
 }

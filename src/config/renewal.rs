@@ -186,6 +186,7 @@ fn comparison(old: &Config, new: &Config) -> Vec<(&'static str, Effect, bool)> {
             Later,
             old.drain_timeout == new.drain_timeout,
         ),
+        (s::CANARY.name, Later, old.canary == new.canary),
         (s::LOG_FORMAT.name, Later, old.log_format == new.log_format),
         (
             s::LOG_FIGURES.name,

@@ -193,6 +193,18 @@ pub(super) fn log_figures(text: &str) -> Result<Duration, String> {
         })
 }
 
+/// 0 is never.
+pub(super) fn canary(text: &str) -> Result<Duration, String> {
+    match duration(text) {
+        Ok(every) if every.is_zero() => Ok(every),
+        _ => duration_in(
+            text,
+            Duration::from_millis(100)..=Duration::from_secs(3600),
+            "100ms to 1h, or 0 (never)",
+        ),
+    }
+}
+
 /// Any text that is not empty.
 pub(super) fn text(text: &str) -> Result<String, String> {
     if text.is_empty() {

@@ -70,6 +70,17 @@ pub struct Name {
 }
 
 impl Block {
+    /// The text of a frame, its WebSocket header left out.
+    pub fn payload(&self, frame: &Frame) -> &[u8] {
+        let bytes = &self.bytes[frame.start as usize..frame.end as usize];
+        let header = match bytes.get(1) {
+            Some(126) => 4,
+            Some(127) => 10,
+            _ => 2,
+        };
+        bytes.get(header..).unwrap_or_default()
+    }
+
     /// Users that own the event: its customer, `to.owners`, `to.userIds`; some perhaps twice.
     pub fn owners(&self, frame: &Frame) -> &[Name] {
         &self.names[frame.names_start as usize..frame.owners_end as usize]

@@ -8,6 +8,7 @@
 //! Called by the router (lines, blocks), the reactors (blocks, client-published events) and the
 //! command line (the catalogue). Pure: no sockets, no clock.
 
+mod audience;
 pub mod block;
 pub mod catalogue;
 pub mod id;

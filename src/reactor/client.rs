@@ -179,7 +179,12 @@ impl Reactor {
         connection.stage_due = None;
 
         let (old_role, old) = (self.directory.role(key), self.directory.subscribed(key));
+        let is_same =
+            old_role == identity.role && self.directory.session(key) == identity.session.as_deref();
         let identified = self.directory.identify(key, identity);
+        if !is_same {
+            self.note_change(key);
+        }
         let stats = &self.shared.stats.reactors[self.index];
         stats.role(old_role).sub(1);
         stats.role(identity.role).add(1);
@@ -208,12 +213,13 @@ impl Reactor {
         if let Some(conflate) = request.conflate {
             self.connections[key as usize].conflates = conflate;
         }
-        let old = self.directory.subscribed(key);
+        let (old, wanted) = (self.directory.subscribed(key), self.directory.wanted(key));
         self.sweep_history();
         let issued = issued(&self.shared);
         let answer =
             self.replays
                 .subscribe(key, request, &mut self.directory, &self.history, issued);
+        self.note_subscription(key, request, wanted, answer.recovered == Some(true));
         let now = self.directory.subscribed(key);
         let stats = &self.shared.stats.reactors[self.index];
         stats.resubscribed(old, now);
@@ -257,8 +263,11 @@ impl Reactor {
     }
 
     fn unsubscribe(&mut self, key: u32, namespaces: NamespaceMask) {
-        let old = self.directory.subscribed(key);
+        let (old, wanted) = (self.directory.subscribed(key), self.directory.wanted(key));
         self.directory.unsubscribe(key, namespaces);
+        if self.directory.wanted(key) != wanted {
+            self.note_change(key);
+        }
         let now = self.directory.subscribed(key);
         self.shared.stats.reactors[self.index].resubscribed(old, now);
         self.answers.unsubscribed(now, &mut self.out);

@@ -206,6 +206,7 @@ impl Reactor {
         connection.refusals_since = Tick(self.tick.0.wrapping_sub(since));
 
         self.directory.enter(key);
+        self.know_nothing_of_before(key);
         let role = state.role;
         let presence = state.user.and_then(|user| {
             let identity = Identity {

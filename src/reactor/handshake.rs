@@ -291,6 +291,7 @@ impl Reactor {
         stats.secure.add(is_secure.into());
         stats.role(Role::Public).add(1);
         self.directory.enter(key);
+        self.know_from_now(key);
         let heartbeat = self.first_heartbeat();
         let auth_due = (self.shared.config.require_auth && identity.is_none())
             .then(|| self.tick.plus(steps(limits::AUTH_TIMEOUT)));

@@ -6,7 +6,7 @@
 use serde_json::value::RawValue;
 
 use super::Reactor;
-use super::outbox::{Outbox, payload};
+use super::outbox::Outbox;
 use crate::event::{Block, Frame};
 use crate::limits;
 use crate::listing::{
@@ -96,7 +96,7 @@ impl Reactor {
     }
 
     /// What waits for the connection's socket, in bytes.
-    fn waiting_bytes(&self, key: u32) -> usize {
+    pub(super) fn waiting_bytes(&self, key: u32) -> usize {
         let connection = &self.connections[key as usize];
         connection.outbox().map_or(0, Outbox::length) + connection.sealed_waiting()
     }
@@ -141,10 +141,13 @@ impl Reactor {
         self.uplink.send(ToRouter::Events(Box::new(events)));
     }
 
-    fn event_row(&self, block: &Block, frame: &Frame, data_left: &mut usize) -> EventRow {
-        let bytes = &block.bytes[frame.start as usize..frame.end as usize];
-        let payload = payload(bytes);
-        let (data, timestamp) = ending(payload);
+    pub(super) fn event_row(
+        &self,
+        block: &Block,
+        frame: &Frame,
+        data_left: &mut usize,
+    ) -> EventRow {
+        let (data, timestamp) = ending(block.payload(frame));
         let data = data.filter(|data| data.len() <= *data_left);
         *data_left -= data.map_or(0, <[u8]>::len);
         let mut id = Vec::new();
@@ -153,7 +156,7 @@ impl Reactor {
             id: String::from_utf8_lossy(&id).into_owned(),
             kind: frame.kind.name(),
             timestamp,
-            bytes: bytes.len(),
+            bytes: (frame.end - frame.start) as usize,
             named: frame.users_narrow,
             data: data.and_then(|data| {
                 let text = String::from_utf8(data.to_vec()).ok()?;

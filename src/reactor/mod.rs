@@ -17,7 +17,7 @@
 //! | `strain` | whether turns take too long |
 //! | `past`, `resume` | what is kept of the newest events, and how it is replayed |
 //! | `ending` | how a connection ends |
-//! | `listing` | what an operator is shown of them |
+//! | `listing`, `why` | what an operator is shown of them, and why one was not sent an event |
 //! | `renewal` | what a reload changes for those who are connected |
 //! | `handover` | how all of them go to another process, and come from one |
 
@@ -42,6 +42,7 @@ mod secure;
 mod strain;
 mod ticks;
 mod timers;
+mod why;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -368,6 +369,10 @@ impl Reactor {
                 Some(ToReactor::Events(wanted)) => {
                     self.fan_out();
                     self.list_events(&wanted);
+                }
+                Some(ToReactor::Why(wanted)) => {
+                    self.fan_out();
+                    self.tell_why(&wanted);
                 }
                 Some(ToReactor::Drain) => {
                     self.fan_out();

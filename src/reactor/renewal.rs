@@ -45,6 +45,7 @@ impl Reactor {
     /// Ends subscriptions that the access table does not allow any more.
     fn hold_to_access(&mut self) {
         for key in self.open_ones(|_, _| true) {
+            self.note_change(key);
             let old = self.directory.subscribed(key);
             if self.directory.drop_hidden(key).is_empty() {
                 continue;

@@ -23,7 +23,9 @@ use mio::{Registry, Token, Waker};
 use crate::access::Role;
 use crate::auth::Whom;
 use crate::event::Block;
-use crate::listing::{Connections, ConnectionsWanted, Events, EventsWanted, Subscribers};
+use crate::listing::{
+    Connections, ConnectionsWanted, Events, EventsWanted, Subscribers, Why, WhyWanted,
+};
 use crate::live::Live;
 use crate::takeover::link::Link;
 pub use channel::{Receiver, Sender, channel};
@@ -49,6 +51,8 @@ pub enum ToReactor {
     Subscribers,
     /// `ctl history`; answered by [`ToRouter::Events`].
     Events(Arc<EventsWanted>),
+    /// `ctl why`; answered by [`ToRouter::Why`].
+    Why(Arc<WhyWanted>),
     /// Say goodbye to every connection; answered by [`ToRouter::Drained`].
     Drain,
     /// The drain timeout is over: end now.
@@ -101,6 +105,8 @@ pub enum ToRouter {
     Subscribers(Box<Subscribers>),
     /// What was asked by one [`ToReactor::Events`].
     Events(Box<Events>),
+    /// What was asked by one [`ToReactor::Why`].
+    Why(Box<Why>),
     /// Every connection of this reactor has ended.
     Drained,
     /// What came of one [`ToReactor::HandOver`].

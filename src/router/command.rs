@@ -2,17 +2,19 @@
 //!
 //! Pure. The router carries commands out.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use log::LevelFilter;
 use serde_json::{Map, Value};
 
+use super::tap::TapWanted;
 use crate::access::{Access, AccessTable, Namespace, Role};
 use crate::auth::Whom;
 use crate::emitters::Verb;
 use crate::event::{EventType, is_id};
 use crate::limits::{self, LIST_MAX};
-use crate::listing::{self, ConnectionsWanted, EventsWanted, Order};
+use crate::listing::{self, ConnectionsWanted, EventsWanted, Order, WhyWanted};
 use crate::logging::LEVELS;
 use crate::ring::Selector;
 
@@ -40,6 +42,10 @@ pub enum Command {
     Events(EventsWanted),
     /// Tell what this table would change.
     Access(AccessTable),
+    /// Send copies of what passes.
+    Tap(TapWanted),
+    /// Tell whether a user was sent an event.
+    Why(WhyWanted),
 }
 
 impl Command {
@@ -55,12 +61,19 @@ impl Command {
             Command::Connections(_) => Verb::Connections,
             Command::Events(_) => Verb::History,
             Command::Access(_) => Verb::Access,
+            Command::Tap(_) => Verb::Tap,
+            Command::Why(_) => Verb::Why,
         }
     }
 }
 
 /// How long a revocation is remembered if nothing is said.
 const REVOKED_FOR: Duration = Duration::from_secs(24 * 3600);
+
+/// How long a tap lasts ...
+const TAP_LASTS: Duration = Duration::from_secs(60);
+/// ... and how many copies it gives, if nothing is said.
+const TAP_COPIES: usize = 1000;
 
 /// The field at fault and a sentence.
 pub type Fault = (&'static str, String);
@@ -95,6 +108,8 @@ fn form(verb: Verb) -> (&'static [&'static str], Read) {
         ),
         Verb::History => (&["type", "namespace", "data", "limit"], history),
         Verb::Access => (&["try"], access),
+        Verb::Tap => (&["type", "namespace", "user", "for", "limit"], tap),
+        Verb::Why => (&["event", "user"], why),
     }
 }
 
@@ -167,13 +182,66 @@ fn connections(object: &Object) -> Result<Command, Fault> {
 
 fn history(object: &Object) -> Result<Command, Fault> {
     Ok(Command::Events(EventsWanted {
-        kind: one_of(object, "type", EventType::from_name, || {
-            "an event type, like order:created".to_owned()
-        })?,
+        kind: event_type(object)?,
         namespace: namespace(object)?,
         data: truth(object, "data")?,
         limit: limit(object)?,
     }))
+}
+
+fn tap(object: &Object) -> Result<Command, Fault> {
+    let lasts = one_within(object, "for", 1..=ms(limits::TAP_LASTS_MAX), "of ms")?;
+    let copies = one_within(
+        object,
+        "limit",
+        1..=limits::TAP_COPIES_MAX as u64,
+        "of events",
+    )?;
+    Ok(Command::Tap(TapWanted {
+        kind: event_type(object)?,
+        namespace: namespace(object)?,
+        user: text(object, "user")?,
+        lasts: lasts.map_or(TAP_LASTS, Duration::from_millis),
+        limit: copies.map_or(TAP_COPIES, |copies| copies as usize),
+    }))
+}
+
+fn why(object: &Object) -> Result<Command, Fault> {
+    let needed = |field: &'static str, what: &str| {
+        text(object, field)?.ok_or_else(|| (field, format!("why needs {field}: {what}")))
+    };
+    Ok(Command::Why(WhyWanted {
+        event: needed("event", "the event's id")?,
+        user: needed("user", "the user's id")?,
+    }))
+}
+
+fn event_type(object: &Object) -> Result<Option<EventType>, Fault> {
+    one_of(object, "type", EventType::from_name, || {
+        "an event type, like order:created".to_owned()
+    })
+}
+
+/// A whole number within these bounds, where there is one.
+fn one_within(
+    object: &Object,
+    field: &'static str,
+    allowed: RangeInclusive<u64>,
+    unit: &str,
+) -> Result<Option<u64>, Fault> {
+    let Some(given) = object.get(field) else {
+        return Ok(None);
+    };
+    let number = given.as_u64().filter(|number| allowed.contains(number));
+    number.map(Some).ok_or_else(|| {
+        let (least, most) = allowed.into_inner();
+        let message = format!("{field} must be a whole number {unit}, from {least} to {most}");
+        (field, message)
+    })
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn namespace(object: &Object) -> Result<Option<Namespace>, Fault> {
@@ -324,217 +392,4 @@ fn the_only(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(line: &str) -> Command {
-        parse(line.as_bytes()).unwrap_or_else(|fault| panic!("{line}: {fault:?}"))
-    }
-
-    #[test]
-    fn known_commands_are_read() {
-        let latencies = |latencies| Command::Stats { latencies };
-        assert_eq!(read(r#"{"command":"stats"}"#), latencies(false));
-        assert_eq!(
-            read(r#"{"command":"stats","latencies":true}"#),
-            latencies(true)
-        );
-        assert_eq!(read(r#"{"command":"drain"}"#), Command::Drain);
-        assert_eq!(read(r#"{"command":"reload"}"#), Command::Reload);
-        assert_eq!(
-            read(r#"{"command":"disconnect","user":"u1"}"#),
-            Command::Disconnect(Selector::User("u1".into()))
-        );
-        assert_eq!(
-            read(r#"{"command":"log-level","level":"debug"}"#),
-            Command::LogLevel(Some(LevelFilter::Debug))
-        );
-        assert_eq!(
-            read(r#"{"command":"log-level","level":"default"}"#),
-            Command::LogLevel(None)
-        );
-        assert_eq!(
-            read(r#"{"command":"disconnect","role":"public"}"#),
-            Command::Disconnect(Selector::Role(Role::Public))
-        );
-        assert_eq!(
-            read(r#"{"command":"revoke","user":"u1"}"#),
-            Command::Revoke(Whom::User("u1".into()), REVOKED_FOR)
-        );
-        assert_eq!(
-            read(r#"{"command":"revoke","session":"s1","for":60000}"#),
-            Command::Revoke(Whom::Session("s1".into()), Duration::from_secs(60))
-        );
-    }
-
-    #[test]
-    fn lists_may_be_narrowed() {
-        let all = ConnectionsWanted {
-            role: None,
-            user: None,
-            session: None,
-            namespace: None,
-            order: Order::Age { after: None },
-            limit: 100,
-        };
-        assert_eq!(
-            read(r#"{"command":"connections"}"#),
-            Command::Connections(all)
-        );
-        let some = ConnectionsWanted {
-            role: Some(Role::Public),
-            user: Some("u".into()),
-            session: Some("s".into()),
-            namespace: Some(Namespace::Orders),
-            order: Order::Age { after: Some(0x1f) },
-            limit: 7,
-        };
-        assert_eq!(
-            read(
-                r#"{"command":"connections","role":"public","user":"u","session":"s",
-                "namespace":"orders","after":"c1f","limit":7}"#
-            ),
-            Command::Connections(some)
-        );
-        let events = EventsWanted {
-            kind: Some(EventType::OrderCreated),
-            namespace: None,
-            data: true,
-            limit: 1000,
-        };
-        assert_eq!(
-            read(r#"{"command":"history","type":"order:created","data":true,"limit":1000}"#),
-            Command::Events(events)
-        );
-    }
-
-    #[test]
-    fn a_table_is_read_as_the_configuration_has_it() {
-        let mut table = AccessTable::default();
-        assert_eq!(
-            read(r#"{"command":"access","try":{}}"#),
-            Command::Access(table.clone())
-        );
-        let row = [(Role::Admin, Access::All), (Role::Customer, Access::Own)];
-        table.set_row(Namespace::System, &row).unwrap();
-        assert_eq!(
-            read(
-                r#"{"command":"access","try":{"system":{"admin":"all","customer":"own","guest":"none"}}}"#
-            ),
-            Command::Access(table)
-        );
-        for (tried, word) in [
-            ("7", "an object"),
-            (r#"{"order":{}}"#, "orders, customers"),
-            (r#"{"orders":"all"}"#, "a row"),
-            (r#"{"orders":{"boss":"all"}}"#, "the row orders"),
-            (r#"{"orders":{"admin":"some"}}"#, "all, own or none"),
-            (r#"{"orders":{"guest":"own"}}"#, "no user of its own"),
-        ] {
-            let line = format!(r#"{{"command":"access","try":{tried}}}"#);
-            let (at, message) = parse(line.as_bytes()).unwrap_err();
-            assert_eq!(at, "try");
-            assert!(message.contains(word), "{line}: {message}");
-        }
-    }
-
-    #[test]
-    fn anything_else_names_the_field_and_what_is_allowed() {
-        for (line, field, word) in [
-            (r#"{"command":"explode"}"#, "command", "stats"),
-            (r#"{"command":7}"#, "command", "stats"),
-            (r#"{"command":"stats","x":1}"#, "command", "no other fields"),
-            (
-                r#"{"type":"order:deleted","data":{},"command":"stats"}"#,
-                "command",
-                "no other",
-            ),
-            (r#"{"command":"disconnect"}"#, "command", "exactly one"),
-            (r#"{"command":"disconnect","user":7}"#, "user", "a string"),
-            (r#"{"command":"log-level"}"#, "level", "off, error, warn"),
-            (
-                r#"{"command":"log-level","level":"loud"}"#,
-                "level",
-                "off, error, warn",
-            ),
-            (
-                r#"{"command":"disconnect","user":"a","session":"b"}"#,
-                "session",
-                "exactly one",
-            ),
-            (
-                r#"{"command":"disconnect","role":"king"}"#,
-                "role",
-                "admin, manager",
-            ),
-            (r#"{"command":"revoke"}"#, "command", "exactly one"),
-            (r#"{"command":"revoke","user":["a"]}"#, "user", "a string"),
-            (r#"{"command":"revoke","user":""}"#, "user", "1 to 128"),
-            (
-                r#"{"command":"revoke","connection":"c1"}"#,
-                "command",
-                "no other fields",
-            ),
-            (
-                r#"{"command":"revoke","user":"a","for":"1h"}"#,
-                "for",
-                "whole number",
-            ),
-            (
-                r#"{"command":"revoke","user":"a","for":999}"#,
-                "for",
-                "from 1000",
-            ),
-            (
-                r#"{"command":"revoke","user":"a","for":31622400001}"#,
-                "for",
-                "to 31622400000",
-            ),
-            (
-                r#"{"command":"stats","latencies":1}"#,
-                "latencies",
-                "true or false",
-            ),
-            (
-                r#"{"command":"connections","role":"boss"}"#,
-                "role",
-                "admin, manager",
-            ),
-            (r#"{"command":"connections","user":7}"#, "user", "a string"),
-            (
-                r#"{"command":"connections","namespace":"x"}"#,
-                "namespace",
-                "orders, customers",
-            ),
-            (
-                r#"{"command":"connections","after":"1f"}"#,
-                "after",
-                "like c1f",
-            ),
-            (
-                r#"{"command":"connections","after":"c1f","slow":true}"#,
-                "after",
-                "by age",
-            ),
-            (
-                r#"{"command":"connections","limit":0}"#,
-                "limit",
-                "1 to 1000",
-            ),
-            (
-                r#"{"command":"history","limit":1001}"#,
-                "limit",
-                "1 to 1000",
-            ),
-            (
-                r#"{"command":"history","type":"no:such"}"#,
-                "type",
-                "order:created",
-            ),
-        ] {
-            let (at, message) = parse(line.as_bytes()).unwrap_err();
-            assert_eq!(at, field, "{line}");
-            assert!(message.contains(word), "{line}: {message}");
-        }
-    }
-}
+mod tests;

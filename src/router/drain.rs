@@ -55,6 +55,7 @@ impl Router {
             self.shared.admission.websockets()
         );
         self.shared.admission.begin_drain();
+        self.end_taps("drain", now);
         self.remove_ingest_socket();
         for (key, emitter) in &mut self.emitters {
             let waiting = rustix::io::ioctl_fionread(emitter.stream.as_fd()).unwrap_or(0);

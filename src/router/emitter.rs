@@ -10,6 +10,7 @@ use std::io::{self, Read, Write};
 use std::ops::Range;
 
 use mio::net::UnixStream;
+use rustix::process::Pid;
 
 use super::settling::Settling;
 use crate::emitters::{Rights, UserId};
@@ -25,6 +26,8 @@ pub struct Emitter {
     pub(super) generation: u32,
     /// Whose it is, if the kernel says so.
     pub(super) user: Option<UserId>,
+    /// Which process connected, if the kernel says so.
+    pub(super) process: Option<Pid>,
     /// What this user may do.
     pub(super) rights: Rights,
     input: Vec<u8>,
@@ -55,6 +58,8 @@ pub struct Emitter {
     pub(super) readable: bool,
     /// It has shut its side down: a read that finds little has not found all.
     pub(super) hung_up: bool,
+    /// It has closed its socket, or ended: it reads no more either.
+    pub(super) is_gone: bool,
     /// The poll tells when its socket has room for answers, which is asked for only while some wait.
     pub(super) awaits_room: bool,
     /// Bytes that were in its socket when the drain began and are still to be read.
@@ -86,6 +91,7 @@ impl Emitter {
             stream,
             generation,
             user,
+            process: None,
             rights,
             input: Vec::new(),
             unread: 0..0,
@@ -104,6 +110,7 @@ impl Emitter {
             ended: false,
             readable: true,
             hung_up: false,
+            is_gone: false,
             awaits_room: false,
             drain_left: None,
             awaits_answer: false,
@@ -289,6 +296,21 @@ impl Emitter {
         self.output.push(b'\n');
     }
 
+    /// Adds whole lines to what it is sent.
+    pub fn put(&mut self, lines: &[u8]) {
+        if self.written > self.output.len() / 2 {
+            // A reader that is always a little behind never lets all of it go.
+            self.output.drain(..self.written);
+            self.written = 0;
+        }
+        self.output.extend_from_slice(lines);
+    }
+
+    /// Bytes that its socket has not taken.
+    pub fn unwritten(&self) -> usize {
+        self.output.len() - self.written
+    }
+
     /// Writes answers as far as the socket takes them. True: nothing is left.
     pub fn flush(&mut self) -> io::Result<bool> {
         while self.written < self.output.len() {
@@ -308,7 +330,7 @@ impl Emitter {
 
     /// Whether it leaves so many answers unread that it is not read for now.
     pub fn is_deaf(&self) -> bool {
-        self.output.len() - self.written > limits::EMITTER_OUT_MAX
+        self.unwritten() > limits::EMITTER_OUT_MAX
     }
 
     /// Whether all answers are written.

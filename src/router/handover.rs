@@ -88,6 +88,7 @@ impl Router {
             if matches!(self.drain, Drain::No) {
                 let until = now.instant + limits::SETTLE_TIMEOUT;
                 self.handover = Handover::Settling(Box::new(request), until);
+                self.end_taps("takeover", now.instant);
             } else {
                 refuse(&request, ENDING.to_owned());
             }
@@ -260,7 +261,8 @@ impl Router {
         for lane in &mut self.lanes {
             lane.down.send(ToReactor::Stay);
         }
-        hand_out(self.pending.drain(..), &self.shared, &mut self.lanes);
+        let pending = self.pending.drain(..);
+        hand_out(pending, &self.shared, &mut self.lanes, &mut self.taps);
         self.make_room();
     }
 
@@ -327,7 +329,8 @@ impl Router {
         for (state, stream) in arrival.emitters.drain(..) {
             self.board_emitter(state, UnixStream::from_std(stream))?;
         }
-        hand_out(arrival.pending.drain(..), &self.shared, &mut self.lanes);
+        let pending = arrival.pending.drain(..);
+        hand_out(pending, &self.shared, &mut self.lanes, &mut self.taps);
         // Connections may wait since the other process stood still.
         self.accepting.waiting.ready();
         self.emitters_waiting.ready();

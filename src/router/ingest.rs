@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use mio::net::UnixStream;
 use mio::{Interest, Token};
+use rustix::process::Pid;
 
 use super::emitter::{Emitter, Next};
 use super::sequencer::Settled;
@@ -48,7 +49,8 @@ impl Router {
     pub(super) fn add_emitter(&mut self, mut stream: UnixStream) -> io::Result<usize> {
         let peer = accept::peer(stream.as_fd());
         let user = peer.map(|peer| peer.uid.as_raw());
-        let rights = self.rights_of(user);
+        let process = peer.map(|peer| peer.pid);
+        let rights = self.rights_of(user, process);
         self.generation = (self.generation + 1) & 0x7FFF_FFFF;
         let entry = self.emitters.vacant_entry();
         let key = entry.key();
@@ -57,6 +59,7 @@ impl Router {
             .register(&mut stream, token, Interest::READABLE)?;
         let line_max = self.shared.config.max_message;
         let mut emitter = Emitter::new(stream, self.generation, user, rights, line_max);
+        emitter.process = process;
         if let Some(peer) = peer {
             log::debug!(
                 emitter = self.generation,
@@ -77,18 +80,23 @@ impl Router {
         Ok(key)
     }
 
-    /// What a user may do by the rules in force.
-    fn rights_of(&self, user: Option<UserId>) -> Rights {
+    /// What a user's process may do by the rules in force.
+    fn rights_of(&self, user: Option<UserId>, process: Option<Pid>) -> Rights {
+        if self.shared.canary.is_some() && process == Some(rustix::process::getpid()) {
+            return Rights::CANARY;
+        }
         let table = self.live.config.emitters.as_ref();
         emitters::rights(table, user, accept::own_user())
     }
 
     /// The rules may have changed: all emitters are held to those in force.
     pub(super) fn hold_emitters_to_rules(&mut self) {
-        let table = self.live.config.emitters.as_ref();
-        let own = accept::own_user();
-        for (_, emitter) in &mut self.emitters {
-            emitter.rights = emitters::rights(table, emitter.user, own);
+        let emitters = self.emitters.iter();
+        let rights: Vec<(usize, Rights)> = emitters
+            .map(|(key, emitter)| (key, self.rights_of(emitter.user, emitter.process)))
+            .collect();
+        for (key, rights) in rights {
+            self.emitters[key].rights = rights;
         }
     }
 

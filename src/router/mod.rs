@@ -18,6 +18,7 @@ mod reload;
 mod sequencer;
 mod settling;
 mod sharing;
+mod tap;
 
 use std::io;
 use std::sync::Arc;
@@ -48,6 +49,7 @@ use presence::Presence;
 use reload::Reload;
 use sequencer::Settled;
 pub use sequencer::{Sequencer, random_secret};
+use tap::Taps;
 
 /// One reactor as the router sees it.
 pub struct Lane {
@@ -97,6 +99,8 @@ pub struct Router {
     question: Option<Question>,
     /// The way of a thread that stores what is revoked to the router, and its end.
     stored: Option<(Post<Stored>, Mailbox<Stored>)>,
+    /// Operators who are sent copies of what passes.
+    taps: Taps,
     reload: Reload,
     drain: Drain,
     /// To be drained when it is known who serves.
@@ -148,6 +152,7 @@ impl Router {
             lanes,
             question: None,
             stored: None,
+            taps: Taps::default(),
             reload: Reload::default(),
             drain: Drain::No,
             drain_after_handover: false,
@@ -181,6 +186,7 @@ impl Router {
                     && emitter.generation as usize == generation
                 {
                     emitter.hung_up |= event.is_read_closed() || event.is_error();
+                    emitter.is_gone |= event.is_write_closed() || event.is_error();
                     emitter.readable |= event.is_readable() || emitter.hung_up;
                     self.ready.push(key);
                 }
@@ -213,6 +219,7 @@ impl Router {
         self.accept_sockets(now.instant);
         self.advance_drain(now);
         self.dispatch(now);
+        self.serve_taps(now.instant);
         self.tell_state();
     }
 
@@ -277,7 +284,7 @@ impl Router {
             settling,
             self.reload.deadline(),
             self.lets_in_by,
-            self.gathers_for_redis_until(),
+            self.taps.deadline(),
         ]
         .into_iter()
         .chain(accepting)
@@ -311,6 +318,7 @@ impl Router {
                     ToRouter::Connections(connections) => self.on_connections(*connections),
                     ToRouter::Subscribers(subscribers) => self.on_subscribers(&subscribers),
                     ToRouter::Events(events) => self.on_events(&events),
+                    ToRouter::Why(why) => self.on_why(*why),
                     ToRouter::HandedOver(sent) => self.on_handed_over(sent, now),
                     ToRouter::Drained => {
                         if let Drain::Reactors { left, .. } = &mut self.drain {
@@ -354,8 +362,7 @@ impl Router {
         let is_urgent = self.sequencer.has_full_block() || !matches!(self.drain, Drain::No);
         if is_urgent {
             self.gathering.went_out(events, now.instant);
-        } else if self.waits_for_redis(now.instant) || !self.gathering.release(events, now.instant)
-        {
+        } else if !self.gathering.release(events, now.instant) {
             return self.make_room();
         }
         self.hand_down(now);
@@ -376,7 +383,7 @@ impl Router {
         if let Some(journal) = &mut self.journal {
             journal.append(blocks.as_slice(), &keys, now);
         }
-        hand_out(blocks, &self.shared, &mut self.lanes);
+        hand_out(blocks, &self.shared, &mut self.lanes, &mut self.taps);
         self.make_room();
     }
 
@@ -430,9 +437,15 @@ fn count_events(shared: &Shared, blocks: &[Arc<Block>]) {
     }
 }
 
-fn hand_out(blocks: impl Iterator<Item = Arc<Block>>, shared: &Shared, lanes: &mut [Lane]) {
+fn hand_out(
+    blocks: impl Iterator<Item = Arc<Block>>,
+    shared: &Shared,
+    lanes: &mut [Lane],
+    taps: &mut Taps,
+) {
     for block in blocks {
         shared.set_newest(block.last_id());
+        taps.copy(&block);
         for lane in &mut *lanes {
             lane.down.send(ToReactor::Block(Arc::clone(&block)));
         }

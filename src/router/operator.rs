@@ -17,7 +17,9 @@ use crate::clock::Now;
 use crate::emitters::Verbs;
 use crate::journal::revoked_file;
 use crate::limits;
-use crate::listing::{Connections, ConnectionsWanted, Events, EventsWanted, Subscribers};
+use crate::listing::{
+    Connections, ConnectionsWanted, Events, EventsWanted, Subscribers, Why, WhyWanted,
+};
 use crate::logging;
 use crate::ring::{Mailbox, Post, Selector, ToReactor};
 
@@ -38,6 +40,7 @@ enum Asked {
     Access(AccessTable, Box<Subscribers>),
     /// The first reactor keeps what all of them do.
     Events,
+    Why(Box<Why>),
 }
 
 /// What a `disconnect` or `revoke` has done.
@@ -120,7 +123,8 @@ impl Router {
                 | Command::Revoke(..)
                 | Command::Connections(_)
                 | Command::Access(_)
-                | Command::Events(_),
+                | Command::Events(_)
+                | Command::Why(_),
             ) if self.question.is_some() => {
                 let message = "another operator's question is under way; try again";
                 emitter.refuse_as("unavailable", None, message);
@@ -143,6 +147,8 @@ impl Router {
                 }
             }
             Ok(Command::Events(wanted)) => self.ask_for_events(key, wanted, now),
+            Ok(Command::Why(wanted)) => self.ask_why(key, wanted, now),
+            Ok(Command::Tap(wanted)) => self.begin_tap(key, wanted, now.instant),
         }
     }
 
@@ -233,6 +239,16 @@ impl Router {
         self.hand_down(now);
         if let Some(lane) = self.lanes.first_mut() {
             lane.down.send(ToReactor::Events(Arc::new(wanted)));
+        }
+    }
+
+    fn ask_why(&mut self, key: usize, wanted: WhyWanted, now: Now) {
+        self.ask(key, Asked::Why(Box::default()), self.lanes.len());
+        // What was accepted before is kept by then.
+        self.hand_down(now);
+        let wanted = Arc::new(wanted);
+        for lane in &mut self.lanes {
+            lane.down.send(ToReactor::Why(Arc::clone(&wanted)));
         }
     }
 
@@ -335,6 +351,18 @@ impl Router {
         }) = &self.question
         {
             self.on_answer(|| Ok(json!(events)));
+        }
+    }
+
+    pub(super) fn on_why(&mut self, why: Why) {
+        if let Some(Question {
+            asked: Asked::Why(all),
+            ..
+        }) = &mut self.question
+        {
+            all.add(why);
+            let answer = all.answer();
+            self.on_answer(|| Ok(answer));
         }
     }
 

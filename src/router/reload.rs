@@ -10,13 +10,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Router;
-use crate::auth::{Revocations, SecretsFrom};
+use crate::auth::SecretsFrom;
+use crate::canary::Canary;
 use crate::clock::wall_ms;
 use crate::config::{Config, Flags, Renewed};
 use crate::files::Reading;
 use crate::limits;
 use crate::live::Live;
 use crate::ring::{Mailbox, Post, ToReactor};
+use crate::shared::Shared;
 
 /// How far a reload has come.
 #[derive(Default)]
@@ -42,7 +44,7 @@ struct UnderWay {
 }
 
 /// Reads everything again; what is in force, and what is revoked, it is given.
-type Read = dyn Fn(&Config, &Arc<Revocations>) -> Outcome + Send + Sync;
+type Read = dyn Fn(&Config, &Arc<Shared>) -> Outcome + Send + Sync;
 
 struct Reader {
     read: Arc<Read>,
@@ -79,7 +81,7 @@ pub struct Renewal {
 }
 
 /// Reads everything, and puts what can change into the place of what is in force.
-fn read_again(flags: &Flags, in_force: &Config, revoked: &Arc<Revocations>) -> Outcome {
+fn read_again(flags: &Flags, in_force: &Config, shared: &Shared) -> Outcome {
     let config = Config::load(flags).map_err(|error| error.to_string())?;
     let Renewed {
         config,
@@ -99,8 +101,9 @@ fn read_again(flags: &Flags, in_force: &Config, revoked: &Arc<Revocations>) -> O
                 .to_owned(),
         );
     }
+    let own_pass = shared.canary.as_ref().map(Canary::pass);
     Ok(Renewal {
-        live: Arc::new(Live::new(Arc::new(config), revoked)?),
+        live: Arc::new(Live::new(Arc::new(config), &shared.revoked, own_pass)?),
         read,
         changed,
         waiting,
@@ -183,9 +186,8 @@ impl Router {
     /// Makes reloading possible: settings are from these flags, and what is read comes through this
     /// letter box.
     pub fn expect_reloads(&mut self, flags: Flags, post: Post<Answer>, mailbox: Mailbox<Answer>) {
-        let read = move |in_force: &Config, revoked: &Arc<Revocations>| {
-            read_again(&flags, in_force, revoked)
-        };
+        let read =
+            move |in_force: &Config, shared: &Arc<Shared>| read_again(&flags, in_force, shared);
         self.expect_reloads_by(Arc::new(read), post, mailbox);
     }
 
@@ -230,14 +232,14 @@ impl Router {
         }
         let (read, post) = (Arc::clone(&reader.read), reader.post.clone());
         let in_force = Arc::clone(&self.live.config);
-        let revoked = Arc::clone(&self.shared.revoked);
+        let shared = Arc::clone(&self.shared);
         let (number, reading) = (self.reload.begun + 1, Reading::default());
         let note = reading.clone();
         std::thread::Builder::new()
             .name("reload".to_owned())
             .spawn(move || {
                 note.note_here();
-                post.send((number, read(&in_force, &revoked)))
+                post.send((number, read(&in_force, &shared)))
             })?;
         self.reload.begun = number;
         self.reload.under_way = Some(UnderWay {
@@ -262,6 +264,9 @@ impl Router {
                 self.shared.admission.set_connect_rate(connect_rate);
                 let router = &self.shared.stats.router;
                 router.certificate_end.set(self.live.certificate_end());
+                if let Some(canary) = &self.shared.canary {
+                    canary.renew(Arc::clone(&self.live));
+                }
                 self.hold_emitters_to_rules();
                 for lane in &mut self.lanes {
                     lane.down.send(ToReactor::Renew(Arc::clone(&self.live)));

@@ -81,18 +81,6 @@ impl Router {
         }
     }
 
-    /// Whether events gather until Redis has given back some that it was given before.
-    pub(super) fn waits_for_redis(&self, now: Instant) -> bool {
-        let until = self.cluster.as_ref().and_then(Cluster::gathers_until);
-        until.is_some_and(|until| now < until)
-    }
-
-    /// When to give it those that gather although it has not.
-    pub(super) fn gathers_for_redis_until(&self) -> Option<Instant> {
-        let until = self.cluster.as_ref().and_then(Cluster::gathers_until);
-        until.filter(|_| self.sequencer.waiting() > 0)
-    }
-
     /// Whether there is something to take.
     pub(super) fn has_cluster_news(&self) -> bool {
         !self.is_clogged() && self.cluster.as_ref().is_some_and(Cluster::has_mail)
@@ -120,7 +108,8 @@ impl Router {
         if is_own {
             count_events(&self.shared, std::slice::from_ref(&block));
         }
-        hand_out([block].into_iter(), &self.shared, &mut self.lanes);
+        let blocks = [block].into_iter();
+        hand_out(blocks, &self.shared, &mut self.lanes, &mut self.taps);
     }
 
     /// Does what an entry wants beside. Returns since when it was waited for, if it is this host's own.

@@ -6,6 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::ingest;
 use super::json_schema::{Refs, beyond_schemas, definitions};
 use super::messages::{self, Message};
 use super::text;
@@ -211,21 +212,21 @@ fn ingest(refs: Refs) -> Channel {
                 name: "emit",
                 about: "An emitter sends events.",
                 way: Way::ToServer,
-                messages: messages::lines(refs),
+                messages: ingest::lines(refs),
                 answers: &["ack", "refusal"],
             },
             Exchange {
                 name: "command",
                 about: "An operator, who is the server's own user or root, asks the server.",
                 way: Way::ToServer,
-                messages: messages::commands(),
+                messages: ingest::commands(),
                 answers: &["result", "refusal", "ack"],
             },
             Exchange {
                 name: "settle",
                 about: "The server answers lines.",
                 way: Way::FromServer,
-                messages: messages::line_answers(),
+                messages: ingest::answers(),
                 answers: &[],
             },
         ],

@@ -97,11 +97,13 @@ fn every_message_of_the_contract_goes_its_way() {
             "connections",
             "history",
             "access",
+            "tap",
+            "why",
         ]);
     assert_eq!(messages(&document, INGEST, "receive"), lines);
     assert_eq!(
         messages(&document, INGEST, "send"),
-        set(&["ack", "refusal", "result"])
+        set(&["ack", "refusal", "copy", "result"])
     );
 }
 

@@ -1,17 +1,21 @@
-//! The event catalogue and the protocol for other languages: TypeScript, JSON Schema, AsyncAPI.
+//! The event catalogue and the protocol for other languages: TypeScript, JSON Schema, AsyncAPI; and the
+//! settings for the documents.
 //!
-//! Owns no rule: each document is made from [`crate::event::catalogue`], [`crate::access`] and the
-//! server's lists of codes when it is asked for. What those do not hold, the messages of section 5
-//! of the contract, is described in `messages`, and the tests hold it against a running server.
+//! Owns no rule: each document is made from [`crate::event::catalogue`], [`crate::access`],
+//! [`crate::config::settings`] and the server's lists of codes when it is asked for. What those do not hold, the messages of section 5
+//! of the contract, is described in `messages` and `ingest`, and the tests hold it against a running server.
 //! Called by `cli::schema` and by the tests that compare the files checked in. Pure.
 
 mod asyncapi;
+mod ingest;
 mod json_schema;
 mod messages;
+mod settings;
 mod typescript;
 
 pub use asyncapi::asyncapi;
 pub use json_schema::json_schema;
+pub use settings::settings_table;
 pub use typescript::typescript;
 
 use serde_json::Value;

@@ -121,12 +121,12 @@ pub fn raise_file_limit(max_connections: usize) -> Option<u64> {
     files_max
 }
 
-/// The port's address as a client on this host would write it.
-pub fn reachable_host(address: SocketAddr) -> String {
+/// The port's address as a client on this host would dial it.
+pub fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::from([127, 0, 0, 1]),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
         ip => ip,
     };
-    SocketAddr::new(ip, address.port()).to_string()
+    SocketAddr::new(ip, address.port())
 }

@@ -238,6 +238,23 @@ fn the_client_for_pages_hands_on_an_event() {
     }
 }
 
+/// As in a browser's console, of which it takes a WebSocket and a page to write to.
+#[test]
+fn the_page_shows_an_event() {
+    let server = Server::start();
+    for block in marked("page") {
+        let code = server.adapted(&block.code);
+        assert!(code.contains("PASTE THE TOKEN HERE"), "{}", block.place);
+        let code = code.replace("PASTE THE TOKEN HERE", &server.token);
+        let console = "import WebSocket from 'ws';\nglobalThis.WebSocket = WebSocket;\n\
+            const body = { append: (text) => console.log('order:created', text.trim()) };\n\
+            globalThis.document = { body };\n";
+        fs::write(server.place.path().join("page.mjs"), &code).unwrap();
+        let code = format!("{console}await import('./page.mjs');");
+        server.expect_order(node(&server, &code), &block.place);
+    }
+}
+
 fn node(server: &Server, code: &str) -> Command {
     let modules = installed("node_modules/ws").parent().unwrap().to_owned();
     symlink(modules, server.place.path().join("node_modules")).unwrap();

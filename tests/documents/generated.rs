@@ -1,14 +1,22 @@
 //! Files that repeat what the program has: those that `make schema` writes, and the version.
 
 use std::fs;
+use std::process::Command;
 
 use shopwire::schema;
 
 use crate::root;
 
+fn written(path: &str) -> String {
+    fs::read_to_string(root().join(path))
+        .unwrap_or_else(|error| panic!("{path} cannot be read: {error}; `make schema` writes it"))
+}
+
 fn expect_current(path: &str, text: &str) {
-    let written = fs::read_to_string(root().join(path))
-        .unwrap_or_else(|error| panic!("{path} cannot be read: {error}; `make schema` writes it"));
+    expect_same(path, &written(path), text);
+}
+
+fn expect_same(path: &str, written: &str, text: &str) {
     let difference = written
         .lines()
         .zip(text.lines())
@@ -27,6 +35,30 @@ fn the_clients_types_are_the_catalogues() {
 #[test]
 fn the_asyncapi_document_is_the_protocols() {
     expect_current("docs/asyncapi.json", &schema::asyncapi());
+}
+
+#[test]
+fn the_settings_are_those_of_help() {
+    let path = "docs/operations.md";
+    let operations = written(path);
+    let (_, behind) = operations
+        .split_once("<!-- settings: `make schema` writes them -->\n")
+        .unwrap();
+    let (table, _) = behind
+        .split_once("<!-- the end of the settings -->\n")
+        .unwrap();
+    expect_same(path, table, &schema::settings_table());
+    let help = Command::new(env!("CARGO_BIN_EXE_shopwire"))
+        .args(["serve", "--help"])
+        .output()
+        .unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let flags = help.matches("[env:").count();
+    assert_eq!(
+        table.lines().count(),
+        flags + 2,
+        "a row for each that has a variable"
+    );
 }
 
 #[test]

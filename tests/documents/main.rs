@@ -6,7 +6,7 @@
 //! - the tests that promises are held by are there ([`promises`]);
 //! - commands and programs that readers will paste do run ([`commands`]). A block is run if a comment before it says how:
 //!   `<!-- runs -->`, `<!-- runs with a server -->`, `<!-- runs with a server: watches -->`, `<!-- node -->`,
-//!   `<!-- node: client -->`, `<!-- python -->`.
+//!   `<!-- node: client -->`, `<!-- page -->`, `<!-- python -->`.
 
 #![allow(clippy::unwrap_used)]
 

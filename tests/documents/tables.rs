@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 use shopwire::access::{Access, AccessTable, Namespace, Role};
-use shopwire::config::settings;
 use shopwire::event::EventType;
 use shopwire::schema;
 use shopwire::wire::CloseReason;
@@ -34,23 +33,6 @@ fn rows(document: &Document, header: &str) -> Vec<Vec<String>> {
 
 fn protocol() -> Document {
     Document::read(&root().join("docs/protocol.md"))
-}
-
-#[test]
-fn the_settings_reference_is_what_help_says() {
-    let operations = Document::read(&root().join("docs/operations.md"));
-    let expected: Vec<Vec<String>> = settings::ALL
-        .iter()
-        .map(|setting| {
-            let flag = format!("--{}", setting.name);
-            [&flag, setting.env, setting.default, setting.help].map(str::to_owned)
-        })
-        .map(Vec::from)
-        .collect();
-    assert_eq!(
-        rows(&operations, "| flag | environment | default | |"),
-        expected
-    );
 }
 
 /// Whoever is woken by an alert finds what it means, what is behind it, and what to do.

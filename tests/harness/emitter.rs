@@ -24,6 +24,7 @@ pub struct Refused {
 pub enum Answer {
     Ack,
     Refused,
+    Copy,
     Result,
     End,
 }
@@ -37,6 +38,7 @@ pub struct Emitter {
     last_id: Option<String>,
     refusals: Vec<Refused>,
     results: Vec<Value>,
+    copies: Vec<Value>,
 }
 
 impl Emitter {
@@ -54,6 +56,7 @@ impl Emitter {
             last_id: None,
             refusals: Vec::new(),
             results: Vec::new(),
+            copies: Vec::new(),
         }
     }
 
@@ -144,6 +147,19 @@ impl Emitter {
         }
     }
 
+    /// The newest result that no `command` has taken.
+    pub fn result(&mut self) -> Value {
+        self.results.pop().expect("a result has come")
+    }
+
+    /// The next copy of an event, for one who taps.
+    pub fn copy(&mut self) -> Value {
+        while self.copies.is_empty() {
+            assert_eq!(self.read(), Answer::Copy);
+        }
+        self.copies.remove(0)
+    }
+
     /// No more lines follow; answers can still be read.
     pub fn half_close(&mut self) {
         self.stream.shutdown(Shutdown::Write).unwrap();
@@ -226,9 +242,13 @@ impl Emitter {
             self.refusals.push(refused);
             return Answer::Refused;
         }
+        if answer.get("event").is_some() {
+            self.copies.push(answer);
+            return Answer::Copy;
+        }
         let result = answer
             .get("result")
-            .unwrap_or_else(|| panic!("neither ack, error nor result: {answer}"));
+            .unwrap_or_else(|| panic!("neither ack, error, copy nor result: {answer}"));
         self.results.push(result.clone());
         Answer::Result
     }

@@ -86,6 +86,7 @@ fn wrong_flags_are_named_with_their_value() {
         ("--trusted-proxies", "10.0.0.0/33"),
         ("--trusted-proxies", "proxy.example"),
         ("--drain-timeout", "x"),
+        ("--canary", "61m"),
         ("--log-format", "xml"),
         ("--log-figures", "25h"),
     ] {

@@ -439,6 +439,7 @@ fn every_help_is_complete_with_an_example() {
         ("--tls-key", "WS_TLS_KEY"),
         ("--core-dumps", "WS_CORE_DUMPS"),
         ("--drain-timeout", "WS_DRAIN_TIMEOUT"),
+        ("--canary", "WS_CANARY"),
         ("--log-format", "WS_LOG_FORMAT"),
         ("--log-figures", "WS_LOG_FIGURES"),
         ("--config", ""),

@@ -17,6 +17,7 @@ mod auth;
 mod backpressure;
 mod bad_input;
 mod bulkheads;
+mod canary;
 mod catalogue;
 mod certificates;
 mod cli;

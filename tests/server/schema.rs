@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::harness::examples::{EXAMPLES, Rule, event, line_with};
 use crate::harness::server::plain_command;
 use crate::harness::tokens::{ending_in, of};
-use crate::harness::{Client, DEADLINE, Opening, Server};
+use crate::harness::{Client, DEADLINE, Opening, Server, wait_until};
 
 /// What `shopwire schema` prints.
 fn printed(format: &str) -> String {
@@ -464,6 +464,15 @@ fn what_the_ingest_socket_answers_is_what_asyncapi_says() {
             "access",
             json!({"command": "access", "try": {"orders": {"admin": "all", "customer": "own"}}}),
         ),
+        (
+            "why",
+            json!({"command": "why", "event": "1-1", "user": "ann"}),
+        ),
+        // Last: while it lasts it is sent what others emit, and the lines behind it wait.
+        (
+            "tap",
+            json!({"command": "tap", "type": "order:deleted", "limit": 1}),
+        ),
     ];
     let mut text = format!("\n{good}\n{{\"type\":\"product:deleted\",\"data\":{{}}}}\nnonsense\n");
     for (key, command) in &commands {
@@ -475,11 +484,18 @@ fn what_the_ingest_socket_answers_is_what_asyncapi_says() {
     text.push_str(&format!("{wrong}\n"));
     let lines = text.lines().count() as u64;
     socket.write_all(text.as_bytes()).unwrap();
+    wait_until("it taps", || server.stderr().contains("taps events"));
+    server.emitter().emit(&event("order:deleted"));
 
-    let mut came = [0_usize; 3];
+    let mut came = [0_usize; 4];
     for line in BufReader::new(socket).lines() {
         let answer: Value = serde_json::from_str(&line.unwrap()).unwrap();
-        let kinds = [("ack", "ack"), ("error", "refusal"), ("result", "result")];
+        let kinds = [
+            ("ack", "ack"),
+            ("error", "refusal"),
+            ("result", "result"),
+            ("event", "copy"),
+        ];
         let at = kinds
             .iter()
             .position(|(field, _)| answer.get(field).is_some())
@@ -490,5 +506,5 @@ fn what_the_ingest_socket_answers_is_what_asyncapi_says() {
             break;
         }
     }
-    assert_eq!(came[1..], [3, commands.len()]);
+    assert_eq!(came[1..], [3, commands.len(), 1]);
 }

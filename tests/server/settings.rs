@@ -109,6 +109,7 @@ history-age = "30s"
 gather = "500us"
 trusted-proxies = ["10.0.0.0/8"]
 drain-timeout = "3s"
+canary = "1h"
 log-format = "text"
 log-figures = "5m"
 "#

@@ -7,6 +7,7 @@
 mod attacks;
 mod claims;
 mod keys;
+mod own_pass;
 
 use std::time::Duration;
 

@@ -251,16 +251,16 @@ pub(super) fn events(result: &Value) -> String {
     text
 }
 
-fn list(value: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-fn field(row: &Value, name: &str) -> String {
+pub(super) fn field(row: &Value, name: &str) -> String {
     row.get(name).map(word).unwrap_or_default()
 }
 
 /// A time, in ms since 1970; a token may end after the last date that can be written, in 9999.
-fn time(ms: u64) -> String {
+pub(super) fn time(ms: u64) -> String {
     let mut text = String::new();
     let time = UNIX_EPOCH.checked_add(Duration::from_millis(ms));
     match time.map(|time| write!(text, "{}", humantime::format_rfc3339_millis(time))) {
@@ -270,7 +270,10 @@ fn time(ms: u64) -> String {
 }
 
 /// Columns as wide as what is in them; one that is empty in every row is left out.
-fn table<const N: usize>(header: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+pub(super) fn table<const N: usize>(
+    header: [&str; N],
+    rows: impl Iterator<Item = [String; N]>,
+) -> String {
     let rows: Vec<[String; N]> = rows.collect();
     if rows.is_empty() {
         return String::new();

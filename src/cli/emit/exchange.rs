@@ -90,7 +90,7 @@ pub(super) fn exchange(
                 outcome.refused += 1;
                 refusal(error.line, &error);
             }
-            Next::Answer(Answer::Result { .. }) | Next::Nothing => {}
+            Next::Answer(Answer::Result { .. } | Answer::Copy(_)) | Next::Nothing => {}
             Next::End => {
                 outcome.sent = sent.lines.load(Ordering::Acquire);
                 outcome.broken =

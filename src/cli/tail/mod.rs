@@ -3,7 +3,7 @@
 //! Owns the connection and the waiting between two of them; what a message means is in [`session`].
 
 mod session;
-mod stream;
+mod trust;
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
@@ -20,8 +20,9 @@ use tungstenite::{ClientRequestBuilder, Error, HandshakeError, Message, WebSocke
 
 use super::{FAILED, WRONG_USAGE, fail};
 use crate::access::Namespace;
+use crate::tls::Stream;
 use session::{Progress, Session, Step, Wanted};
-use stream::{Stream, Trust, certificate_fault};
+use trust::{Trust, certificate_fault};
 
 /// For connecting, for the handshake, and for the first word of the server.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(10);

@@ -30,6 +30,7 @@ fn defaults_are_those_of_the_contract() {
     assert_eq!(config.history_age, Duration::from_secs(600));
     assert!(config.trusted_proxies.is_empty() && config.order_statuses.is_empty());
     assert_eq!(config.drain_timeout, Duration::from_secs(10));
+    assert_eq!(config.canary, Duration::ZERO);
     assert_eq!(config.log_format, LogFormat::Text);
     assert_eq!(config.log_figures, Duration::from_secs(60));
 }
@@ -103,6 +104,10 @@ fn a_wrong_value_is_named_with_what_is_allowed() {
     assert_says(&flag("host", "example.org").error(), &["IP address"]);
     assert_says(&flag("log-format", "xml").error(), &["text or json"]);
     assert_says(&flag("log-figures", "99ms").error(), &["100ms to 24h"]);
+    assert_says(
+        &flag("canary", "99ms").error(),
+        &["canary", "\"99ms\"", "100ms to 1h, or 0 (never)"],
+    );
     assert_says(&flag("require-auth", "maybe").error(), &["true or false"]);
     assert_says(
         &flag("trusted-proxies", "10.0.0.0/33").error(),

@@ -16,7 +16,7 @@ use crate::auth::Identity;
 use crate::event::{NameHasher, types_of};
 use names::Names;
 pub use plan::{Plan, Slice};
-pub use sight::View;
+pub use sight::{Hidden, View};
 
 /// Stands for "no class", "no user", "no session", "not touched".
 const NONE: u32 = u32::MAX;
@@ -48,11 +48,22 @@ struct Class {
     frames: Vec<u32>,
 }
 
+/// From where on it is known what a connection was sent: by what it is now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// The number of the newest event when it opened; 0 where that says nothing of what it was sent.
+    pub opened: u64,
+    /// Of all events behind this number it was, or will be, sent what it sees.
+    pub from: u64,
+}
+
 /// The index.
 pub struct Directory {
     access: AccessTable,
     hasher: NameHasher,
     seats: Vec<Seat>,
+    /// By the same keys; apart from the seats, which every event looks at.
+    known: Vec<Known>,
     classes: Vec<Class>,
     class_index: HashMap<(Role, TypeMask), u32>,
     /// Classes without members, to be used again.
@@ -85,6 +96,7 @@ impl Directory {
         Self {
             access,
             seats: Vec::new(),
+            known: Vec::new(),
             classes: Vec::new(),
             class_index: HashMap::new(),
             free_classes: Vec::new(),
@@ -111,8 +123,20 @@ impl Directory {
         let index = key as usize;
         if index >= self.seats.len() {
             self.seats.resize(index + 1, seat.clone());
+            self.known.resize(index + 1, Known::default());
         }
         self.seats[index] = seat;
+        self.known[index] = Known::default();
+    }
+
+    /// From where on it is known what the connection was sent.
+    pub fn known(&self, key: u32) -> Known {
+        self.known[key as usize]
+    }
+
+    /// What it was sent is known from here on.
+    pub fn know(&mut self, key: u32, known: Known) {
+        self.known[key as usize] = known;
     }
 
     /// Takes the seat away.

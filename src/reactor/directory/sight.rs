@@ -6,7 +6,7 @@
 //! past is replayed. Pure.
 
 use super::{Directory, NONE};
-use crate::access::{AccessTable, Role, RoleMask, TypeMask};
+use crate::access::{AccessTable, NamespaceMask, Role, RoleMask, TypeMask};
 use crate::event::{Block, Frame, Name};
 
 /// Whom a frame is for, exclusions aside.
@@ -45,6 +45,7 @@ impl<'a> Reach<'a> {
 pub struct View<'a> {
     access: &'a AccessTable,
     role: Role,
+    subscribed: NamespaceMask,
     visible: TypeMask,
     interest: TypeMask,
     user: Option<(&'a str, u64)>,
@@ -58,10 +59,48 @@ impl Directory {
         View {
             access: &self.access,
             role: seat.role,
+            subscribed: seat.subscribed,
             visible: self.access.visible_types(seat.role),
             interest: self.visible(seat),
             user: (seat.user != NONE).then(|| self.users.hashed(seat.user)),
             session: (seat.session != NONE).then(|| self.sessions.hashed(seat.session)),
+        }
+    }
+}
+
+/// The first rule by which a connection does not see a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hidden {
+    /// The access table gives its role nothing of the namespace.
+    Role,
+    /// It is not subscribed to the namespace.
+    NotSubscribed,
+    /// It is, but only to other types: `events`.
+    Events,
+    /// `to.roles` (or `targetRoles`) lack its role.
+    Roles,
+    /// `to.userIds` lack its user.
+    UserIds,
+    /// Its role sees its own alone, and it is no owner.
+    Own,
+    /// `to.excludeUserIds` has its user.
+    ExcludeUserIds,
+    /// `to.excludeSessionId` is its session.
+    ExcludeSessionId,
+}
+
+impl Hidden {
+    /// What it is called in an answer to an operator.
+    pub fn word(self) -> &'static str {
+        match self {
+            Hidden::Role => "role",
+            Hidden::NotSubscribed => "not_subscribed",
+            Hidden::Events => "events",
+            Hidden::Roles => "roles",
+            Hidden::UserIds => "user_ids",
+            Hidden::Own => "own",
+            Hidden::ExcludeUserIds => "exclude_user_ids",
+            Hidden::ExcludeSessionId => "exclude_session_id",
         }
     }
 }
@@ -79,18 +118,58 @@ impl View<'_> {
 
     /// Whether it is subscribed to this frame and may see it.
     pub fn sees(&self, block: &Block, frame: &Frame) -> bool {
-        self.interest.contains(frame.kind) && self.may_see(block, frame)
+        self.judge(block, frame).is_ok()
     }
 
     /// Whether it may see this frame, subscribed to it or not.
     pub fn may_see(&self, block: &Block, frame: &Frame) -> bool {
+        self.judge_target(block, frame).is_ok()
+    }
+
+    /// Whether it sees this frame, or by which rule it does not.
+    ///
+    /// # Errors
+    /// The first of the rules that says no.
+    pub fn judge(&self, block: &Block, frame: &Frame) -> Result<(), Hidden> {
+        if self.interest.contains(frame.kind) {
+            return self.judge_target(block, frame);
+        }
+        Err(if !self.visible.contains(frame.kind) {
+            Hidden::Role
+        } else if self.subscribed.contains(frame.kind.namespace()) {
+            Hidden::Events
+        } else {
+            Hidden::NotSubscribed
+        })
+    }
+
+    fn judge_target(&self, block: &Block, frame: &Frame) -> Result<(), Hidden> {
         let reach = Reach::of(self.access, block, frame);
         let session = block.session(frame).map_or(&[][..], std::slice::from_ref);
         let is_meant = reach.everyone.contains(self.role)
             || (reach.named.contains(self.role) && bears(self.user, block, reach.names));
-        is_meant
-            && !bears(self.user, block, block.excluded(frame))
-            && !bears(self.session, block, session)
+        if !is_meant {
+            Err(self.unmeant_by(frame))
+        } else if bears(self.user, block, block.excluded(frame)) {
+            Err(Hidden::ExcludeUserIds)
+        } else if bears(self.session, block, session) {
+            Err(Hidden::ExcludeSessionId)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Which part of a reach leaves it out that does.
+    fn unmeant_by(&self, frame: &Frame) -> Hidden {
+        if !self.visible.contains(frame.kind) {
+            Hidden::Role
+        } else if !frame.roles.contains(self.role) {
+            Hidden::Roles
+        } else if frame.users_narrow {
+            Hidden::UserIds
+        } else {
+            Hidden::Own
+        }
     }
 }
 

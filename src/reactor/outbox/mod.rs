@@ -468,12 +468,6 @@ pub fn left_of_frame(bytes: &[u8], taken: usize, left: usize) -> usize {
     at - taken
 }
 
-/// The payload of the server's own frame, of which nothing is missing.
-pub fn payload(frame: &[u8]) -> &[u8] {
-    let (header, _) = lengths(frame);
-    &frame[header..]
-}
-
 /// The length of the server's own frame at the start of `bytes`, header included.
 fn frame_length(bytes: &[u8]) -> usize {
     let (header, payload) = lengths(bytes);

@@ -32,7 +32,7 @@ fn rules_and_dashboard_name_only_what_is_there() {
     let certificates = Certificates::new();
     let folder = tempfile::tempdir().unwrap();
     let journal = folder.path().join("journal");
-    let server = certificates.serve(&["--journal", journal.to_str().unwrap()]);
+    let server = certificates.serve(&["--canary", "1s", "--journal", journal.to_str().unwrap()]);
     let response = certificates.browser().get(&server, "/metrics", &[]);
     let of_one = Scrape::read(String::from_utf8(response.body).unwrap());
     // A journal and Redis exclude each other.

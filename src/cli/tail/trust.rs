@@ -1,23 +1,15 @@
-//! The connection under the WebSocket, plain or TLS, and whom a client trusts.
+//! Whom `tail` trusts.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, RootCertStore};
 
-use crate::tls::provider;
-
-/// A connection to a server.
-pub(super) enum Stream {
-    /// For ws:// addresses.
-    Plain(TcpStream),
-    /// For wss:// addresses.
-    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
-}
+use crate::tls::{Stream, provider};
 
 /// How TLS connections are made, and to whom.
 pub(super) struct Trust {
@@ -54,14 +46,8 @@ impl Trust {
     ///
     /// # Errors
     /// If it fails; [`certificate_fault`] tells whether by the certificate.
-    pub(super) fn secure(&self, mut socket: TcpStream) -> io::Result<Stream> {
-        let config = Arc::clone(&self.config);
-        let mut client =
-            ClientConnection::new(config, self.name.clone()).map_err(io::Error::other)?;
-        while client.is_handshaking() {
-            client.complete_io(&mut socket)?;
-        }
-        Ok(Stream::Tls(Box::new(StreamOwned::new(client, socket))))
+    pub(super) fn secure(&self, socket: TcpStream) -> io::Result<Stream> {
+        Stream::secure(Arc::clone(&self.config), self.name.clone(), socket)
     }
 }
 
@@ -100,39 +86,4 @@ fn of_system() -> Result<RootCertStore, String> {
         ));
     }
     Ok(roots)
-}
-
-impl Stream {
-    /// The socket itself.
-    pub(super) fn socket(&self) -> &TcpStream {
-        match self {
-            Stream::Plain(socket) => socket,
-            Stream::Tls(stream) => &stream.sock,
-        }
-    }
-}
-
-impl Read for Stream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Stream::Plain(socket) => socket.read(buffer),
-            Stream::Tls(stream) => stream.read(buffer),
-        }
-    }
-}
-
-impl Write for Stream {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Stream::Plain(socket) => socket.write(bytes),
-            Stream::Tls(stream) => stream.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Stream::Plain(socket) => socket.flush(),
-            Stream::Tls(stream) => stream.flush(),
-        }
-    }
 }
