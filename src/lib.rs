@@ -79,6 +79,7 @@ pub mod config;
 pub mod emitters;
 pub mod engine;
 pub mod event;
+pub mod files;
 pub mod http;
 pub mod journal;
 pub mod limits;

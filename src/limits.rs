@@ -168,6 +168,10 @@ pub const CLUSTER_PIPELINE: usize = 1 << 20;
 pub const CLUSTER_READ: usize = 64;
 /// What was read and the router has not taken, in entries, before no more is read.
 pub const CLUSTER_UNTAKEN: usize = 64;
+/// Revocations that other hosts are told of before events have their turn.
+pub const CLUSTER_TELL: usize = 16;
+/// Revocations that Redis is asked for at once, about.
+pub const CLUSTER_REVOKED_READ: usize = 1000;
 /// How long the end of a host waits for Redis to take what it has yet.
 pub const CLUSTER_FAREWELL: Duration = Duration::from_secs(1);
 /// How often a host gives a sign of life.
@@ -177,6 +181,12 @@ pub const CLUSTER_LEASE: Duration = Duration::from_secs(10);
 /// How far hosts' clocks may differ from Redis', in milliseconds, for an id that another host has
 /// told to be taken.
 pub const CLUSTER_CLOCK_SKEW_MS: u64 = 60_000;
+
+/// How long a reload may take to read its files before it is given up, and whoever asked is told so: less
+/// than `ctl` waits for an answer.
+pub const RELOAD_PATIENCE: Duration = Duration::from_secs(5);
+/// Reloads that were given up and still read. Over it none is begun: each holds a thread.
+pub const RELOADS_STUCK_MAX: usize = 4;
 
 /// How long a server that is being succeeded may take to settle what came before.
 pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -52,7 +52,10 @@ impl Shared {
         runs: Runs,
         now: Instant,
     ) -> Result<Self, String> {
-        let (config, revoked) = (Arc::new(config), Arc::default());
+        let (config, revoked) = (Arc::new(config), Arc::<Revocations>::default());
+        if config.redis_url.is_some() {
+            revoked.await_others();
+        }
         let canary = (!config.canary.is_zero())
             .then(|| Canary::new(config.canary))
             .transpose()?;

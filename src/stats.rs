@@ -101,7 +101,7 @@ impl Tally {
 }
 
 /// How handshakes end: the codes of their refusals. The last one takes what has no word here.
-const HANDSHAKES: [&str; 15] = [
+const HANDSHAKES: [&str; 16] = [
     "accepted",
     "malformed",
     "headers_too_large",
@@ -110,6 +110,7 @@ const HANDSHAKES: [&str; 15] = [
     "method_not_allowed",
     "upgrade_required",
     "draining",
+    "starting",
     "full",
     "overloaded",
     "rate_limited",

@@ -3,8 +3,11 @@
 //! Owned by [`Shared`](crate::shared::Shared): the router adds to it, every [`Verifier`](super::Verifier)
 //! asks it once for each token that is good else. That is why it may sit behind a lock, as the gate for
 //! handshakes does; while nothing is revoked, which is nearly always, asking is one look at a counter.
+//!
+//! Where several hosts act as one, each has the whole table. What this one knows and the others do not is
+//! marked as untold; [`crate::cluster`] tells it, and learns what they know.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashMap;
@@ -45,6 +48,10 @@ pub struct Revocations {
     tables: Mutex<Tables>,
     /// How many there are; only hints that there are none.
     count: AtomicUsize,
+    /// There may be some that other hosts do not know.
+    has_untold: AtomicBool,
+    /// What other hosts have withdrawn is not known yet.
+    awaits_others: AtomicBool,
     most: usize,
 }
 
@@ -58,6 +65,19 @@ struct Tables {
 struct Entry {
     at_ms: u64,
     until_ms: u64,
+    /// Other hosts, where there are some, are to be told of it.
+    is_untold: bool,
+}
+
+impl Entry {
+    /// A token that is meant lasts until then. Other hosts may not have seen it.
+    fn keep_until(&mut self, until_ms: u64, has_untold: &AtomicBool) {
+        if self.until_ms < until_ms {
+            self.until_ms = until_ms;
+            self.is_untold = true;
+            has_untold.store(true, Ordering::Release);
+        }
+    }
 }
 
 impl Default for Revocations {
@@ -71,28 +91,56 @@ impl Revocations {
         Self {
             tables: Mutex::default(),
             count: AtomicUsize::new(0),
+            has_untold: AtomicBool::new(false),
+            awaits_others: AtomicBool::new(false),
             most,
         }
     }
 
-    /// Adds one; what is there already for the same name is only ever widened.
+    /// Adds one; what is there already for the same name is only ever widened. True: it concerns tokens
+    /// that were good until now.
     ///
     /// # Errors
     /// If it would be one too many, not counting those that are over at `now_ms`.
-    pub fn add(&self, revocation: &Revocation, now_ms: u64) -> Result<(), Full> {
+    pub fn add(&self, revocation: &Revocation, now_ms: u64) -> Result<bool, Full> {
+        self.add_to(&mut self.lock(), revocation, now_ms)
+    }
+
+    /// Adds one as [`Revocations::add`] does, that all hosts know.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn learn(&self, told: &Revocation, now_ms: u64) -> Result<bool, Full> {
         let mut tables = self.lock();
+        let is_news = self.add_to(&mut tables, told, now_ms)?;
+        if let Some(entry) = tables.entry(&told.whom)
+            && entry.at_ms <= told.at_ms
+            && entry.until_ms <= told.until_ms
+        {
+            entry.is_untold = false;
+        }
+        Ok(is_news)
+    }
+
+    fn add_to(
+        &self,
+        tables: &mut Tables,
+        revocation: &Revocation,
+        now_ms: u64,
+    ) -> Result<bool, Full> {
         let Revocation {
             whom,
             at_ms,
             until_ms,
         } = revocation;
-        if *until_ms <= now_ms {
-            return Ok(());
-        }
         if let Some(entry) = tables.entry(whom) {
+            let is_news = entry.at_ms < *at_ms;
             entry.at_ms = entry.at_ms.max(*at_ms);
             entry.until_ms = entry.until_ms.max(*until_ms);
-            return Ok(());
+            return Ok(is_news);
+        }
+        if *until_ms <= now_ms {
+            return Ok(true);
         }
         if tables.len() >= self.most {
             tables.forget_those_over(now_ms);
@@ -105,13 +153,74 @@ impl Revocations {
         let entry = Entry {
             at_ms: *at_ms,
             until_ms: *until_ms,
+            is_untold: false,
         };
         match whom {
             Whom::User(user) => tables.users.insert(user.as_str().into(), entry),
             Whom::Session(session) => tables.sessions.insert(session.as_str().into(), entry),
         };
         self.count.store(tables.len(), Ordering::Release);
-        Ok(())
+        Ok(true)
+    }
+
+    /// Other hosts are to be told of this one.
+    pub fn tell(&self, whom: &Whom) {
+        if let Some(entry) = self.lock().entry(whom) {
+            entry.is_untold = true;
+            self.has_untold.store(true, Ordering::Release);
+        }
+    }
+
+    /// Nobody may know any of them: other hosts are to be told of all that they do not turn out to know.
+    pub fn tell_all(&self) {
+        let mut tables = self.lock();
+        let Tables { users, sessions } = &mut *tables;
+        for entry in users.values_mut().chain(sessions.values_mut()) {
+            entry.is_untold = true;
+        }
+        self.has_untold.store(true, Ordering::Release);
+    }
+
+    /// Those that other hosts are to be told of, once.
+    pub fn take_untold(&self, now_ms: u64) -> Vec<Revocation> {
+        if !self.has_untold.swap(false, Ordering::AcqRel) {
+            return Vec::new();
+        }
+        let mut tables = self.lock();
+        let Tables { users, sessions } = &mut *tables;
+        let users = users
+            .iter_mut()
+            .map(|(name, entry)| (Whom::User(name.to_string()), entry));
+        let sessions = sessions
+            .iter_mut()
+            .map(|(name, entry)| (Whom::Session(name.to_string()), entry));
+        users
+            .chain(sessions)
+            .filter_map(|(whom, entry)| {
+                let is_untold = std::mem::take(&mut entry.is_untold);
+                (is_untold && now_ms < entry.until_ms).then_some(Revocation {
+                    whom,
+                    at_ms: entry.at_ms,
+                    until_ms: entry.until_ms,
+                })
+            })
+            .collect()
+    }
+
+    /// From now on, until [`Revocations::know_others`], other hosts may have withdrawn what this one does
+    /// not know of.
+    pub fn await_others(&self) {
+        self.awaits_others.store(true, Ordering::Release);
+    }
+
+    /// What other hosts have withdrawn is here.
+    pub fn know_others(&self) {
+        self.awaits_others.store(false, Ordering::Release);
+    }
+
+    /// Whether a token may have been withdrawn that would be taken for a good one.
+    pub fn awaits_others(&self) -> bool {
+        self.awaits_others.load(Ordering::Acquire)
     }
 
     /// A token that is meant lasts until `until_ms`: so long this one is kept. Returns until when that
@@ -119,7 +228,7 @@ impl Revocations {
     pub fn keep_until(&self, whom: &Whom, until_ms: u64) -> Option<u64> {
         let mut tables = self.lock();
         let entry = tables.entry(whom)?;
-        entry.until_ms = entry.until_ms.max(until_ms);
+        entry.keep_until(until_ms, &self.has_untold);
         Some(entry.until_ms)
     }
 
@@ -145,7 +254,7 @@ impl Revocations {
             let is_meant = identity.issued_at.is_none_or(|made| made <= latest);
             if is_meant && now_ms < entry.until_ms {
                 // As long as somebody has it, it is not forgotten.
-                entry.until_ms = entry.until_ms.max(ends_ms);
+                entry.keep_until(ends_ms, &self.has_untold);
                 is_refused = true;
             }
         }
@@ -272,12 +381,38 @@ mod tests {
         assert_eq!(revoked.keep_until(&whom, 3 * HOUR), Some(3 * HOUR));
         assert_eq!(revoked.keep_until(&whom, 0), Some(3 * HOUR));
         assert_eq!(revoked.keep_until(&Whom::User("bob".into()), 9), None);
-        // One that is over already is not even added.
-        revoked.add(&user("eve", 1, 5), 5).unwrap();
+        // One that is over already is not even added: its connections are closed.
+        assert_eq!(revoked.add(&user("eve", 1, 5), 5), Ok(true));
         assert_eq!(revoked.all(0).len(), 1);
         // Again: it counts from then on, and is never shortened.
         revoked.add(&user("ann", 20, HOUR), 20).unwrap();
         assert_eq!(revoked.all(HOUR), [user("ann", 20, 3 * HOUR)]);
+    }
+
+    #[test]
+    fn what_other_hosts_do_not_know_is_told_once_and_what_they_know_is_not() {
+        let revoked = Revocations::default();
+        assert_eq!(revoked.add(&user("ann", 10, HOUR), 10), Ok(true));
+        assert_eq!(revoked.take_untold(10), [], "who adds it tells it");
+        // A token was seen that lasts longer.
+        assert!(revoked.refuses(&token("ann", None, None), 2 * HOUR, 0, 20));
+        assert_eq!(revoked.take_untold(20), [user("ann", 10, 2 * HOUR)]);
+        assert_eq!(revoked.take_untold(20), []);
+        revoked.keep_until(&Whom::User("ann".into()), 3 * HOUR);
+        // They know less than this, and then as much.
+        assert_eq!(revoked.learn(&user("ann", 10, 2 * HOUR), 20), Ok(false));
+        revoked.learn(&user("ann", 10, 3 * HOUR), 20).unwrap();
+        assert_eq!(revoked.take_untold(20), []);
+        // It was said to several that they shall be out: news is what closes connections.
+        assert_eq!(revoked.learn(&user("ann", 11, HOUR), 20), Ok(true));
+        assert_eq!(revoked.learn(&session("s", 5, HOUR), 20), Ok(true));
+        assert_eq!(revoked.learn(&session("s", 5, HOUR), 20), Ok(false));
+        // Redis has forgotten everything but one of them.
+        revoked.tell_all();
+        revoked.learn(&session("s", 5, HOUR), 20).unwrap();
+        assert_eq!(revoked.take_untold(20), [user("ann", 11, 3 * HOUR)]);
+        revoked.tell(&Whom::Session("s".into()));
+        assert_eq!(revoked.take_untold(HOUR), [], "it is over");
     }
 
     #[test]

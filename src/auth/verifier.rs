@@ -109,6 +109,11 @@ impl Verifier {
                 let identity = claims.judge(&expected, now_ms)?;
                 let ends_ms = self.token_end(identity.expires_at);
                 let leeway_ms = expected.leeway_ms;
+                if self.revoked.awaits_others() {
+                    return Err(refused(
+                        "nobody knows yet whether the token was revoked: the server waits for Redis",
+                    ));
+                }
                 return match self.revoked.refuses(&identity, ends_ms, leeway_ms, now_ms) {
                     true => Err(TokenError::Revoked),
                     false => Ok(identity),

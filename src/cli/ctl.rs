@@ -21,7 +21,7 @@ use super::answers::{Answer, Answers, Next};
 use super::{FAILED, WRONG_USAGE, fail, print, unreachable_socket};
 use crate::access::{AccessTable, Namespace, Role};
 use crate::config::{self, ConfigError, File};
-use crate::limits::{LIST_MAX, TAP_COPIES_MAX};
+use crate::limits::{self, LIST_MAX, TAP_COPIES_MAX};
 use crate::logging::LEVELS;
 
 /// The most a server may take for its answer.
@@ -138,7 +138,7 @@ struct Revoked {
     #[command(flatten)]
     whose: Whose,
     /// Remember it for so long, at least: as long as the longest token may last
-    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = config::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = kept)]
     r#for: Duration,
 }
 
@@ -223,6 +223,16 @@ struct Why {
     user: String,
 }
 
+/// As the server takes it, which says so in milliseconds.
+fn kept(text: &str) -> Result<Duration, String> {
+    let allowed = limits::REVOKED_FOR_MIN..=limits::REVOKED_FOR_MAX;
+    let kept = config::duration(text).ok();
+    kept.filter(|kept| allowed.contains(kept)).ok_or_else(|| {
+        "must be from 1s to 366d: with a unit, like 90s, 24h or 30d (a number alone is milliseconds)"
+            .to_owned()
+    })
+}
+
 fn every(text: &str) -> Result<Duration, String> {
     let every = config::duration(text)?;
     if every < Duration::from_millis(100) {
@@ -267,6 +277,7 @@ fn text_of(arguments: &Arguments, result: &Value) -> String {
         Command::Connections(_) => show::connections(result),
         Command::History(_) => show::events(result),
         Command::Reload => show::reloaded(result),
+        Command::Disconnect(_) => show::disconnected(result),
         Command::Revoke(_) => show::revoked(result),
         Command::Access { .. } => show::access(result),
         _ => show::plain(result),
@@ -333,7 +344,7 @@ fn request(command: &Command) -> Result<Value, ConfigError> {
             )
         }
         Command::Access { tried } => {
-            json!({"command": "access", "try": rows(&File::read(tried)?.access()?)})
+            json!({"command": "access", "try": rows(&File::read(tried)?.access_alone()?)})
         }
     })
 }
@@ -521,6 +532,8 @@ mod tests {
             &["revoke", "--for", "1h"],
             &["revoke", "--user", "x", "--session", "y"],
             &["revoke", "--user", "x", "--for", "soon"],
+            &["revoke", "--user", "x", "--for", "0"],
+            &["revoke", "--user", "x", "--for", "367d"],
         ] {
             assert!(request_of(words).is_err(), "{words:?}");
         }
@@ -558,6 +571,15 @@ mod tests {
         let ctl = Ctl::try_parse_from(["ctl"].iter().chain(&words)).unwrap();
         let error = super::request(&ctl.arguments.command).unwrap_err();
         assert!(error.to_string().contains("access.orders.boss"), "{error}");
+        // Rows without their table, one of which has the name of another table.
+        for row in [
+            "orders = { admin = \"all\" }\n",
+            "[customers]\nadmin = \"all\"\n",
+        ] {
+            std::fs::write(&file, row).unwrap();
+            let error = super::request(&ctl.arguments.command).unwrap_err();
+            assert!(error.to_string().contains("under [access]"), "{error}");
+        }
     }
 
     #[test]

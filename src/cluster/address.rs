@@ -3,16 +3,20 @@
 //! Owned by the configuration, used by the two threads that talk to Redis. The URL may hold a
 //! password, so nothing here ever shows it.
 
+use std::error::Error;
+use std::io::ErrorKind::{
+    BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, UnexpectedEof, WouldBlock,
+};
+use std::sync::Arc;
+
 use redis::{
     Client, Connection, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion,
     RedisError, Value,
 };
 use rustls::crypto::CryptoProvider;
 
+use super::url::{self, Parts};
 use crate::limits;
-
-const ALLOWED: &str = "must be a URL: redis://host:6379, rediss://user:password@host (TLS), \
-                       unix:///run/redis/redis.sock, or redis+sentinel://host:26379,host/NAME";
 
 /// Where Redis is.
 #[derive(Clone)]
@@ -46,45 +50,34 @@ impl Address {
     /// Reads a URL.
     ///
     /// # Errors
-    /// A sentence that says what is allowed, and repeats nothing of the URL.
+    /// A sentence that says which part is wrong and what is allowed, and repeats nothing of the URL.
     pub fn parse(text: &str) -> Result<Address, String> {
-        for (sentinel, plain) in [
-            ("redis+sentinel://", "redis"),
-            ("rediss+sentinel://", "rediss"),
-        ] {
-            if let Some(rest) = text.strip_prefix(sentinel) {
-                return Self::behind_sentinels(plain, rest);
+        match url::parts(text)? {
+            Parts::Server | Parts::Unix => Ok(Address {
+                redis: info(text)?,
+                sentinels: None,
+            }),
+            Parts::Sentinels {
+                scheme,
+                login,
+                hosts,
+                name,
+                database,
+            } => {
+                let sentinel = |host: &&str| {
+                    let is_bare = !host.contains(':') || host.ends_with(']');
+                    let port = if is_bare { ":26379" } else { "" };
+                    info(&format!("{scheme}://{host}{port}"))
+                };
+                let sentinels = hosts.iter().map(sentinel).collect::<Result<_, _>>()?;
+                // Its address is not known yet: this is for the login and the database.
+                let redis = info(&format!("{scheme}://{login}localhost/{database}"))?;
+                Ok(Address {
+                    redis,
+                    sentinels: Some((sentinels, name.to_owned())),
+                })
             }
         }
-        Ok(Address {
-            redis: info(text)?,
-            sentinels: None,
-        })
-    }
-
-    /// `[user:password@]host[:port],host[:port]/NAME[/database]`
-    fn behind_sentinels(scheme: &str, rest: &str) -> Result<Address, String> {
-        let (login, rest) = match rest.rsplit_once('@') {
-            Some((login, rest)) => (format!("{login}@"), rest),
-            None => (String::new(), rest),
-        };
-        let (hosts, path) = rest.split_once('/').ok_or(ALLOWED)?;
-        let (name, database) = path.split_once('/').unwrap_or((path, ""));
-        if name.is_empty() {
-            return Err(ALLOWED.to_owned());
-        }
-        let sentinel = |host: &str| {
-            let is_bare = !host.contains(':') || host.ends_with(']');
-            let port = if is_bare { ":26379" } else { "" };
-            info(&format!("{scheme}://{host}{port}"))
-        };
-        let sentinels = hosts.split(',').map(sentinel).collect::<Result<_, _>>()?;
-        // Its address is not known yet: this is for the login and the database.
-        let redis = info(&format!("{scheme}://{login}localhost/{database}"))?;
-        Ok(Address {
-            redis,
-            sentinels: Some((sentinels, name.to_owned())),
-        })
     }
 
     /// Where it is, for people: without the login, and with the database, which is another shop's if it
@@ -133,15 +126,12 @@ impl Address {
     /// which passes by itself.
     pub fn refusal(&self) -> Option<String> {
         let error = self.connect().err()?;
-        (!error.is_io_error()).then(|| error.to_string())
+        (!error.is_io_error()).then(|| reason(&error))
     }
 
-    /// What Redis tells of itself, as its command INFO has it.
-    ///
-    /// # Errors
-    /// Why it tells nothing, without secrets.
-    pub fn info(&self) -> Result<String, RedisError> {
-        redis::cmd("INFO").query(&mut self.connect()?)
+    /// The user of Redis' ACL that the URL names.
+    pub(super) fn login(&self) -> Option<&str> {
+        self.redis.redis_settings().username()
     }
 
     /// The connection to whom this sentinel takes for the master, if it takes itself for it, too.
@@ -171,19 +161,69 @@ impl Address {
     }
 }
 
+/// Why something has failed, for people and without secrets.
+pub fn reason(error: &RedisError) -> String {
+    match io_kind(error) {
+        // The kernel says only that it would have to wait on.
+        Some(WouldBlock | TimedOut) => {
+            format!("no answer in {} s", limits::REDIS_PATIENCE.as_secs())
+        }
+        // Which of them it is depends on who was about to do what.
+        Some(UnexpectedEof | BrokenPipe | ConnectionReset | ConnectionAborted) => {
+            "the connection was closed".to_owned()
+        }
+        _ => tls_fault(error).unwrap_or_else(|| error.to_string()),
+    }
+}
+
+/// What the operating system said, if it was that.
+pub fn io_kind(error: &RedisError) -> Option<std::io::ErrorKind> {
+    io_error(error).map(std::io::Error::kind)
+}
+
+fn io_error(error: &RedisError) -> Option<&std::io::Error> {
+    let source: &Arc<dyn Error + Send + Sync> = error.source()?.downcast_ref()?;
+    source.downcast_ref()
+}
+
+/// Why there is no TLS between the two, if that is so.
+fn tls_fault(error: &RedisError) -> Option<String> {
+    use rustls::{AlertDescription, CertificateError, Error};
+
+    Some(match io_error(error)?.get_ref()?.downcast_ref()? {
+        // Another authority of the same name, too.
+        Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => {
+            "its certificate is of an authority that is not trusted here: SSL_CERT_FILE names a file \
+             with those that are"
+                .to_owned()
+        }
+        Error::InvalidCertificate(fault) => format!("its certificate is not good: {fault}"),
+        Error::AlertReceived(AlertDescription::CertificateRequired) => {
+            "it wants a certificate of its clients, and shopwire has none: tls-auth-clients no in \
+             redis.conf"
+                .to_owned()
+        }
+        fault => fault.to_string(),
+    })
+}
+
 fn fault(what: &str) -> RedisError {
     std::io::Error::other(what.to_owned()).into()
 }
 
 fn info(url: &str) -> Result<ConnectionInfo, String> {
-    let info = url.into_connection_info().map_err(|_| ALLOWED.to_owned())?;
-    if let ConnectionAddr::TcpTls { insecure: true, .. } = info.addr() {
-        return Err(
-            "must not say #insecure: for an authority of your own set SSL_CERT_FILE".to_owned(),
-        );
-    }
+    // What it says may repeat parts of the URL.
+    let info = url.into_connection_info().map_err(|_| {
+        "must be a URL whose host is a name or the address of one host, and whose login is UTF-8".to_owned()
+    })?;
     let settings = info.redis_settings().clone();
-    Ok(info.set_redis_settings(settings.set_protocol(ProtocolVersion::RESP2)))
+    // Telling Redis of the library's name is one more command that a user would have to be allowed.
+    let settings = settings
+        .set_protocol(ProtocolVersion::RESP2)
+        .set_skip_set_lib_name();
+    Ok(info.set_redis_settings(settings))
 }
 
 fn dial(info: &ConnectionInfo) -> Result<Connection, RedisError> {
@@ -232,20 +272,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_is_refused_without_repeating_it() {
+    fn what_the_library_refuses_is_not_repeated() {
         for url in [
-            "",
-            "hush",
-            "http://hush",
-            "redis://hush:port",
-            "redis://:hush@h/x",
-            "redis+sentinel://hush",
-            "redis+sentinel://hush/",
-            "rediss://h/#insecure",
+            "redis://:hush@h h",
+            "redis://:hush@0.0.0.0",
+            "redis://:hush%ff@h",
         ] {
             let reason = Address::parse(url).unwrap_err();
-            assert!(reason.contains("must"), "{url}: {reason}");
-            assert!(!reason.contains("hush"), "{url}: {reason}");
+            assert!(reason.contains("must be a URL"), "{url}: {reason}");
         }
     }
 }

@@ -4,6 +4,7 @@
 //! journal keeps it ([`crate::event::stored`]), behind a byte for the format and the number of the
 //! [`Lexicon`] that its types and roles are counted by.
 
+use std::fmt;
 use std::time::Instant;
 
 use bytes::{Buf, BufMut};
@@ -31,16 +32,19 @@ pub enum Kind {
     Offline,
     /// `ctl disconnect`.
     Disconnect,
+    /// `ctl revoke`.
+    Revoke,
     /// A host has seen events that Redis has lost: everybody begins anew.
     Reset,
 }
 
 impl Kind {
-    const ALL: [Kind; 5] = [
+    const ALL: [Kind; 6] = [
         Kind::Events,
         Kind::Online,
         Kind::Offline,
         Kind::Disconnect,
+        Kind::Revoke,
         Kind::Reset,
     ];
 
@@ -51,6 +55,7 @@ impl Kind {
             Kind::Online => "online",
             Kind::Offline => "offline",
             Kind::Disconnect => "disconnect",
+            Kind::Revoke => "revoke",
             Kind::Reset => "reset",
         }
     }
@@ -79,25 +84,67 @@ pub struct Entry {
     pub body: Vec<u8>,
 }
 
-impl Entry {
+/// The id of an entry of a stream. Those of ours have their number before the hyphen and 0 behind it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StreamId(u64, u64);
+
+impl StreamId {
+    /// That of the entry with this number.
+    pub fn of(number: u64) -> StreamId {
+        StreamId(number, 0)
+    }
+
+    fn parse(id: &[u8]) -> Option<StreamId> {
+        let (before, behind) = std::str::from_utf8(id).ok()?.split_once('-')?;
+        Some(StreamId(before.parse().ok()?, behind.parse().ok()?))
+    }
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.0, self.1)
+    }
+}
+
+/// What was found in the stream: one of our entries, or a sentence about why it is none.
+pub struct Found {
+    /// Where.
+    pub id: StreamId,
+    /// What.
+    pub entry: Result<Entry, String>,
+}
+
+impl Found {
     /// Reads one entry of a stream: its id, and its fields and values by turns.
     ///
     /// # Errors
-    /// A sentence, if it is none of ours.
-    pub fn read(value: Value) -> Result<Entry, String> {
+    /// A sentence, if it is no entry of a stream.
+    pub fn read(value: Value) -> Result<Found, String> {
+        let none = || "Redis has answered with something else than entries".to_owned();
         let Value::Array(parts) = value else {
-            return Err("it is no array".to_owned());
+            return Err(none());
         };
         let mut parts = parts.into_iter();
         let (Some(Value::BulkString(id)), Some(Value::Array(fields))) =
             (parts.next(), parts.next())
         else {
-            return Err("it has no id or no fields".to_owned());
+            return Err(none());
         };
-        let id = String::from_utf8_lossy(&id).into_owned();
-        let number = id.strip_suffix("-0").and_then(|number| number.parse().ok());
+        let id = StreamId::parse(&id).ok_or_else(none)?;
+        Ok(Found {
+            id,
+            entry: Entry::read(id, fields),
+        })
+    }
+}
+
+impl Entry {
+    fn read(id: StreamId, fields: Vec<Value>) -> Result<Entry, String> {
+        let StreamId(number, 0) = id else {
+            return Err(format!("its id {id} does not end in -0"));
+        };
         let mut entry = Entry {
-            number: number.ok_or_else(|| format!("its id {id:?} is no number and -0"))?,
+            number,
             before: 0,
             kind: None,
             host: Vec::new(),
@@ -110,11 +157,14 @@ impl Entry {
             (fields.next(), fields.next())
         {
             entry.take(&name, value).ok_or_else(|| {
-                format!("its field {:?} is wrong", String::from_utf8_lossy(&name))
+                format!(
+                    "the field {:?} of {id} is wrong",
+                    String::from_utf8_lossy(&name)
+                )
             })?;
         }
         if entry.receipt.first == 0 {
-            return Err("it does not say which numbers it has".to_owned());
+            return Err(format!("{id} does not say which numbers it has"));
         }
         Ok(entry)
     }
@@ -130,6 +180,7 @@ impl Entry {
                 self.kind = Kind::ALL.into_iter().find(is_it);
             }
             b"b" => self.body = value,
+            b"s" => self.receipt.is_stored = true,
             b"r" => self.receipt.repeats = repeats(&value)?,
             b"o" => self.online = u32::try_from(number(&value)?).ok(),
             // A later version may say more.
@@ -295,6 +346,10 @@ mod tests {
         Value::Array(vec![text("2050-0"), Value::Array(fields)])
     }
 
+    fn read(value: Value) -> Result<Entry, String> {
+        Found::read(value)?.entry
+    }
+
     fn block(products: &[&str]) -> std::sync::Arc<Block> {
         let mut builder = BlockBuilder::new(Epoch(0xfff), NameHasher::default(), 1 << 20);
         let mut parser = Parser::new(Rules {
@@ -317,7 +372,7 @@ mod tests {
     fn what_is_written_reads_back_with_its_numbers_and_without_repeats() {
         let mut body = Vec::new();
         put_events(&block(&["a", "b", "c", "d"]), Lexicons::own().0, &mut body);
-        let read = Entry::read(entry(&[
+        let read = read(entry(&[
             ("h", text("host")),
             ("n", text("3")),
             ("p", text("2000")),
@@ -357,7 +412,7 @@ mod tests {
     #[test]
     fn what_is_not_ours_is_an_error_and_no_panic() {
         let good = [("f", text("2050")), ("k", text("events"))];
-        assert!(Entry::read(entry(&good)).is_ok());
+        assert!(read(entry(&good)).is_ok());
         for (name, value) in [
             ("f", "x"),
             ("p", "-1"),
@@ -366,13 +421,16 @@ mod tests {
             ("n", ""),
         ] {
             let fields = [("f", text("2050")), (name, text(value))];
-            assert!(Entry::read(entry(&fields)).is_err(), "{name} {value}");
+            assert!(read(entry(&fields)).is_err(), "{name} {value}");
         }
-        assert!(Entry::read(entry(&[])).is_err());
-        assert!(Entry::read(Value::Nil).is_err());
-        let id = Value::Array(vec![text("1-1"), Value::Array(Vec::new())]);
-        assert!(Entry::read(id).is_err());
-        let empty = Entry::read(entry(&good)).unwrap();
+        assert!(read(entry(&[])).is_err());
+        assert!(read(Value::Nil).is_err());
+        let foreign = Value::Array(vec![text("7-1"), Value::Array(Vec::new())]);
+        let found = Found::read(foreign).unwrap();
+        assert_eq!(found.id.to_string(), "7-1");
+        assert!(found.id > StreamId::of(7) && found.id < StreamId::of(8));
+        assert!(found.entry.is_err());
+        let empty = read(entry(&good)).unwrap();
         assert!(empty.lexicon().is_err());
         let (lexicon, hasher) = (Lexicon::own(), NameHasher::default());
         assert!(empty.block(&lexicon, &hasher, Instant::now(), 0).is_err());
@@ -397,7 +455,7 @@ mod tests {
         ] {
             let body = disconnect_body(&selector).unwrap();
             let fields = [("f", text("2050")), ("b", Value::BulkString(body))];
-            let read = Entry::read(entry(&fields)).unwrap();
+            let read = read(entry(&fields)).unwrap();
             assert_eq!(read.selector(), Some(selector));
         }
         assert!(disconnect_body(&Selector::Connection("c1".to_owned())).is_none());

@@ -14,27 +14,37 @@
 //! | file | what it answers |
 //! |---|---|
 //! | `address` | where Redis is, and how a connection to it begins |
+//! | `url` | what is wrong with a URL that is to say so |
 //! | `entry` | what an entry holds |
+//! | `revoked` | how it is written whose tokens are refused |
+//! | `probe` | whether a Redis lets this program do what it needs to |
 //! | `own` | what has become of this host's own batches |
+//! | `ended` | why a connection is given up |
 //! | `status` | whether Redis is in reach |
 //! | `statistics` | what all hosts count, added up |
 //! | `writer`, `reader` | the two threads; the scripts that Redis runs lie in `scripts/` |
 
 mod address;
+mod ended;
 mod entry;
 mod own;
+mod probe;
 mod reader;
+mod revoked;
 mod statistics;
 mod status;
+mod url;
 mod writer;
 
 use std::convert::Infallible;
 use std::io;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use crate::auth::{Revocation, Whom};
 use crate::event::{Block, Epoch};
 use crate::limits;
 use crate::ring::{Beginning, Doorbell, Mailbox, Selector, mailbox};
@@ -42,6 +52,7 @@ use crate::shared::Shared;
 pub use address::Address;
 use own::OwnBatches;
 pub use own::{Receipt, Since};
+pub use probe::Probe;
 use reader::Reader;
 pub use status::Status;
 use writer::{Addition, Content, Job, Writer};
@@ -61,6 +72,10 @@ const STATE: &str = "{shopwire}:state";
 const KEYS: [&str; 2] = ["{shopwire}:keys", "{shopwire}:keys:older"];
 /// Hosts, by when their lease ends.
 const HOSTS: &str = "{shopwire}:hosts";
+/// Whose tokens are refused: name → from when and until when, ...
+const REVOKED: &str = "{shopwire}:revoked";
+/// ... and names, by when that is over.
+const REVOKED_ENDS: &str = "{shopwire}:revoked:ends";
 /// Which numbers stand for which types and roles, by host's version.
 const LEXICONS: &str = "{shopwire}:lexicons";
 
@@ -80,10 +95,10 @@ pub enum Message {
     Began(Beginning, Vec<Aside>),
     /// The next entry: its number, its events, and what it wants beside.
     Entry(u64, Option<Block>, Aside),
-    /// This batch was not written in time.
-    GaveUp(u64),
     /// The customers that Redis takes for connected to this host.
     Members(Vec<String>),
+    /// Other hosts have revoked their tokens while this one was not there: they are refused by now.
+    Revoked(Vec<Whom>),
 }
 
 /// What is to be done about an entry beside delivering its events.
@@ -93,13 +108,22 @@ pub struct Aside {
     pub receipt: Option<Receipt>,
     /// Connections to be closed.
     pub disconnect: Option<Selector>,
+    /// Tokens to be refused, and connections to be closed of those who came by them.
+    pub revoke: Option<Revocation>,
 }
 
-/// A `disconnect` that somebody on this host has asked for.
+/// A `disconnect` or `revoke` that somebody on this host has asked for.
 struct AskedDisconnect {
     batch: u64,
     selector: Selector,
     asked: Instant,
+}
+
+impl AskedDisconnect {
+    /// When it is overdue; up to the batch `written` Redis has them.
+    fn due(&self, written: u64) -> Instant {
+        self.asked + own::patience(self.batch, written)
+    }
 }
 
 /// The router's end.
@@ -109,6 +133,8 @@ pub struct Cluster {
     credits: mpsc::Receiver<()>,
     own: OwnBatches,
     batches: u64,
+    /// The newest batch that Redis has said to have.
+    written: Arc<AtomicU64>,
     disconnect: Option<AskedDisconnect>,
     /// The number of the newest entry that was taken.
     newest: u64,
@@ -141,6 +167,7 @@ impl Cluster {
         let (post, messages) = mailbox(Arc::clone(router));
         let (pay, credits) = mpsc::sync_channel(limits::CLUSTER_UNTAKEN);
         let (writes, writer_ending) = mpsc::channel();
+        let written = Arc::new(AtomicU64::new(0));
         let writer = Writer::new(
             address.clone(),
             Arc::clone(shared),
@@ -148,6 +175,7 @@ impl Cluster {
             host.clone(),
             to_do,
             post.clone(),
+            Arc::clone(&written),
         );
         let reader = Reader::new(
             address.clone(),
@@ -169,6 +197,7 @@ impl Cluster {
             credits,
             own: OwnBatches::default(),
             batches: 0,
+            written,
             disconnect: None,
             newest: behind.unwrap_or(0),
             online: 0,
@@ -192,7 +221,8 @@ impl Cluster {
                 own.push(((number - first) as u32, key));
             }
             let (weight, received) = (block.weight(), block.received);
-            let number = self.give(Content::Events(block, own), now);
+            // Its lines' time runs since the first of them came.
+            let number = self.give(Content::Events(block, own), received);
             self.own.give(number, first..=last, weight, received, now);
         }
     }
@@ -219,23 +249,38 @@ impl Cluster {
         None
     }
 
+    /// Has all hosts refuse these tokens, and close the connections of those who came by them; this one,
+    /// which refuses them already, when it reads so.
+    pub fn revoke(&mut self, revocation: Revocation, now: Instant) {
+        let selector = Selector::from(&revocation.whom);
+        let batch = self.give(Content::Revoke(revocation), now);
+        self.disconnect = Some(AskedDisconnect {
+            batch,
+            selector,
+            asked: now,
+        });
+    }
+
     /// Whom the `disconnect` means that was asked for here, if it is this batch: once.
     pub fn take_disconnect(&mut self, batch: u64) -> Option<Selector> {
         let asked = self.disconnect.take_if(|asked| asked.batch == batch)?;
         Some(asked.selector)
     }
 
-    /// As [`Cluster::take_disconnect`], if it should have come back long ago.
+    /// As [`Cluster::take_disconnect`], if it should have come back by now.
     pub fn take_overdue_disconnect(&mut self, now: Instant) -> Option<Selector> {
-        let is_overdue = |asked: &mut AskedDisconnect| {
-            now.saturating_duration_since(asked.asked) >= limits::CLUSTER_UNREAD
-        };
+        let written = self.written();
+        let is_overdue = |asked: &mut AskedDisconnect| now >= asked.due(written);
         Some(self.disconnect.take_if(is_overdue)?.selector)
     }
 
-    fn give(&mut self, content: Content, now: Instant) -> u64 {
+    fn written(&self) -> u64 {
+        self.written.load(Ordering::Acquire)
+    }
+
+    fn give(&mut self, content: Content, since: Instant) -> u64 {
         self.batches += 1;
-        let addition = Addition::new(self.batches, content, now);
+        let addition = Addition::new(self.batches, content, since);
         let is_taken = self.jobs.send(Job::Add(addition)).is_ok();
         debug_assert!(is_taken, "the writer takes jobs as long as this is there");
         self.batches
@@ -250,7 +295,7 @@ impl Cluster {
                 // Paid before it was sent.
                 self.credits.try_recv().ok();
             }
-            Message::GaveUp(_) | Message::Members(_) => {}
+            Message::Members(_) | Message::Revoked(_) => {}
         }
         Some(message)
     }
@@ -266,21 +311,17 @@ impl Cluster {
         self.own.read(receipt)
     }
 
-    /// One of them was not written in time.
-    pub fn gave_up(&mut self, batch: u64) {
-        self.own.lose(batch);
-    }
-
-    /// Gives up what should have come back long ago.
+    /// Gives up what was not written in time, or should have come back long ago. The writer, which may be
+    /// waiting for an answer, drops what it has not sent by then.
     pub fn expire(&mut self, now: Instant) {
-        self.own.expire(now);
+        self.own.expire(self.written(), now);
     }
 
     /// When to do that next, or to look for an overdue disconnect.
     pub fn deadline(&self) -> Option<Instant> {
-        let asked = self.disconnect.as_ref().map(|disconnect| disconnect.asked);
-        let disconnect = asked.map(|asked| asked + limits::CLUSTER_UNREAD + limits::TICK);
-        [self.own.deadline(), disconnect]
+        let written = self.written();
+        let disconnect = self.disconnect.as_ref().map(|asked| asked.due(written));
+        [self.own.deadline(written), disconnect]
             .into_iter()
             .flatten()
             .min()

@@ -20,6 +20,8 @@ pub struct Receipt {
     /// Events whose key was used before: their places in the batch, ascending, and the numbers of
     /// those that used it.
     pub repeats: Vec<(u32, u64)>,
+    /// Of a revocation: Redis keeps it for hosts that come later.
+    pub is_stored: bool,
 }
 
 /// Since when a batch is waited for.
@@ -45,6 +47,15 @@ enum Fate {
     Open,
     Read(Receipt),
     Lost,
+}
+
+/// How long to wait for the batch with this number, since its first line came. Up to the batch `written` Redis has them.
+pub fn patience(number: u64, written: u64) -> Duration {
+    if number <= written {
+        limits::CLUSTER_UNREAD
+    } else {
+        limits::CLUSTER_HOLD
+    }
 }
 
 /// The batches on their way, oldest first.
@@ -97,14 +108,6 @@ impl OwnBatches {
         Some(since)
     }
 
-    /// A batch will not come, or nobody knows whether it will.
-    pub fn lose(&mut self, number: u64) {
-        if let Some(batch) = self.open(number) {
-            batch.fate = Fate::Lost;
-            self.resolve();
-        }
-    }
-
     fn open(&mut self, number: u64) -> Option<&mut Batch> {
         let at = self
             .waiting
@@ -113,20 +116,36 @@ impl OwnBatches {
         matches!(batch.fate, Fate::Open).then_some(batch)
     }
 
-    /// Gives up what should have been read back long ago: Redis has lost it, or let go of it.
-    pub fn expire(&mut self, now: Instant) {
-        while let Some(front) = self.waiting.front()
-            && now.saturating_duration_since(front.since.given) >= limits::CLUSTER_UNREAD
-        {
-            let number = front.number;
-            self.lose(number);
+    /// Gives up what was not written in time, and what should have been read back long ago: Redis has
+    /// lost it, or let go of it. Up to the batch `written` Redis has them.
+    pub fn expire(&mut self, written: u64, now: Instant) {
+        let mut has_lost = false;
+        let waits_long = |batch: &&mut Batch| {
+            now.saturating_duration_since(batch.since.received) >= limits::CLUSTER_HOLD
+        };
+        for batch in self.waiting.iter_mut().take_while(waits_long) {
+            let is_over = now >= batch.since.received + patience(batch.number, written);
+            if is_over && matches!(batch.fate, Fate::Open) {
+                batch.fate = Fate::Lost;
+                has_lost = true;
+            }
+        }
+        if has_lost {
+            self.resolve();
         }
     }
 
     /// When to look for those again.
-    pub fn deadline(&self) -> Option<Instant> {
-        let front = self.waiting.front()?;
-        Some(front.since.given + limits::CLUSTER_UNREAD + Duration::from_millis(1))
+    pub fn deadline(&self, written: u64) -> Option<Instant> {
+        let is_open = |batch: &&Batch| matches!(batch.fate, Fate::Open);
+        let due = |batch: &Batch| batch.since.received + patience(batch.number, written);
+        // The oldest one, and the oldest of those that are not written, which are given up sooner.
+        let split = self
+            .waiting
+            .partition_point(|batch| batch.number <= written);
+        let oldest = self.waiting.iter().find(is_open);
+        let unwritten = self.waiting.range(split..).find(is_open);
+        [oldest, unwritten].into_iter().flatten().map(due).min()
     }
 
     /// Acks keep the order of lines: so what is resolved is what lies before the first open batch.
@@ -209,6 +228,7 @@ mod tests {
             batch,
             first,
             repeats: repeats.to_vec(),
+            is_stored: false,
         }
     }
 
@@ -240,29 +260,37 @@ mod tests {
         assert_eq!(own.read(receipt(2, 1000, &[])), None, "of nobody");
     }
 
+    const NOTHING: u64 = 0;
+
     #[test]
     fn what_is_lost_waits_for_what_came_before() {
-        let (mut own, _) = given(&[(1, 1..=1), (2, 2..=3), (4, 5..=5)]);
-        own.lose(2);
+        let (mut own, now) = given(&[(1, 1..=1), (2, 2..=3), (4, 5..=5)]);
+        own.expire(1, now + limits::CLUSTER_HOLD);
         assert!(!own.take_news());
         own.read(receipt(1, 10, &[]));
-        assert_eq!(own.resolved_to(), 3);
-        assert_eq!(own.take_lost(), [2..=3]);
+        assert_eq!(own.resolved_to(), 5);
+        assert_eq!(own.take_lost(), [2..=3, 5..=5]);
         assert!(own.take_lost().is_empty());
         assert_eq!(own.read(receipt(2, 11, &[])), None, "it has come after all");
-        assert!(!own.is_empty());
-        own.read(receipt(4, 13, &[]));
         assert!(own.is_empty() && own.weight() == 0 && own.events() == 0);
     }
 
     #[test]
-    fn what_never_comes_back_is_given_up() {
+    fn what_is_not_written_in_time_is_given_up_and_what_is_written_waits_longer() {
         let (mut own, now) = given(&[(1, 1..=1), (2, 2..=2)]);
-        own.expire(now + limits::CLUSTER_UNREAD - Duration::from_millis(1));
+        assert_eq!(own.deadline(NOTHING), Some(now + limits::CLUSTER_HOLD));
+        own.expire(
+            NOTHING,
+            now + limits::CLUSTER_HOLD - Duration::from_millis(1),
+        );
         assert!(own.take_lost().is_empty());
-        let then = own.deadline().unwrap();
-        own.expire(then);
+        // The first one was written meanwhile.
+        assert_eq!(own.deadline(1), Some(now + limits::CLUSTER_HOLD));
+        own.expire(1, now + limits::CLUSTER_HOLD);
+        assert!(own.take_lost().is_empty(), "they keep their order");
+        assert_eq!(own.deadline(1), Some(now + limits::CLUSTER_UNREAD));
+        own.expire(1, now + limits::CLUSTER_UNREAD);
         assert_eq!(own.take_lost(), [1..=1, 2..=2]);
-        assert_eq!(own.deadline(), None);
+        assert_eq!(own.deadline(NOTHING), None);
     }
 }

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, SyncSender};
 use std::time::{Duration, Instant};
@@ -14,10 +15,12 @@ use std::time::{Duration, Instant};
 use redis::{Connection, Value, cmd};
 
 use super::address::Address;
-use super::entry::{Entry, Kind, Lexicons};
+use super::ended::Ended;
+use super::entry::{Entry, Found, Kind, Lexicons, StreamId};
+use super::revoked;
 use super::status::{Backoff, End, Status};
-use super::writer::{Ended, Job};
-use super::{Aside, LEXICONS, Message, NUMBERS_PER_MS, STATE, STREAM, millis};
+use super::writer::Job;
+use super::{Aside, LEXICONS, Message, NUMBERS_PER_MS, REVOKED, STATE, STREAM, millis};
 use crate::event::Block;
 use crate::limits;
 use crate::log_throttle::{LogThrottle, held_back};
@@ -26,6 +29,9 @@ use crate::shared::Shared;
 
 /// The way to the router, and what has to be paid for it: it takes so much ahead and no more.
 pub(super) type Way = (Post<Message>, SyncSender<()>);
+
+/// A field and its value.
+type Row = (Vec<u8>, Vec<u8>);
 
 /// The thread's state.
 pub(super) struct Reader {
@@ -43,6 +49,8 @@ pub(super) struct Reader {
     online: u32,
     lexicons: Lexicons,
     unreadable: LogThrottle,
+    /// Up to there it was told which entries are none of ours.
+    foreign_told: StreamId,
 }
 
 impl Reader {
@@ -67,6 +75,7 @@ impl Reader {
             online: 0,
             lexicons: Lexicons::new(),
             unreadable: LogThrottle::default(),
+            foreign_told: StreamId::default(),
         }
     }
 
@@ -74,13 +83,15 @@ impl Reader {
     pub(super) fn run(mut self) {
         let mut backoff = Backoff::default();
         loop {
-            let reason = match self.read(&mut backoff) {
-                Ok(never) => match never {},
-                Err(Ended::Router) => return,
-                Err(Ended::Failed(reason)) => reason,
+            let Err(ended) = self.read(&mut backoff);
+            let reason = match ended.trouble(&mut backoff) {
+                ControlFlow::Break(()) => return,
+                ControlFlow::Continue(None) => continue,
+                ControlFlow::Continue(Some(reason)) => reason,
             };
             let shown = self.address.shown();
-            self.status.down(&reason, &shown, Instant::now());
+            let now = Instant::now();
+            self.status.down(End::Reader, &reason, &shown, now);
             std::thread::sleep(backoff.wait());
         }
     }
@@ -90,6 +101,8 @@ impl Reader {
         let mut redis = self.address.connect()?;
         let mut last = match self.last {
             Some(last) => {
+                // What was revoked since is in the stream, too; but Redis may have lost what it knew.
+                self.read_revoked(&mut redis)?;
                 // Perhaps of later than that: the next entry that changes it tells it anew.
                 let mut online = cmd("HGET");
                 online.arg(STATE).arg("online");
@@ -99,18 +112,31 @@ impl Reader {
             }
             None => self.begin(&mut redis, None)?,
         };
+        // Behind the newest entry there may be some that are none of ours.
+        let mut position = StreamId::of(last);
         // Not the first time: that tells whether it works.
         let mut patience = None;
         loop {
-            let entries = read_behind(&mut redis, last, patience)?;
+            let entries = read_behind(&mut redis, position, patience)?;
             patience = Some(limits::REDIS_PATIENCE / 2);
             self.status.up(End::Reader, Instant::now());
             backoff.reset();
             if entries.is_empty() {
-                last = self.look_for_gap(&mut redis, last)?;
+                let behind = self.look_for_gap(&mut redis, last, position)?;
+                if behind != last {
+                    (last, position) = (behind, StreamId::of(behind));
+                }
             }
             for value in entries {
-                let entry = read_entry(value)?;
+                let Found { id, entry } = Found::read(value).map_err(Ended::Failed)?;
+                position = id;
+                let entry = match entry {
+                    Ok(entry) => entry,
+                    Err(fault) => {
+                        self.pass_over(id, &fault);
+                        continue;
+                    }
+                };
                 let is_next = entry.before == last;
                 if is_next && !self.is_led_over_a_loss_by(&entry) {
                     self.pass_on(&entry, &mut redis)?;
@@ -124,8 +150,21 @@ impl Reader {
                     self.find_loss(entry.before, last)
                 };
                 last = self.begin(&mut redis, lost)?;
+                position = StreamId::of(last);
                 break;
             }
+        }
+    }
+
+    /// Somebody else has written to the stream. Nothing is missing without it: each of ours tells which one
+    /// it follows.
+    fn pass_over(&mut self, id: StreamId, fault: &str) {
+        if id > self.foreign_told {
+            self.foreign_told = id;
+            log::warn!(
+                "an entry that is not ours is passed over: {fault}; to remove it: redis-cli XDEL \
+                 '{STREAM}' {id}"
+            );
         }
     }
 
@@ -138,10 +177,15 @@ impl Reader {
 
     /// Nothing has come behind `last`; but that is so, too, if what was to come is gone already, or if
     /// Redis has lost what was read.
-    fn look_for_gap(&mut self, redis: &mut Connection, last: u64) -> Result<u64, Ended> {
+    fn look_for_gap(
+        &mut self,
+        redis: &mut Connection,
+        last: u64,
+        position: StreamId,
+    ) -> Result<u64, Ended> {
         let known: Option<u64> = cmd("HGET").arg(STATE).arg("last").query(redis)?;
         // Otherwise it may have come meanwhile, and is read next.
-        if known == Some(last) || !read_behind(redis, last, None)?.is_empty() {
+        if known == Some(last) || !read_behind(redis, position, None)?.is_empty() {
             return Ok(last);
         }
         let lost = self.find_loss(known.unwrap_or(0), last);
@@ -177,6 +221,8 @@ impl Reader {
             .query(redis)?;
         self.online = online.unwrap_or(0);
         let (kept, let_go) = self.tail(redis)?;
+        // After them: what is not in there comes as an entry behind them.
+        self.read_revoked(redis)?;
         let last = last.unwrap_or(0);
         let newest = kept.back().map_or(let_go.max(last), |entry| entry.number);
         // Those that came since are read with the others, and not told of again.
@@ -219,10 +265,49 @@ impl Reader {
         Ok(newest)
     }
 
+    /// Learns whose tokens the other hosts refuse. What they do not know will be told.
+    fn read_revoked(&self, redis: &mut Connection) -> Result<(), Ended> {
+        let revoked = &self.shared.revoked;
+        revoked.tell_all();
+        let (mut news, mut has_room) = (Vec::new(), true);
+        let mut cursor = 0;
+        loop {
+            let mut scan = cmd("HSCAN");
+            scan.arg(REVOKED).arg(cursor);
+            scan.arg("COUNT").arg(limits::CLUSTER_REVOKED_READ);
+            let (next, rows): (u64, Vec<Row>) = scan.query(redis)?;
+            let now_ms = self.shared.wall.ms();
+            let rows = rows
+                .iter()
+                .filter_map(|(name, times)| revoked::read_row(name, times))
+                .filter(|revocation| now_ms < revocation.until_ms);
+            for revocation in rows {
+                match revoked.learn(&revocation, now_ms) {
+                    Ok(true) => news.push(revocation.whom),
+                    Ok(false) => {}
+                    Err(_) => has_room = false,
+                }
+            }
+            cursor = next;
+            if cursor == 0 {
+                break;
+            }
+        }
+        if !has_room {
+            log::error!("there is no room for all that other hosts have revoked");
+        }
+        revoked.know_others();
+        let (post, _) = &self.router;
+        if !news.is_empty() && !post.send(Message::Revoked(news)) {
+            return Err(Ended::Router);
+        }
+        Ok(())
+    }
+
     /// The newest entries, oldest first, and the number behind which nothing is missing. Where nothing is
     /// kept there are none, and the number is the newest.
-    fn tail(&self, redis: &mut Connection) -> Result<(VecDeque<Entry>, u64), Ended> {
-        let config = &self.shared.config;
+    fn tail(&mut self, redis: &mut Connection) -> Result<(VecDeque<Entry>, u64), Ended> {
+        let config = Arc::clone(&self.shared.config);
         let mut kept: VecDeque<Entry> = VecDeque::new();
         let (mut weight, mut end) = (0, "+".to_owned());
         let mut reset = None;
@@ -237,7 +322,22 @@ impl Reader {
             };
             let is_last = page.len() < limits::CLUSTER_READ;
             for value in page {
-                let entry = read_entry(value)?;
+                let Found { id, entry } = Found::read(value).map_err(Ended::Failed)?;
+                end = format!("({id}");
+                let entry = match entry {
+                    Ok(entry) => entry,
+                    Err(fault) => {
+                        self.pass_over(id, &fault);
+                        continue;
+                    }
+                };
+                if let Some(next) = kept.front()
+                    && next.before != entry.number
+                {
+                    // One between them is gone, or cannot be read.
+                    let before = next.before;
+                    return Ok((kept, reset.unwrap_or(before)));
+                }
                 let is_too_old = self.age(entry.number) >= config.history_age;
                 if entry.kind == Some(Kind::Reset) {
                     // Nobody is led over a loss.
@@ -251,14 +351,10 @@ impl Reader {
                 weight += entry.body.len();
                 kept.push_front(entry);
             }
-            let Some(oldest) = kept.front() else {
-                return Ok((kept, reset.unwrap_or(0)));
-            };
             if is_last {
-                let before = oldest.before;
+                let before = kept.front().map_or(0, |oldest| oldest.before);
                 return Ok((kept, reset.unwrap_or(before)));
             }
-            end = format!("({}-0", oldest.number);
         }
     }
 
@@ -282,6 +378,10 @@ impl Reader {
             receipt: is_own.then(|| entry.receipt.clone()),
             disconnect: match entry.kind {
                 Some(Kind::Disconnect) => entry.selector(),
+                _ => None,
+            },
+            revoke: match entry.kind {
+                Some(Kind::Revoke) => revoked::read_body(&entry.body),
                 _ => None,
             },
         }
@@ -340,16 +440,10 @@ impl Reader {
     }
 }
 
-fn read_entry(value: Value) -> Result<Entry, Ended> {
-    let failed = |fault| Ended::Failed(format!("there is an entry that is not ours: {fault}"));
-    Entry::read(value).map_err(failed)
-}
-
-/// The next entries behind the one with the number `last`: none if there are none, also after waiting
-/// for some.
+/// The next entries behind this one: none if there are none, also after waiting for some.
 fn read_behind(
     redis: &mut Connection,
-    last: u64,
+    position: StreamId,
     patience: Option<Duration>,
 ) -> Result<Vec<Value>, Ended> {
     let mut read = cmd("XREAD");
@@ -357,7 +451,7 @@ fn read_behind(
     if let Some(patience) = patience {
         read.arg("BLOCK").arg(millis(patience));
     }
-    read.arg("STREAMS").arg(STREAM).arg(format!("{last}-0"));
+    read.arg("STREAMS").arg(STREAM).arg(position.to_string());
     Ok(entries(read.query(redis)?))
 }
 

@@ -33,7 +33,16 @@ struct Ends {
     down_since: Option<Instant>,
     /// How often it was told.
     losses: u64,
+    /// Why each of them is down.
+    reasons: [String; 2],
+    /// The reasons that were logged since, and when.
+    told: Vec<(String, Instant)>,
 }
+
+/// Reasons of one outage that are remembered, so that they are not logged again and again.
+const REASONS_MAX: usize = 16;
+/// A reason that comes back after others is logged again after so long.
+const REASON_AGAIN: Duration = Duration::from_secs(60);
 
 impl Status {
     /// Whether both threads have a working connection, and the reactors know where history begins.
@@ -62,14 +71,16 @@ impl Status {
         match ends.down_since.take() {
             None => log::info!("Redis is connected"),
             Some(since) => {
+                ends.reasons = Default::default();
+                ends.told.clear();
                 let seconds = now.saturating_duration_since(since).as_secs_f64();
                 log::info!("Redis is in reach again, after {seconds:.1} s");
             }
         }
     }
 
-    /// One of them has none, for this reason.
-    pub fn down(&self, reason: &str, address: &str, now: Instant) {
+    /// This one has none, for this reason.
+    pub fn down(&self, end: End, reason: &str, address: &str, now: Instant) {
         let mut ends = lock(&self.ends);
         // The other one's may be broken, too, and not have shown it yet.
         ends.are_up = [false; 2];
@@ -77,7 +88,10 @@ impl Status {
         if ends.down_since.is_none() {
             ends.down_since = Some(now);
             ends.losses += 1;
+            ends.is_to_be_told(end, reason, now);
             log::error!(address, reason; "Redis is out of reach, and is tried again");
+        } else if ends.is_to_be_told(end, reason, now) {
+            log::error!(address, reason; "Redis is still out of reach, for another reason");
         }
     }
 
@@ -97,6 +111,24 @@ impl Status {
     }
 }
 
+impl Ends {
+    /// Whether this is another reason than before, for this thread, and than the other one's.
+    fn is_to_be_told(&mut self, end: End, reason: &str, now: Instant) -> bool {
+        let is_known = self.reasons.iter().any(|known| known == reason);
+        reason.clone_into(&mut self.reasons[end as usize]);
+        if is_known {
+            return false;
+        }
+        let pause = |at: Instant| now.saturating_duration_since(at);
+        self.told.retain(|&(_, at)| pause(at) < REASON_AGAIN);
+        if self.told.len() >= REASONS_MAX || self.told.iter().any(|(told, _)| told == reason) {
+            return false;
+        }
+        self.told.push((reason.to_owned(), now));
+        true
+    }
+}
+
 /// What is in them is whole, whatever has happened to another thread.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -106,6 +138,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Default)]
 pub struct Backoff {
     tries: u32,
+    has_passed_over: bool,
 }
 
 impl Backoff {
@@ -118,9 +151,15 @@ impl Backoff {
         whole.mul_f64(1.0 - fastrand::f64() / 2.0)
     }
 
+    /// A failure that has nothing to do with Redis being well: whether it is to be tried again at once and
+    /// without a word, which is so once before it has worked again.
+    pub fn passes_over(&mut self) -> bool {
+        !std::mem::replace(&mut self.has_passed_over, true)
+    }
+
     /// It has worked.
     pub fn reset(&mut self) {
-        self.tries = 0;
+        *self = Backoff::default();
     }
 }
 
@@ -138,13 +177,49 @@ mod tests {
         assert!(status.is_up());
         // Whichever breaks first, both have to show that they work again.
         for [first, then] in [[End::Reader, End::Writer], [End::Writer, End::Reader]] {
-            status.down("it broke", "here", now);
+            status.down(End::Reader, "it broke", "here", now);
             status.up(first, now);
             assert!(!status.is_up());
             status.up(then, now);
             assert!(status.is_up());
         }
         assert_eq!(status.losses(), 2);
+    }
+
+    #[test]
+    fn another_reason_is_told_once_and_again_only_after_a_while() {
+        let (mut ends, start) = (Ends::default(), Instant::now());
+        let mut is_told = |end, reason, seconds| {
+            ends.is_to_be_told(end, reason, start + Duration::from_secs(seconds))
+        };
+        assert!(is_told(End::Writer, "refused", 0));
+        assert!(!is_told(End::Reader, "refused", 0));
+        assert!(!is_told(End::Writer, "refused", 100), "for hours");
+        assert!(is_told(End::Writer, "password", 100));
+        // Each of them has its own, by turns.
+        for seconds in 101..400 {
+            assert!(!is_told(End::Reader, "refused", seconds));
+            assert!(!is_told(End::Writer, "password", seconds));
+        }
+        // One has two of them.
+        assert!(!is_told(End::Reader, "password", 400));
+        assert!(is_told(End::Reader, "loading", 401));
+        assert!(!is_told(End::Writer, "loading", 401));
+        assert!(is_told(End::Writer, "password", 402));
+        assert!(!is_told(End::Reader, "password", 403));
+        let many: Vec<String> = (0..REASONS_MAX * 2).map(|n| n.to_string()).collect();
+        let told = many.iter().filter(|reason| {
+            ends.is_to_be_told(End::Reader, reason, start + Duration::from_secs(404))
+        });
+        assert!(told.count() < REASONS_MAX);
+    }
+
+    #[test]
+    fn what_passes_is_passed_over_once_until_it_works() {
+        let mut backoff = Backoff::default();
+        assert!(backoff.passes_over() && !backoff.passes_over());
+        backoff.reset();
+        assert!(backoff.passes_over());
     }
 
     #[test]

@@ -7,17 +7,22 @@
 //! second comes a sign of life.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use redis::{Connection, RedisError, Value, cmd};
 
 use super::address::Address;
+use super::ended::Ended;
 use super::entry::{Kind, Lexicons, put_events};
+use super::revoked;
 use super::statistics;
 use super::status::{Backoff, End, Status};
-use super::{HOSTS, KEYS, LEXICONS, Message, STATE, STREAM, millis};
+use super::{HOSTS, KEYS, LEXICONS, Message, REVOKED, REVOKED_ENDS, STATE, STREAM, millis};
+use crate::auth::Revocation;
 use crate::event::Block;
 use crate::limits;
 use crate::ring::Post;
@@ -28,6 +33,9 @@ const BEAT: &str = include_str!("scripts/beat.lua");
 
 /// How soon to look for what is too old, while Redis is out of reach.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// The number of what is none of this host's batches, and may be added twice.
+const NO_BATCH: u64 = 0;
 
 /// For the writer.
 pub enum Job {
@@ -43,7 +51,7 @@ pub enum Job {
 pub struct Addition {
     number: u64,
     content: Content,
-    given: Instant,
+    since: Instant,
 }
 
 /// What it holds.
@@ -54,30 +62,18 @@ pub enum Content {
     Presence(Arc<Block>, Box<str>, bool),
     /// A `disconnect`, as it is kept.
     Disconnect(Vec<u8>),
+    /// A `revoke`.
+    Revoke(Revocation),
 }
 
 impl Addition {
-    /// The batch with this number, which is given at `given`.
-    pub fn new(number: u64, content: Content, given: Instant) -> Addition {
+    /// The batch with this number, which somebody waits for since then.
+    pub fn new(number: u64, content: Content, since: Instant) -> Addition {
         Addition {
             number,
             content,
-            given,
+            since,
         }
-    }
-}
-
-/// Why a connection is no use any more.
-pub(super) enum Ended {
-    /// Redis or the way to it has failed, for this reason.
-    Failed(String),
-    /// The router has gone, and the process goes.
-    Router,
-}
-
-impl From<RedisError> for Ended {
-    fn from(error: RedisError) -> Ended {
-        Ended::Failed(error.to_string())
     }
 }
 
@@ -90,10 +86,14 @@ pub(super) struct Writer {
     jobs: Receiver<Job>,
     router: Post<Message>,
     queue: VecDeque<Addition>,
-    /// The newest batch that Redis has.
+    /// The newest batch that Redis has, ...
     done: u64,
+    /// ... as the router is told.
+    written: Arc<AtomicU64>,
     /// All hosts are to be told to begin anew, since entries up to this number are lost.
     owed_reset: Option<u64>,
+    /// What is revoked here and other hosts are to be told of, beside what somebody waits for.
+    owed_revocations: VecDeque<Revocation>,
     /// What Redis takes for this host's customers may be wrong.
     owes_members: bool,
     next_beat: Instant,
@@ -120,6 +120,7 @@ impl Writer {
         host: String,
         jobs: Receiver<Job>,
         router: Post<Message>,
+        written: Arc<AtomicU64>,
     ) -> Writer {
         Writer {
             address,
@@ -130,7 +131,9 @@ impl Writer {
             router,
             queue: VecDeque::new(),
             done: 0,
+            written,
             owed_reset: None,
+            owed_revocations: VecDeque::new(),
             owes_members: false,
             next_beat: Instant::now(),
             alive_since: None,
@@ -143,13 +146,16 @@ impl Writer {
     pub(super) fn run(mut self) {
         let mut backoff = Backoff::default();
         loop {
-            let reason = match self.serve(&mut backoff) {
-                Ended::Router => return,
-                Ended::Failed(reason) => reason,
-            };
+            let ended = self.serve(&mut backoff);
             self.alive_since = None;
+            let reason = match ended.trouble(&mut backoff) {
+                ControlFlow::Break(()) => return,
+                ControlFlow::Continue(None) => continue,
+                ControlFlow::Continue(Some(reason)) => reason,
+            };
             let shown = self.address.shown();
-            self.status.down(&reason, &shown, Instant::now());
+            let now = Instant::now();
+            self.status.down(End::Writer, &reason, &shown, now);
             if self.wait(backoff.wait()).is_err() {
                 return;
             }
@@ -177,13 +183,16 @@ impl Writer {
         if now >= self.next_beat {
             self.beat(redis)?;
             self.next_beat = now + limits::CLUSTER_BEAT;
+            let untold = self.shared.revoked.take_untold(self.shared.wall.ms());
+            self.owed_revocations.extend(untold);
             self.status.up(End::Writer, now);
             backoff.reset();
         }
         if let Some(lost) = self.owed_reset {
             self.reset(redis, lost)?;
         }
-        if self.queue.is_empty() {
+        self.tell_revoked(redis)?;
+        if self.queue.is_empty() && self.owed_revocations.is_empty() {
             self.await_job(self.next_beat.saturating_duration_since(now));
         }
         while let Ok(job) = self.jobs.try_recv() {
@@ -230,17 +239,21 @@ impl Writer {
         }
     }
 
+    /// Drops what the router has given up by now.
     fn give_up_old(&mut self) {
-        let is_old = |addition: &mut Addition| addition.given.elapsed() >= limits::CLUSTER_HOLD;
+        let is_old = |addition: &mut Addition| addition.since.elapsed() >= limits::CLUSTER_HOLD;
         while let Some(addition) = self.queue.pop_front_if(is_old) {
-            match addition.content {
-                // Not needed: what Redis knows is compared with what is so, once it is in reach.
-                Content::Presence(..) => self.owes_members = true,
-                Content::Events(..) | Content::Disconnect(_) => {
-                    self.router.send(Message::GaveUp(addition.number));
-                }
+            if let Content::Presence(..) = addition.content {
+                // What Redis knows is compared with what is so, once it is in reach.
+                self.owes_members = true;
             }
         }
+    }
+
+    /// Redis has this batch.
+    fn is_done(&mut self, batch: u64) {
+        self.done = batch;
+        self.written.store(batch, Ordering::Release);
     }
 
     fn connect(&mut self) -> Result<Scripted, RedisError> {
@@ -259,7 +272,7 @@ impl Writer {
         let known: Option<u64> = cmd("GET").arg(self.newest_batch()).query(&mut connection)?;
         let known = known.unwrap_or(0);
         if known > self.done {
-            self.done = known;
+            self.is_done(known);
             while self
                 .queue
                 .pop_front_if(|addition| addition.number <= known)
@@ -307,12 +320,12 @@ impl Writer {
             let answer = redis.connection.recv_response()?;
             match answer {
                 Value::ServerError(error) => {
-                    failed.get_or_insert(error.to_string());
+                    failed.get_or_insert(RedisError::from(error));
                 }
                 // Behind one that failed none is taken, so these are the first ones.
                 _ if failed.is_none() => {
                     if let Some(addition) = self.queue.pop_front() {
-                        self.done = addition.number;
+                        self.is_done(addition.number);
                         self.shared.stats.redis.written.add(1);
                     }
                 }
@@ -321,7 +334,7 @@ impl Writer {
         }
         match failed {
             None => Ok(()),
-            Some(reason) => Err(Ended::Failed(reason)),
+            Some(error) => Err(error.into()),
         }
     }
 
@@ -347,6 +360,10 @@ impl Writer {
                 body.extend_from_slice(selector);
                 (Kind::Disconnect, "", 0)
             }
+            Content::Revoke(revocation) => {
+                let add = self.addition(script, addition.number, before, 0);
+                return revoke(add, revocation, false);
+            }
         };
         let mut add = self.addition(script, addition.number, before, events);
         add.arg(kind.name()).arg(user).arg(body);
@@ -359,9 +376,10 @@ impl Writer {
     /// The call of the script up to the kind of entry.
     fn addition(&self, script: &str, batch: u64, before: u64, events: usize) -> redis::Cmd {
         let mut add = cmd("EVALSHA");
-        add.arg(script).arg(6);
+        add.arg(script).arg(8);
         add.arg(STREAM).arg(STATE).arg(self.newest_batch());
         add.arg(KEYS[0]).arg(KEYS[1]).arg(HOSTS);
+        add.arg(REVOKED).arg(REVOKED_ENDS);
         let config = &self.shared.config;
         add.arg(&self.host).arg(batch).arg(before).arg(events);
         add.arg(config.history).arg(limits::KEYS_MAX);
@@ -369,16 +387,22 @@ impl Writer {
         add
     }
 
-    /// Tells all hosts to begin anew: an entry under a name of its own, which is no batch of this host's.
+    /// Tells other hosts of what is revoked here, some at a time: events wait behind them.
+    fn tell_revoked(&mut self, redis: &mut Scripted) -> Result<(), Ended> {
+        for _ in 0..limits::CLUSTER_TELL {
+            let Some(revocation) = self.owed_revocations.front() else {
+                break;
+            };
+            let add = self.addition(&redis.add, NO_BATCH, 0, 0);
+            revoke(add, revocation, true).exec(&mut redis.connection)?;
+            self.owed_revocations.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Tells all hosts to begin anew.
     fn reset(&mut self, redis: &mut Scripted, lost: u64) -> Result<(), Ended> {
-        let mut add = cmd("EVALSHA");
-        add.arg(&redis.add).arg(6);
-        add.arg(STREAM).arg(STATE);
-        add.arg(format!("{{shopwire}}:batch:{:016x}", fastrand::u64(..)));
-        add.arg(KEYS[0]).arg(KEYS[1]).arg(HOSTS);
-        add.arg(&self.host).arg(1).arg(0).arg(0);
-        add.arg(self.shared.config.history).arg(limits::KEYS_MAX);
-        add.arg(millis(limits::KEY_WINDOW));
+        let mut add = self.addition(&redis.add, NO_BATCH, 0, 0);
         add.arg(Kind::Reset.name()).arg("").arg(lost);
         add.exec(&mut redis.connection)?;
         self.owed_reset = None;
@@ -396,7 +420,8 @@ impl Writer {
         let statistics = serde_json::to_string(&self.shared.stats.snapshot(now))
             .expect("a snapshot is numbers and names, which serialize");
         let mut beat = cmd("EVALSHA");
-        beat.arg(&redis.beat).arg(2).arg(STREAM).arg(HOSTS);
+        beat.arg(&redis.beat).arg(4).arg(STREAM).arg(HOSTS);
+        beat.arg(REVOKED).arg(REVOKED_ENDS);
         beat.arg(&self.host).arg(millis(limits::CLUSTER_LEASE));
         beat.arg(u8::from(may_judge))
             .arg(millis(config.history_age))
@@ -423,6 +448,17 @@ impl Writer {
         let key = format!("{{shopwire}}:statistics:{}", self.host);
         cmd("DEL").arg(key).exec(&mut redis.connection)
     }
+}
+
+/// The rest of the call that adds a revocation; one that is told again becomes an entry only if it is not
+/// known.
+fn revoke(mut add: redis::Cmd, revocation: &Revocation, is_again: bool) -> redis::Cmd {
+    let name = revoked::name(&revocation.whom);
+    add.arg(Kind::Revoke.name()).arg(name);
+    add.arg(revoked::body(revocation));
+    add.arg(revocation.at_ms).arg(revocation.until_ms);
+    add.arg(limits::REVOCATIONS_MAX).arg(u8::from(is_again));
+    add
 }
 
 /// The answer to a sign of life.

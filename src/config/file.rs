@@ -2,12 +2,15 @@
 //!
 //! Owns the file's form; what its tables mean is in `tables`.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
 use super::error::{ConfigError, Source};
 use super::settings::{self, Setting, Shape};
+use crate::access::Namespace;
+use crate::files;
 
 /// The tables beside the settings.
 pub(super) const ACCESS: &str = "access";
@@ -27,10 +30,12 @@ impl File {
     /// # Errors
     /// It cannot be read, is not TOML, or has a key that is no setting.
     pub fn read(path: &Path) -> Result<File, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::File {
+        let unreadable = |error: &dyn Display| ConfigError::File {
             file: path.to_owned(),
             reason: format!("the configuration file cannot be read: {error}"),
-        })?;
+        };
+        let bytes = files::read(path).map_err(|error| unreadable(&error))?;
+        let text = String::from_utf8(bytes).map_err(|_| unreadable(&"it is not UTF-8"))?;
         File::parse(path, &text)
     }
 
@@ -59,6 +64,7 @@ impl File {
         let names = settings::ALL.iter().map(|setting| setting.name);
         let known: Vec<&str> = names.chain([ACCESS, EMITTERS, ORDERS]).collect();
         match file.table.keys().find(|key| !known.contains(&key.as_str())) {
+            Some(key) if Namespace::parse(key).is_some() => Err(file.stray_row(key)),
             Some(key) => Err(file.unknown_key("", key, &known)),
             None => Ok(file),
         }

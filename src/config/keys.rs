@@ -7,6 +7,7 @@ use super::settings::{self, Setting};
 use super::sources::{Given, Sources};
 use super::values;
 use crate::auth::{KeyFile, KeySettings, Secret, SecretsFrom, check_jwks, check_public_keys};
+use crate::files;
 use crate::limits;
 
 /// The variable that holds the secret itself.
@@ -120,7 +121,7 @@ fn check_count(setting: &Setting, source: &Source, count: usize) -> Result<(), C
 }
 
 fn read(path: &str) -> Result<Vec<u8>, String> {
-    std::fs::read(path).map_err(|error| format!("the file cannot be read: {error}"))
+    files::read(path.as_ref()).map_err(|error| format!("the file cannot be read: {error}"))
 }
 
 /// Editors end a file with a newline that is no part of the secret.

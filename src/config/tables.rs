@@ -44,6 +44,16 @@ impl File {
         Ok(table)
     }
 
+    /// As [`File::access`], for a file that need hold nothing else: a row that stands outside of its table
+    /// would not be looked at, and is refused.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn access_alone(&self) -> Result<AccessTable, ConfigError> {
+        self.order_statuses()?;
+        self.access()
+    }
+
     fn access_row(&self, place: &str, row: &Value) -> Result<Vec<(Role, Access)>, ConfigError> {
         let Some(row) = row.as_table() else {
             return Err(self.wrong(
@@ -141,6 +151,9 @@ impl File {
             .as_table()
             .ok_or_else(|| self.wrong(ORDERS, "must be a table"))?;
         if let Some(key) = orders.keys().find(|key| *key != STATUSES) {
+            if Role::ALL.iter().any(|role| role.name() == key) {
+                return Err(self.stray_row(ORDERS));
+            }
             return Err(self.unknown_key(ORDERS, key, &[STATUSES]));
         }
         let Some(statuses) = orders.get(STATUSES) else {
@@ -160,6 +173,12 @@ impl File {
                     format!("must be an array of strings of 1 to {STATUS_MAX_BYTES} bytes");
                 self.wrong(&format!("{ORDERS}.{STATUSES}"), &reason)
             })
+    }
+
+    /// A row of the table of access that stands somewhere else.
+    pub(super) fn stray_row(&self, name: &str) -> ConfigError {
+        let reason = format!("who may see {name} stands under [{ACCESS}], as a row of that table");
+        self.wrong(name, &reason)
     }
 
     fn wrong_value(&self, place: &str, value: &str, reason: &str) -> ConfigError {

@@ -4,16 +4,13 @@
 //! by the syncer, on its thread.
 
 use std::fs::{self, File};
-use std::io::{self, IoSlice, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, IoSlice};
 use std::path::Path;
 
 use super::body::{self, Events};
 use super::record::{self, Found, Kind};
 use super::segment::{EVENTS, KEYS, Preface, number_of, path_of};
-
-/// What a file that is being written is called, if it was left behind.
-pub const UNFINISHED: &str = "unfinished";
+use super::whole_file;
 
 /// Writes the keys in the file of events at `path` that were used since `oldest_ms` (ms since
 /// 1970) to a file of keys of the same number, if there are any. It is safe when this returns.
@@ -39,18 +36,5 @@ pub fn condense(path: &Path, preface: &Preface, oldest_ms: u64, folder: &File) -
     let head = record::head(Kind::Keys, &[IoSlice::new(&keys)])
         .ok_or_else(|| io::Error::other("there are too many keys for one record"))?;
     let path = path_of(parent, number, KEYS);
-    // Under another name until it is whole.
-    let unfinished = path.with_extension(UNFINISHED);
-    let mut file = File::options()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&unfinished)?;
-    file.write_all(&preface.record())?;
-    file.write_all(&head)?;
-    file.write_all(&keys)?;
-    file.sync_data()?;
-    fs::rename(&unfinished, &path)?;
-    folder.sync_all()
+    whole_file::write(&path, &[&preface.record(), &head, &keys], folder)
 }

@@ -13,6 +13,7 @@
 //! | `files`, `shelf` | which file is written to, and which are not needed any more |
 //! | `recovery` | what earlier runs have left |
 //! | `revoked_file` | whose tokens are refused |
+//! | `whole_file` | how short files are written |
 //! | `disk`, `syncer` | what can fail or take long, and the thread that waits for it |
 //!
 //! The format is documented in docs/journal.md. If the folder cannot be written, events are still
@@ -30,6 +31,7 @@ pub mod revoked_file;
 mod segment;
 mod shelf;
 mod syncer;
+mod whole_file;
 mod writing;
 
 use std::collections::VecDeque;

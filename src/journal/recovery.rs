@@ -415,7 +415,7 @@ fn list(folder: &Path) -> io::Result<Files> {
             files.keys.push(path);
         } else if path
             .extension()
-            .is_some_and(|end| end == super::keys_file::UNFINISHED)
+            .is_some_and(|end| end == super::whole_file::UNFINISHED)
         {
             fs::remove_file(path)?;
         }

@@ -4,11 +4,10 @@
 //! the router's, read once at start.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use super::keys_file::UNFINISHED;
+use super::whole_file;
 use crate::auth::Revocation;
 
 fn path_in(folder: &Path) -> PathBuf {
@@ -20,19 +19,8 @@ fn path_in(folder: &Path) -> PathBuf {
 /// # Errors
 /// What the file system says.
 pub fn write(folder: &Path, all: &[Revocation]) -> io::Result<()> {
-    let path = path_in(folder);
-    // Under another name until it is whole.
-    let unfinished = path.with_extension(UNFINISHED);
-    let mut file = File::options()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&unfinished)?;
-    file.write_all(&serde_json::to_vec(all)?)?;
-    file.sync_data()?;
-    fs::rename(&unfinished, &path)?;
-    File::open(folder)?.sync_all()
+    let bytes = serde_json::to_vec(all)?;
+    whole_file::write(&path_in(folder), &[&bytes], &File::open(folder)?)
 }
 
 /// Reads what was written, if anything was.

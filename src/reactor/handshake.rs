@@ -206,6 +206,11 @@ impl Reactor {
             let refusal = Refusal::new(503, "draining", "the server is going away, come back");
             return Err(refusal.with_retry_after(1));
         }
+        if shared.revoked.awaits_others() {
+            let message = "the server does not know yet whom it may let in: it waits for Redis";
+            let refusal = Refusal::new(503, "starting", message);
+            return Err(refusal.with_retry_after(STARTING_RETRY_SECONDS));
+        }
         if shared.admission.is_full() {
             return Err(full());
         }
@@ -365,5 +370,7 @@ fn full() -> Refusal {
     Refusal::new(503, "full", message).with_retry_after(FULL_RETRY_SECONDS)
 }
 
+/// When a client does well to try again that came before the server knew whose tokens are revoked.
+const STARTING_RETRY_SECONDS: u32 = 1;
 /// When a client that found the server full or overloaded does well to try again.
 const FULL_RETRY_SECONDS: u32 = 5;

@@ -52,6 +52,7 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use slab::Slab;
 
+use crate::auth::Whom;
 use crate::event::{Block, Parser, Rules};
 use crate::limits;
 use crate::listing::connection_id;
@@ -352,7 +353,16 @@ impl Reactor {
                 }
                 Some(ToReactor::DisconnectToo(selector)) => {
                     self.fan_out();
-                    self.disconnect(&selector);
+                    let (_, latest_end) = self.disconnect(&selector);
+                    // If it was a revocation: their tokens may last longer than it would be remembered.
+                    let whom = match &*selector {
+                        Selector::User(user) => Some(Whom::User(user.clone())),
+                        Selector::Session(session) => Some(Whom::Session(session.clone())),
+                        Selector::Connection(_) | Selector::Role(_) => None,
+                    };
+                    if let Some(whom) = whom {
+                        self.shared.revoked.keep_until(&whom, latest_end);
+                    }
                 }
                 Some(ToReactor::Connections(wanted)) => self.list_connections(&wanted),
                 Some(ToReactor::Subscribers) => self.count_subscribers(),

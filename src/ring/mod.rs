@@ -21,6 +21,7 @@ use mio::net::TcpStream;
 use mio::{Registry, Token, Waker};
 
 use crate::access::Role;
+use crate::auth::Whom;
 use crate::event::Block;
 use crate::listing::{
     Connections, ConnectionsWanted, Events, EventsWanted, Subscribers, Why, WhyWanted,
@@ -41,7 +42,8 @@ pub enum ToReactor {
     Renew(Arc<Live>),
     /// `ctl disconnect`; answered by [`ToRouter::Disconnected`].
     Disconnect(Arc<Selector>),
-    /// The same, asked for on another host; not answered.
+    /// The same, asked for on another host; not answered. How long the tokens of those last whose were
+    /// revoked, the reactor tells the list itself.
     DisconnectToo(Arc<Selector>),
     /// `ctl connections`; answered by [`ToRouter::Connections`].
     Connections(Arc<ConnectionsWanted>),
@@ -122,6 +124,16 @@ pub enum Selector {
     Connection(String),
     /// Every connection of this role.
     Role(Role),
+}
+
+impl From<&Whom> for Selector {
+    /// Those who came by the tokens that are meant.
+    fn from(whom: &Whom) -> Self {
+        match whom {
+            Whom::User(user) => Selector::User(user.clone()),
+            Whom::Session(session) => Selector::Session(session.clone()),
+        }
+    }
 }
 
 impl Doorbell {

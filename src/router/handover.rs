@@ -243,6 +243,7 @@ impl Router {
                 None => None,
             },
             revoked: self.shared.revoked.all(now.wall_ms),
+            awaits_others: self.shared.revoked.awaits_others(),
         };
         let lock = self.journal.as_ref().map(Journal::lock);
         let (port, ingest, door) = (&self.listener, &ingest.listener, &request.door);
@@ -324,11 +325,6 @@ impl Router {
         self.accepting.serial = arrival.router.serial;
         if let Some(cluster) = &mut self.cluster {
             cluster.online = arrival.router.online;
-        }
-        for revocation in &arrival.router.revoked {
-            if self.shared.revoked.add(revocation, now.wall_ms).is_err() {
-                return Err(io::Error::other("there is no room for what was revoked"));
-            }
         }
         for (state, stream) in arrival.emitters.drain(..) {
             self.board_emitter(state, UnixStream::from_std(stream))?;

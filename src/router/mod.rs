@@ -211,7 +211,7 @@ impl Router {
             self.begin_drain(now.instant);
         }
         self.take_from_cluster(now);
-        self.advance_reload();
+        self.advance_reload(now.instant);
         self.advance_storing();
         self.announce_gone(now);
         self.accept_emitters(now.instant);
@@ -276,12 +276,20 @@ impl Router {
         let journal = self.journal.as_ref().and_then(Journal::deadline);
         let settling = self.handover.deadline();
         let cluster = self.cluster.as_ref().and_then(Cluster::deadline);
-        [self.presence.deadline(), drain, journal, cluster, settling]
-            .into_iter()
-            .chain(accepting)
-            .chain([self.lets_in_by, self.taps.deadline()])
-            .flatten()
-            .min()
+        [
+            self.presence.deadline(),
+            drain,
+            journal,
+            cluster,
+            settling,
+            self.reload.deadline(),
+            self.lets_in_by,
+            self.taps.deadline(),
+        ]
+        .into_iter()
+        .chain(accepting)
+        .flatten()
+        .min()
     }
 
     /// Whether the drain is over and the process may end.

@@ -51,8 +51,17 @@ struct Closed {
     connections: usize,
     /// When the last token ends of those who were closed.
     latest_end: u64,
-    /// Other hosts could not be told to do the same.
-    is_here_alone: bool,
+    /// What other hosts know of it; none: there are none, or it does not concern them.
+    others: Option<Others>,
+}
+
+/// What other hosts know of a `disconnect` or `revoke`.
+#[derive(Clone, Copy)]
+pub(super) enum Others {
+    /// They have been told, and so will those that come later, if it is stored.
+    Told { is_stored: bool },
+    /// Redis is out of reach.
+    NotYet,
 }
 
 /// Whether what was revoked is on disk, as a thread tells it.
@@ -161,7 +170,7 @@ impl Router {
         let at_ms = now.wall_ms;
         let kept_ms = u64::try_from(kept.as_millis()).unwrap_or(u64::MAX);
         let revocation = Revocation {
-            whom: whom.clone(),
+            whom,
             at_ms,
             until_ms: at_ms.saturating_add(kept_ms),
         };
@@ -173,24 +182,27 @@ impl Router {
             );
             return self.emitters[key].refuse_as("unavailable", None, &message);
         }
-        let selector = match &whom {
-            Whom::User(user) => Selector::User(user.clone()),
-            Whom::Session(session) => Selector::Session(session.clone()),
-        };
-        self.disconnect(key, selector, Some(whom), now);
+        let selector = Selector::from(&revocation.whom);
+        self.disconnect(key, selector, Some(revocation), now);
     }
 
-    fn disconnect(&mut self, key: usize, selector: Selector, revoked: Option<Whom>, now: Now) {
+    fn disconnect(
+        &mut self,
+        key: usize,
+        selector: Selector,
+        revocation: Option<Revocation>,
+        now: Now,
+    ) {
         let closed = Closed {
-            revoked,
+            revoked: revocation.as_ref().map(|each| each.whom.clone()),
             connections: 0,
             latest_end: 0,
-            is_here_alone: false,
+            others: None,
         };
         self.ask(key, Asked::Disconnect(closed), self.lanes.len());
         // What was accepted before still reaches those who are sent away.
         self.hand_down(now);
-        if let Some(selector) = self.disconnect_everywhere(selector, now) {
+        if let Some(selector) = self.disconnect_everywhere(selector, revocation, now) {
             self.disconnect_here(selector);
         }
     }
@@ -203,14 +215,18 @@ impl Router {
         }
     }
 
-    /// The `disconnect` that is under way did not reach other hosts.
-    pub(super) fn note_disconnect_is_here_alone(&mut self) {
-        if let Some(Question {
-            asked: Asked::Disconnect(closed),
-            ..
-        }) = &mut self.question
-        {
-            closed.is_here_alone = true;
+    /// What other hosts know of the `disconnect` that is under way. Returns whose tokens it revokes, if it
+    /// does.
+    pub(super) fn note_others(&mut self, others: Others) -> Option<Whom> {
+        match &mut self.question {
+            Some(Question {
+                asked: Asked::Disconnect(closed),
+                ..
+            }) => {
+                closed.others = Some(others);
+                closed.revoked.clone()
+            }
+            _ => None,
         }
     }
 
@@ -396,34 +412,39 @@ impl Router {
 
 impl Closed {
     /// Logs what was done, and gives the answer.
-    fn answer(&self, revoked: &Revocations, is_stored: bool) -> Result<Value, String> {
+    fn answer(&self, revoked: &Revocations, is_on_disk: bool) -> Result<Value, String> {
         let connections = self.connections;
         let Some(whom) = &self.revoked else {
             log::info!(connections; "the operator disconnected connections");
-            return self.told_all(json!({ "disconnected": connections }));
+            return match self.others {
+                Some(Others::NotYet) => {
+                    let were = match connections {
+                        1 => "connection of this host was",
+                        _ => "connections of this host were",
+                    };
+                    Err(format!(
+                        "{connections} {were} closed; Redis is out of reach, so the other hosts could \
+                         not be told: try again"
+                    ))
+                }
+                _ => Ok(json!({ "disconnected": connections })),
+            };
         };
         let whose = match whom {
             Whom::User(_) => "user",
             Whom::Session(_) => "session",
         };
         log::info!(connections, whose; "the operator revoked tokens");
-        self.told_all(json!({
+        let is_in_redis = matches!(self.others, Some(Others::Told { is_stored: true }));
+        let mut answer = json!({
             "revoked": true,
             "disconnected": connections,
             "until": revoked.keep_until(whom, 0),
-            "stored": is_stored,
-        }))
-    }
-
-    /// The result, unless it is not that of all hosts.
-    fn told_all(&self, result: Value) -> Result<Value, String> {
-        if !self.is_here_alone {
-            return Ok(result);
+            "stored": is_on_disk || is_in_redis,
+        });
+        if let Some(others) = self.others {
+            answer["everywhere"] = matches!(others, Others::Told { .. }).into();
         }
-        Err(format!(
-            "{} connections of this host were closed; Redis is out of reach, so the other hosts could \
-             not be told: try again",
-            self.connections
-        ))
+        Ok(answer)
     }
 }

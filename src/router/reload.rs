@@ -7,12 +7,15 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::Router;
 use crate::auth::SecretsFrom;
 use crate::canary::Canary;
 use crate::clock::wall_ms;
 use crate::config::{Config, Flags, Renewed};
+use crate::files::Reading;
+use crate::limits;
 use crate::live::Live;
 use crate::ring::{Mailbox, Post, ToReactor};
 use crate::shared::Shared;
@@ -22,19 +25,36 @@ use crate::shared::Shared;
 pub(super) struct Reload {
     /// How to read again.
     reader: Option<Reader>,
-    /// Who asked for the one that is under way.
-    under_way: Option<Asker>,
+    /// The one that is under way.
+    under_way: Option<UnderWay>,
+    /// How many have been begun: the newest one's number.
+    begun: u64,
+    /// What those read that were given up, and have not ended.
+    stuck: Vec<(u64, Reading)>,
     /// A signal came meanwhile: then what was read may be too old.
     again: bool,
 }
 
-struct Reader {
-    /// Where the settings are from, beside the environment.
-    flags: Arc<Flags>,
-    /// The way of the reading thread back to the router.
-    post: Post<Outcome>,
-    mailbox: Mailbox<Outcome>,
+struct UnderWay {
+    number: u64,
+    asker: Asker,
+    reading: Reading,
+    /// It is given up then.
+    until: Instant,
 }
+
+/// Reads everything again; what is in force, and what is revoked, it is given.
+type Read = dyn Fn(&Config, &Arc<Shared>) -> Outcome + Send + Sync;
+
+struct Reader {
+    read: Arc<Read>,
+    /// The way of the reading thread back to the router.
+    post: Post<Answer>,
+    mailbox: Mailbox<Answer>,
+}
+
+/// Of which reload this is the outcome.
+pub type Answer = (u64, Outcome);
 
 /// Who asked for a reload.
 #[derive(Clone, Copy)]
@@ -130,14 +150,55 @@ impl Reload {
     pub(super) fn is_under_way(&self) -> bool {
         self.under_way.is_some()
     }
+
+    /// When the one that is under way is given up.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.under_way.as_ref().map(|under_way| under_way.until)
+    }
+
+    /// What has come of the one that is under way, if that is known now or it has taken too long.
+    fn take_outcome(&mut self, now: Instant) -> Option<(Asker, Outcome)> {
+        let mailbox = &self.reader.as_ref()?.mailbox;
+        while let Some((number, outcome)) = mailbox.take() {
+            self.stuck.retain(|(stuck, _)| *stuck != number);
+            match self
+                .under_way
+                .take_if(|under_way| under_way.number == number)
+            {
+                Some(under_way) => return Some((under_way.asker, outcome)),
+                None => {
+                    log::info!("a reload that was given up has ended; what it read is not used")
+                }
+            }
+        }
+        let given_up = self.under_way.take_if(|under_way| now >= under_way.until)?;
+        let seconds = limits::RELOAD_PATIENCE.as_secs();
+        let why = match given_up.reading.file() {
+            Some(file) => format!("still reading {} after {seconds} s", file.display()),
+            None => format!("the files were not read within {seconds} s"),
+        };
+        self.stuck.push((given_up.number, given_up.reading));
+        Some((given_up.asker, Err(why)))
+    }
 }
 
 impl Router {
     /// Makes reloading possible: settings are from these flags, and what is read comes through this
     /// letter box.
-    pub fn expect_reloads(&mut self, flags: Flags, post: Post<Outcome>, mailbox: Mailbox<Outcome>) {
+    pub fn expect_reloads(&mut self, flags: Flags, post: Post<Answer>, mailbox: Mailbox<Answer>) {
+        let read =
+            move |in_force: &Config, shared: &Arc<Shared>| read_again(&flags, in_force, shared);
+        self.expect_reloads_by(Arc::new(read), post, mailbox);
+    }
+
+    pub(super) fn expect_reloads_by(
+        &mut self,
+        read: Arc<Read>,
+        post: Post<Answer>,
+        mailbox: Mailbox<Answer>,
+    ) {
         self.reload.reader = Some(Reader {
-            flags: Arc::new(flags),
+            read,
             post,
             mailbox,
         });
@@ -157,23 +218,42 @@ impl Router {
         let Some(reader) = &self.reload.reader else {
             return Err(io::Error::other("this process reads nothing again"));
         };
-        let (flags, post) = (Arc::clone(&reader.flags), reader.post.clone());
+        let stuck = &self.reload.stuck;
+        if stuck.len() >= limits::RELOADS_STUCK_MAX {
+            let files = stuck.iter().filter_map(|(_, reading)| reading.file());
+            let mut files: Vec<String> = files.map(|file| file.display().to_string()).collect();
+            files.dedup();
+            let what = format!(
+                "{} earlier ones are still reading {}",
+                stuck.len(),
+                files.join(", ")
+            );
+            return Err(io::Error::other(what));
+        }
+        let (read, post) = (Arc::clone(&reader.read), reader.post.clone());
         let in_force = Arc::clone(&self.live.config);
         let shared = Arc::clone(&self.shared);
+        let (number, reading) = (self.reload.begun + 1, Reading::default());
+        let note = reading.clone();
         std::thread::Builder::new()
             .name("reload".to_owned())
-            .spawn(move || post.send(read_again(&flags, &in_force, &shared)))?;
-        self.reload.under_way = Some(asker);
+            .spawn(move || {
+                note.note_here();
+                post.send((number, read(&in_force, &shared)))
+            })?;
+        self.reload.begun = number;
+        self.reload.under_way = Some(UnderWay {
+            number,
+            asker,
+            reading,
+            until: Instant::now() + limits::RELOAD_PATIENCE,
+        });
         Ok(())
     }
 
     /// Puts what was read into force.
-    pub(super) fn advance_reload(&mut self) {
-        let reader = self.reload.reader.as_ref();
-        let Some(outcome) = reader.and_then(|reader| reader.mailbox.take()) else {
-            return;
-        };
-        let Some(asker) = self.reload.under_way.take() else {
+    pub(super) fn advance_reload(&mut self, now: Instant) {
+        let Some((asker, outcome)) = self.reload.take_outcome(now) else {
             return;
         };
         match &outcome {

@@ -7,12 +7,15 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::operator::Others;
 use super::{Router, count_events, hand_out};
+use crate::auth::Revocation;
 use crate::clock::Now;
 use crate::cluster::{Aside, Cluster, Message, Since};
 use crate::event::{Block, EventType};
 use crate::limits;
 use crate::ring::{Beginning, Selector, ToReactor};
+use crate::shared::Shared;
 
 impl Router {
     /// Acts as one with other hosts from now on.
@@ -70,8 +73,10 @@ impl Router {
                     }
                     self.begin_anew(beginning);
                 }
-                Message::GaveUp(batch) => self.on_given_up(batch),
                 Message::Members(members) => self.set_members_right(&members, now),
+                Message::Revoked(all) => {
+                    all.iter().for_each(|whom| self.disconnect_too(whom.into()))
+                }
             }
         }
     }
@@ -110,9 +115,10 @@ impl Router {
     /// Does what an entry wants beside. Returns since when it was waited for, if it is this host's own.
     fn settle_aside(&mut self, aside: Aside, now: Now) -> Option<Since> {
         let cluster = self.cluster.as_mut()?;
-        let (mut since, mut asked) = (None, None);
+        let (mut since, mut asked, mut is_stored) = (None, None, false);
         if let Some(receipt) = aside.receipt {
             asked = cluster.take_disconnect(receipt.batch);
+            is_stored = receipt.is_stored;
             let stats = &self.shared.stats;
             stats.router.repeated.add(receipt.repeats.len() as u64);
             since = cluster.read_back(receipt);
@@ -122,16 +128,35 @@ impl Router {
                 stats.redis.round_trips.record(micros, 1);
             }
         }
+        // First the tokens, then the connections.
+        let news = aside.revoke.filter(|revocation| self.heed(revocation));
         if let Some(selector) = asked {
+            self.note_others(Others::Told { is_stored });
             self.disconnect_here(selector);
+        } else if let Some(revocation) = news {
+            self.disconnect_too(Selector::from(&revocation.whom));
         } else if let Some(selector) = aside.disconnect {
-            let selector = Arc::new(selector);
-            for lane in &mut self.lanes {
-                let order = ToReactor::DisconnectToo(Arc::clone(&selector));
-                lane.down.send(order);
-            }
+            self.disconnect_too(selector);
         }
         since
+    }
+
+    /// Refuses tokens that were revoked on another host. True: it was not known here.
+    fn heed(&self, revocation: &Revocation) -> bool {
+        let learned = self.shared.revoked.learn(revocation, self.shared.wall.ms());
+        learned.unwrap_or_else(|_| {
+            log::error!("there is no room for what another host has revoked");
+            true
+        })
+    }
+
+    /// Closes connections of this host, for somebody on another one.
+    fn disconnect_too(&mut self, selector: Selector) {
+        let selector = Arc::new(selector);
+        for lane in &mut self.lanes {
+            let order = ToReactor::DisconnectToo(Arc::clone(&selector));
+            lane.down.send(order);
+        }
     }
 
     fn begin_anew(&mut self, beginning: Beginning) {
@@ -148,32 +173,37 @@ impl Router {
         }
     }
 
-    fn on_given_up(&mut self, batch: u64) {
-        if let Some(cluster) = &mut self.cluster {
-            cluster.gave_up(batch);
-        }
-        let disconnect = self.cluster.as_mut();
-        if let Some(selector) = disconnect.and_then(|cluster| cluster.take_disconnect(batch)) {
-            self.disconnect_here_alone(selector);
-        }
-    }
-
     /// To send somebody away must be possible though Redis is out of reach.
     fn disconnect_here_alone(&mut self, selector: Selector) {
-        self.note_disconnect_is_here_alone();
+        if let Some(whom) = self.note_others(Others::NotYet) {
+            self.shared.revoked.tell(&whom);
+        }
         self.disconnect_here(selector);
     }
 
-    /// Has all hosts close these connections, this one too when it reads so. Gives the selector back if
-    /// this host alone can.
+    /// Has all hosts close these connections, this one too when it reads so, and refuse the tokens that
+    /// are revoked, if some are. Gives the selector back if it is this host's to begin.
     pub(super) fn disconnect_everywhere(
         &mut self,
         selector: Selector,
+        revocation: Option<Revocation>,
         now: Now,
     ) -> Option<Selector> {
-        match &mut self.cluster {
-            Some(cluster) => cluster.disconnect(selector, now.instant),
-            None => Some(selector),
+        let Some(cluster) = &mut self.cluster else {
+            return Some(selector);
+        };
+        match revocation {
+            None => cluster.disconnect(selector, now.instant),
+            Some(revocation) if is_in_reach(&self.shared) => {
+                cluster.revoke(revocation, now.instant);
+                None
+            }
+            // There is nothing to wait for: the others will be told when it is.
+            Some(revocation) => {
+                self.note_others(Others::NotYet);
+                self.shared.revoked.tell(&revocation.whom);
+                Some(selector)
+            }
         }
     }
 
@@ -222,4 +252,8 @@ impl Router {
         }
         self.recall_unsettled();
     }
+}
+
+fn is_in_reach(shared: &Shared) -> bool {
+    shared.cluster.as_ref().is_some_and(|redis| redis.is_up())
 }

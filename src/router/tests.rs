@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mio::net::UnixListener;
@@ -263,6 +263,60 @@ fn what_reactors_send_up_becomes_events_for_all_of_them() {
         );
         assert_eq!(block.online, 1);
     }
+}
+
+/// As on a network disk that hangs.
+#[test]
+fn a_reload_that_hangs_is_given_up_and_a_later_one_works() {
+    use crate::files;
+    use std::sync::Mutex;
+    use std::sync::mpsc;
+
+    let mut bench = Bench::new(1, 16);
+    let (hang, hangs) = mpsc::channel::<()>();
+    let hangs = Mutex::new(hangs);
+    let read = move |_: &Config, _: &Arc<Shared>| {
+        // Until the other end is dropped.
+        hangs.lock().unwrap().recv().ok();
+        let absent = Path::new("/nonexistent/secret");
+        Err(files::read(absent).unwrap_err().to_string())
+    };
+    // The router is not driven by its poll here.
+    let poll = Poll::new().unwrap();
+    let doorbell = Doorbell::new(poll.registry(), DOORBELL).unwrap();
+    let (post, mailbox) = ring::mailbox(doorbell);
+    bench
+        .router
+        .expect_reloads_by(Arc::new(read), post, mailbox);
+    let later = |ms: u64| Instant::now() + limits::RELOAD_PATIENCE + Duration::from_millis(ms);
+    for _ in 0..limits::RELOADS_STUCK_MAX {
+        bench.router.reload();
+        assert!(bench.router.reload.is_under_way());
+        bench.router.advance_reload(Instant::now());
+        assert!(bench.router.reload.is_under_way(), "it has its time");
+        let due = bench.router.deadline().unwrap();
+        assert!(due <= later(0));
+        bench.router.advance_reload(later(0));
+        assert!(!bench.router.reload.is_under_way());
+    }
+    bench.router.reload();
+    assert!(!bench.router.reload.is_under_way(), "each holds a thread");
+    drop(hang);
+    // They end, and then there is room again.
+    let since = Instant::now();
+    while !bench.router.reload.is_under_way() {
+        assert!(since.elapsed() < PATIENCE, "the threads have not ended");
+        bench.router.advance_reload(Instant::now());
+        bench.router.reload();
+    }
+    while bench.router.reload.is_under_way() {
+        assert!(since.elapsed() < PATIENCE, "the last one has not ended");
+        bench.router.advance_reload(Instant::now());
+    }
+    assert_eq!(
+        bench.router.shared.stats.router.reloads.sum() as usize,
+        limits::RELOADS_STUCK_MAX + 1
+    );
 }
 
 #[test]

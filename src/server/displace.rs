@@ -17,10 +17,7 @@ use crate::clock::Now;
 use crate::config::Config;
 use crate::event::NameHasher;
 use crate::journal::Folder;
-use crate::takeover::Place;
-
-/// How often to look whether what is waited for is free.
-const LOOK: Duration = Duration::from_millis(10);
+use crate::takeover::{LOOK, Place};
 
 /// Drains the server that runs in `theirs`, for this reason, so that one with this configuration can
 /// start in `ours`. Returns what it starts with that the other did not have: its port, and a journal of its own.

@@ -137,18 +137,24 @@ impl Past {
         Ok(())
     }
 
-    /// Refuses the tokens that an earlier run was told to refuse. What a running server knows comes with
-    /// its router.
+    /// Refuses the tokens that an earlier run, or the running server, was told to refuse.
     ///
     /// # Errors
     /// A sentence, if it cannot be known which they are.
     pub fn revoke_again(&self, shared: &Shared, now: Now) -> Result<(), String> {
-        let (Past::Journal { .. }, Some(path)) = (self, &shared.config.journal) else {
-            return Ok(());
+        let all = match (self, &shared.config.journal) {
+            (Past::Journal { .. }, Some(path)) => &revoked_file::read(path)?[..],
+            (Past::Arrival(arrival), _) => {
+                if !arrival.router.awaits_others {
+                    shared.revoked.know_others();
+                }
+                &arrival.router.revoked[..]
+            }
+            _ => &[],
         };
-        for revocation in revoked_file::read(path)? {
-            if shared.revoked.add(&revocation, now.wall_ms).is_err() {
-                return Err("there is no room for what was revoked in earlier runs".to_owned());
+        for revocation in all {
+            if shared.revoked.add(revocation, now.wall_ms).is_err() {
+                return Err("there is no room for what was revoked before".to_owned());
             }
         }
         Ok(())

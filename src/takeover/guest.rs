@@ -12,15 +12,13 @@ use super::link::{Link, Received};
 use super::state::{
     ConnectionState, EmitterState, FromNew, FromOld, KeyState, RouterState, read_blocks, read_keys,
 };
-use super::{ENDING, Hello, Place, socket_beside};
+use super::{ENDING, Hello, LOOK, Place, socket_beside};
 use crate::event::stored::{Lexicon, NoBlock};
 use crate::event::{Block, NameHasher};
 
 /// A process that ends closes its sockets one after the other: how long it may take for the last of
-/// them, ...
+/// them.
 const ENDING_MAX: Duration = Duration::from_secs(2);
-/// ... and how often to look.
-const LOOK: Duration = Duration::from_millis(10);
 
 /// What asking led to.
 pub enum Asked {

@@ -38,10 +38,13 @@ use crate::config::Config;
 use crate::event::EventType;
 
 /// The version of what crosses. Counted up when any type in [`state`] changes.
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 5;
 
 /// How long either side waits for the other's next word.
 pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often to look whether what a process leaves behind that ends is free.
+pub const LOOK: Duration = Duration::from_millis(10);
 
 /// Why a server does not hand over that ends anyway: its place will be free.
 pub const ENDING: &str = "the server is draining";

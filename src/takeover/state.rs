@@ -75,6 +75,8 @@ pub struct RouterState {
     pub journal: Option<JournalState>,
     /// Whose tokens are refused.
     pub revoked: Vec<Revocation>,
+    /// And it is not known yet which ones other hosts refuse.
+    pub awaits_others: bool,
 }
 
 /// One emitter. All its lines so far are settled. Whose it is, its socket tells.

@@ -17,6 +17,7 @@ use rustls::{CertificateError, Error, RootCertStore};
 use zeroize::Zeroizing;
 
 use super::provider;
+use crate::files;
 
 /// Where the certificate chain and its key are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,9 +49,9 @@ impl Identity {
     /// # Errors
     /// The first file that is no good.
     pub fn load(files: &Files) -> Result<Identity, Fault> {
-        let unreadable = |error| format!("the file cannot be read: {error}");
-        let cert = std::fs::read(&files.cert).map_err(|error| Fault::Cert(unreadable(error)))?;
-        let key = std::fs::read(&files.key).map_err(|error| Fault::Key(unreadable(error)))?;
+        let unreadable = |error: std::io::Error| format!("the file cannot be read: {error}");
+        let cert = files::read(&files.cert).map_err(|error| Fault::Cert(unreadable(error)))?;
+        let key = files::read(&files.key).map_err(|error| Fault::Key(unreadable(error)))?;
         let key = Zeroizing::new(key);
         let chain = chain(&cert).map_err(Fault::Cert)?;
         let key = private_key(&key).map_err(Fault::Key)?;

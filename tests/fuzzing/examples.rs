@@ -107,6 +107,7 @@ fn handed_over() -> Vec<(&'static str, Vec<u8>)> {
             at_ms: 1_700_000_000_000,
             until_ms: 1_700_086_400_000,
         }],
+        awaits_others: true,
     };
     vec![
         (

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use super::tls::Certificates;
 use super::{DEADLINE, Server, Setup, stand_still, wait_until};
 
 /// A Redis server, which can be stopped and started on the same data.
@@ -29,6 +30,28 @@ impl Redis {
         let mut redis = Self::stopped(args);
         redis.run();
         redis
+    }
+
+    /// One that also speaks TLS, on this port and with this certificate, and asks its clients for one if so.
+    pub fn secure(certificates: &Certificates, port: u16, wants_one: bool) -> Self {
+        let [cert, key, authority] = [
+            &certificates.cert,
+            &certificates.key,
+            &certificates.authority,
+        ]
+        .map(|path| path.display().to_string());
+        Self::with(&[
+            "--tls-port",
+            &port.to_string(),
+            "--tls-cert-file",
+            &cert,
+            "--tls-key-file",
+            &key,
+            "--tls-ca-cert-file",
+            &authority,
+            "--tls-auth-clients",
+            if wants_one { "yes" } else { "no" },
+        ])
     }
 
     /// One that does not run yet.

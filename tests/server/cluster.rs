@@ -1,6 +1,8 @@
 //! Several hosts as one: what holds over all of them.
 
 mod faults;
+mod kinds;
+mod revoking;
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -372,7 +374,7 @@ fn disconnect_reaches_every_host() {
     let refused = emitter.try_emit(line.as_bytes()).unwrap_err();
     assert_eq!(refused.code, "unavailable");
     assert!(
-        refused.message.contains("1 connections of this host"),
+        refused.message.contains("1 connection of this host was"),
         "{refused:?}"
     );
     eve.expect_close(4403);

@@ -3,7 +3,7 @@
 use std::process::Output;
 
 use crate::harness::Setup;
-use crate::harness::redis::Redis;
+use crate::harness::redis::{Redis, free_port};
 use crate::harness::tls::Certificates;
 
 fn doctor(setup: &Setup) -> (Option<i32>, String) {
@@ -90,6 +90,84 @@ fn the_redis_of_several_hosts_is_asked() {
     let (code, gone) = said(&redis);
     assert_eq!(code, Some(1), "{gone}");
     assert!(gone.starts_with("WRONG"), "{gone}");
+}
+
+/// The line of the documentation that makes a user of Redis' own, with a password.
+fn documented_user(password: &str) -> Vec<String> {
+    let page = std::fs::read_to_string("docs/cluster.md").unwrap();
+    let mut lines = page.lines();
+    let line = lines.find_map(|line| line.strip_prefix("redis-cli "));
+    let line = line
+        .expect("docs/cluster.md has the line")
+        .replace('\'', "");
+    let words = line.replace("PASSWORD", password);
+    words.split(' ').map(str::to_owned).collect()
+}
+
+#[test]
+fn a_redis_that_does_not_let_be_done_what_is_needed_is_told_with_every_command() {
+    let redis = Redis::with(&["--appendonly", "yes"]);
+    let user = documented_user("hush");
+    assert_eq!(redis.ask(&user.join(" ")), "+OK");
+    let url = format!("{}?user=shopwire&pass=hush", redis.url());
+    let setup = Setup::new(&["--redis-url", &url, "--max-connections", "100"]);
+    let said = || about(&doctor(&setup).1, "Redis").join("\n");
+    assert!(said().starts_with("ok"), "{}", said());
+    assert_eq!(redis.ask("KEYS {shopwire}:*"), "*0", "nothing is left");
+
+    // Each of them is needed, and each that is missing is told. Databases and sentinels are not in use here.
+    let commands = user.iter().filter_map(|rule| rule.strip_prefix('+'));
+    let here = commands.filter(|name| !["select", "role"].contains(name));
+    let here: Vec<&str> = here.collect();
+    assert!(here.len() > 30, "{user:?}");
+    for command in &here {
+        redis.ask(&format!("ACL SETUSER shopwire -{command}"));
+        let told = said();
+        assert!(!told.starts_with("ok"), "{command}: {told}");
+        assert!(told.contains(&format!("+{command}")), "{command}: {told}");
+        redis.ask(&format!("ACL SETUSER shopwire +{command}"));
+    }
+    redis.ask("ACL SETUSER shopwire -xread -hset");
+    let told = said();
+    assert!(
+        told.contains("does not let the user shopwire use HSET, XREAD"),
+        "{told}"
+    );
+    redis.ask("ACL SETUSER shopwire +xread +hset resetkeys ~{shop}:*");
+    assert!(
+        said().contains("ACL SETUSER shopwire '~{shopwire}:*'"),
+        "{}",
+        said()
+    );
+}
+
+#[test]
+fn a_replica_and_a_full_redis_and_every_other_fault_are_told() {
+    let port = free_port();
+    let main = Redis::with(&["--port", &port.to_string()]);
+    let replica = Redis::with(&["--replicaof", &format!("127.0.0.1 {port}")]);
+    let said = |redis: &Redis| {
+        let (code, text) = doctor(&redis.setup(&["--max-connections", "100"]));
+        assert_eq!(code, Some(1), "{text}");
+        text
+    };
+    let told = said(&replica);
+    assert!(told.contains("is a replica"), "{told}");
+    assert!(told.contains("appendonly yes"), "{told}");
+    main.ask("CONFIG SET maxmemory 1");
+    main.ask("CONFIG SET maxmemory-policy noeviction");
+    let told = said(&main);
+    assert!(
+        told.contains("OOM") && told.contains("CONFIG SET maxmemory BYTES"),
+        "{told}"
+    );
+    main.ask("CONFIG SET maxmemory-policy allkeys-lru");
+    main.ask("CONFIG SET maxmemory 1gb");
+    let told = said(&main);
+    assert!(
+        told.contains("maxmemory-policy noeviction") && told.contains("appendonly yes"),
+        "{told}"
+    );
 }
 
 #[test]

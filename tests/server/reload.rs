@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use rustix::fs::{CWD, mkfifoat};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::harness::server::text;
+use crate::harness::tls::Certificates;
 use crate::harness::tokens::{SECRET, now_seconds, of, signed_by};
 use crate::harness::{Client, Fence, Opening, Server, Setup, wait_until};
 
@@ -153,6 +155,30 @@ fn what_is_wrong_changes_nothing() {
         all_say(&server, &signed_with(NEXT), None)
     });
     assert_eq!(status(&server, &token), Some(401));
+}
+
+/// Opening one waits for its other end, for ever.
+#[test]
+fn a_pipe_in_the_place_of_a_key_is_refused_and_holds_up_no_later_reload() {
+    let certificates = Certificates::new();
+    let setup = certificates.setup(&[]);
+    let secret = setup.dir().join("secret");
+    let server = setup.start();
+    for (path, setting) in [
+        (&secret, "jwt-secret-file"),
+        (&certificates.cert, "tls-cert"),
+        (&certificates.key, "tls-key"),
+    ] {
+        let good = std::fs::read(path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        mkfifoat(CWD, path, 0o600.into()).unwrap();
+        fail_to_reload(&server, &[setting, &shown(path), "a pipe", "regular file"]);
+        let refused = setup.command("check").output().unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{}", text(&refused));
+        std::fs::remove_file(path).unwrap();
+        std::fs::write(path, good).unwrap();
+        reload(&server);
+    }
 }
 
 #[test]

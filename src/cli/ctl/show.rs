@@ -31,9 +31,17 @@ pub(super) fn reloaded(result: &Value) -> String {
         .collect()
 }
 
+/// How many were closed.
+pub(super) fn disconnected(result: &Value) -> String {
+    let nobody = match result["disconnected"].as_u64() {
+        Some(0) => " (nobody was connected here)",
+        _ => "",
+    };
+    format!("disconnected: {}{nobody}\n", word(&result["disconnected"]))
+}
+
 /// How many were closed, and until when it is remembered.
 pub(super) fn revoked(result: &Value) -> String {
-    let disconnected = word(&result["disconnected"]);
     let until = match result["until"].as_u64() {
         Some(ms) => time(ms),
         None => word(&result["until"]),
@@ -42,7 +50,17 @@ pub(super) fn revoked(result: &Value) -> String {
         Some(true) => "yes",
         _ => "no",
     };
-    format!("disconnected: {disconnected}\nremembered until: {until}\nover a restart: {lasting}\n")
+    let mut text = disconnected(result);
+    text += &format!("remembered until: {until}\nover a restart: {lasting}\n");
+    // Said only where there are other hosts.
+    match result["everywhere"].as_bool() {
+        None => {}
+        Some(true) => text.push_str("in force on all hosts\n"),
+        Some(false) => {
+            text.push_str("in force on this host; the others follow when Redis is back\n");
+        }
+    }
+    text
 }
 
 /// What a table would change, a cell a line, and what that is for those whom it concerns.
@@ -325,12 +343,30 @@ mod tests {
             revoked(&answer),
             "disconnected: 2\nremembered until: 1970-01-02T00:00:00.500Z\nover a restart: yes\n"
         );
+        let mut answer = answer;
+        for (everywhere, line) in [
+            (true, "in force on all hosts\n"),
+            (
+                false,
+                "in force on this host; the others follow when Redis is back\n",
+            ),
+        ] {
+            answer["everywhere"] = everywhere.into();
+            assert!(revoked(&answer).ends_with(line), "{}", revoked(&answer));
+        }
         assert_eq!(time(9_007_199_254_740_991), "9007199254740991");
     }
 
     #[test]
+    fn closing_nobody_is_told_in_words() {
+        let text = |count: u64| disconnected(&json!({ "disconnected": count }));
+        assert_eq!(text(2), "disconnected: 2\n");
+        assert_eq!(text(0), "disconnected: 0 (nobody was connected here)\n");
+    }
+
+    #[test]
     fn other_answers_are_a_field_a_line() {
-        assert_eq!(plain(&json!({"disconnected": 2})), "disconnected: 2\n");
+        assert_eq!(plain(&json!({"level": "debug"})), "level: debug\n");
         assert_eq!(plain(&json!("draining")), "draining\n");
         assert_eq!(plain(&json!({})), "done\n");
     }

@@ -42,7 +42,14 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     };
     let machine = Machine::read(Path::new("/"), config.journal.as_deref());
     let mut findings = checks::all(&config, &machine, arguments.proxy_timeout, wall_ms());
-    findings.extend(config.redis_url.as_ref().map(redis::check));
+    findings.extend(
+        config
+            .redis_url
+            .as_ref()
+            .map(redis::check)
+            .into_iter()
+            .flatten(),
+    );
     let printed = print(&report(&findings));
     let is_wrong = |finding: &Finding| finding.verdict == Verdict::Wrong;
     if findings.iter().any(is_wrong) {

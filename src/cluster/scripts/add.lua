@@ -1,16 +1,40 @@
 -- Adds an entry to the stream, once, and gives it its numbers: see docs/cluster.md.
--- KEYS: stream, state, this host's newest batch, keys, older keys, hosts
--- ARGV: host, batch, the batch before it, events, bytes to keep, most keys, window of keys in ms, kind,
---       user, body; then, for each event with a key, its place in the batch and the key
-local stream, state, newest_batch, keys, older_keys, hosts = unpack(KEYS)
+-- KEYS: stream, state, this host's newest batch, keys, older keys, hosts, revoked, their ends
+-- ARGV: host, batch (0: it is none, and may come twice), the batch before it, events, bytes to keep, most
+--       keys, window of keys in ms, kind, user, body; then
+--       of events: for each one with a key, its place in the batch and the key
+--       of a revocation: from when and until when, the most there may be, 1 if it is told again
+local stream, state, newest_batch, keys, older_keys, hosts, revoked, revoked_ends = unpack(KEYS)
 local host, batch, batch_before, events, kept, most_keys, window, kind, user, body = unpack(ARGV, 1, 10)
+local is_batch = batch ~= '0'
 
-local done = tonumber(redis.call('GET', newest_batch) or '0')
-if done >= tonumber(batch) then
-  return 0
+if is_batch then
+  local done = tonumber(redis.call('GET', newest_batch) or '0')
+  if done >= tonumber(batch) then
+    return 0
+  end
+  if done < tonumber(batch_before) then
+    return redis.error_reply('BEHIND the batch before this one is missing')
+  end
 end
-if done < tonumber(batch_before) then
-  return redis.error_reply('BEHIND the batch before this one is missing')
+
+-- What is revoked is only ever widened, and what is known need not be told again.
+local is_stored, from, ends
+if kind == 'revoke' then
+  from, ends = ARGV[11], ARGV[12]
+  local known = redis.call('HGET', revoked, user)
+  local known_from, known_ends = string.match(known or '', '^(%d+) (%d+)$')
+  local is_wider = tonumber(from) > tonumber(known_from or '-1') or tonumber(ends) > tonumber(known_ends or '-1')
+  if ARGV[14] == '1' and not is_wider then
+    return 0
+  end
+  if known_from and tonumber(known_from) > tonumber(from) then
+    from = known_from
+  end
+  if known_ends and tonumber(known_ends) > tonumber(ends) then
+    ends = known_ends
+  end
+  is_stored = known or redis.call('HLEN', revoked) < tonumber(ARGV[13])
 end
 
 -- Who is online over all hosts: only the first that has a customer, and the last, makes an event of it.
@@ -47,7 +71,7 @@ before = before or string.format('%.0f', first - 1)
 
 -- A key that was used within its window makes its event a repeat, which has no number of its own.
 local repeats, fresh = {}, {}
-for at = 11, #ARGV, 2 do
+for at = 11, kind == 'events' and #ARGV or 0, 2 do
   local key = ARGV[at + 1]
   local known = fresh[key] or redis.call('HGET', keys, key) or redis.call('HGET', older_keys, key)
   if known and now - tonumber(known) / 1024 < tonumber(window) then
@@ -71,10 +95,20 @@ if online then
   entry[#entry + 1] = 'o'
   entry[#entry + 1] = online
 end
+if is_stored then
+  entry[#entry + 1] = 's'
+  entry[#entry + 1] = 1
+end
 -- If Redis refuses this, nothing of it counts as done: what follows is only true of an entry that is there.
 redis.call(unpack(entry))
 redis.call('HSET', state, 'last', last, 'size', size)
-redis.call('SET', newest_batch, batch, 'EX', 86400)
+if is_batch then
+  redis.call('SET', newest_batch, batch, 'EX', 86400)
+end
+if is_stored then
+  redis.call('HSET', revoked, user, from .. ' ' .. ends)
+  redis.call('ZADD', revoked_ends, ends, user)
+end
 
 if next(fresh) then
   local since = tonumber(redis.call('HGET', state, 'keys') or '0')

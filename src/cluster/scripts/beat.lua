@@ -1,8 +1,8 @@
 -- A host's sign of life, once a second: see docs/cluster.md.
--- KEYS: stream, hosts
+-- KEYS: stream, hosts, revoked, their ends
 -- ARGV: host, lease in ms, whether this host has been alive long enough to tell that others are not,
 --       how long events are kept in ms, statistics
-local stream, hosts = unpack(KEYS)
+local stream, hosts, revoked, revoked_ends = unpack(KEYS)
 local host, lease, may_judge, age_kept, statistics = unpack(ARGV)
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -23,6 +23,13 @@ if may_judge == '1' and not is_new then
     redis.call('UNLINK', theirs)
     redis.call('ZREM', hosts, gone)
   end
+end
+
+-- No token is left that is meant.
+local over = redis.call('ZRANGEBYSCORE', revoked_ends, '-inf', now, 'LIMIT', 0, 1000)
+if #over > 0 then
+  redis.call('HDEL', revoked, unpack(over))
+  redis.call('ZREM', revoked_ends, unpack(over))
 end
 
 redis.call('XTRIM', stream, 'MINID', '~', string.format('%.0f', (now - age_kept) * 1024))

@@ -1,0 +1,51 @@
+//! Why a connection to Redis is given up, and whether that is worth a word.
+//!
+//! Pure. Made of the library's errors by both threads.
+
+use std::io;
+use std::ops::ControlFlow;
+
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+use super::address::{io_kind, reason};
+use super::status::Backoff;
+
+/// Why a connection is no use any more.
+pub(super) enum Ended {
+    /// Redis or the way to it has failed, for this reason.
+    Failed(String),
+    /// Nothing is wrong with them, for this reason, and another connection will do.
+    Passing(String),
+    /// The router has gone, and the process goes.
+    Router,
+}
+
+impl Ended {
+    /// Why it is to be told that Redis is out of reach; none if it is to be tried again at once, or not
+    /// any more.
+    pub(super) fn trouble(self, backoff: &mut Backoff) -> ControlFlow<(), Option<String>> {
+        match self {
+            Ended::Router => ControlFlow::Break(()),
+            Ended::Passing(reason) if backoff.passes_over() => {
+                log::debug!("another connection to Redis is made: {reason}");
+                ControlFlow::Continue(None)
+            }
+            Ended::Passing(reason) | Ended::Failed(reason) => ControlFlow::Continue(Some(reason)),
+        }
+    }
+}
+
+impl From<RedisError> for Ended {
+    fn from(error: RedisError) -> Ended {
+        let reason = reason(&error);
+        // A process that is stopped and goes on finds its calls interrupted (signal(7)). Redis forgets
+        // scripts when it is told to, or when another one has become the master.
+        let is_interrupted = io_kind(&error) == Some(io::ErrorKind::Interrupted);
+        let has_no_script = error.kind() == ErrorKind::Server(ServerErrorKind::NoScript);
+        if is_interrupted || has_no_script {
+            Ended::Passing(reason)
+        } else {
+            Ended::Failed(reason)
+        }
+    }
+}
