@@ -62,6 +62,24 @@ fn the_settings_are_those_of_help() {
 }
 
 #[test]
+fn what_hosts_carry_is_what_the_example_computes() {
+    // Beside the folder of test programs; `cargo test --workspace` has built it.
+    let mut program = std::env::current_exe().unwrap();
+    program.pop();
+    program.set_file_name("examples/scaling");
+    let output = std::process::Command::new(&program)
+        .output()
+        .unwrap_or_else(|error| panic!("{error}: cargo build --example scaling"));
+    let told = String::from_utf8(output.stdout).unwrap();
+    let document = fs::read_to_string(root().join("docs/scaling.md")).unwrap();
+    let tables: Vec<&str> = told.trim_end().split("\n\n").collect();
+    assert_eq!(tables.len(), 3);
+    for table in tables {
+        assert!(document.contains(table), "not in docs/scaling.md:\n{table}");
+    }
+}
+
+#[test]
 fn the_npm_package_is_of_the_programs_version() {
     for name in ["client/package.json", "client/package-lock.json"] {
         let text = fs::read_to_string(root().join(name)).unwrap();
