@@ -110,6 +110,13 @@ faults: ## Break clients, emitters, server and disk for 10 minutes and 1,000,000
 
 FAULT_TEST := every_client_gets_exactly_its_events_once_in_one_order_whatever_happens
 
+.PHONY: cluster-faults
+cluster-faults: redis ## Three hosts and a Redis that fail in every way for 10 minutes, 300 clients that hop between them
+	CLUSTER_SECONDS=$${CLUSTER_SECONDS:-600} CLUSTER_HOSTS=$${CLUSTER_HOSTS:-3} CLUSTER_CLIENTS=$${CLUSTER_CLIENTS:-300} CLUSTER_PACE_MS=$${CLUSTER_PACE_MS:-50} \
+	  $(if $(REDIS),PATH=$(REDIS)/bin:$$PATH )$(CARGO) test --package shopwire --test server --locked -- --nocapture --exact $(HOPPING_TEST)
+
+HOPPING_TEST := cluster::hopping::clients_that_hop_between_hosts_have_everything_once_whatever_happens
+
 # The server is a release build: debug figures would be those of something else.
 .PHONY: attack
 attack: ## Attack a release build in every way that is known, beside 1,000 good clients: see docs/security.md; ARGS=name for one

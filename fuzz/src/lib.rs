@@ -16,6 +16,7 @@
 //! | `token`, `claims` | tokens that nobody signed, and such as somebody did |
 //! | `journal` | a journal's folder |
 //! | `takeover` | what another process hands over |
+//! | `cluster_entry` | an entry of the stream in Redis |
 //! | `configuration` | a file and an environment |
 //!
 //! `strict_json` and `judged` are the references of more than one of them.
@@ -24,6 +25,7 @@
 
 mod claims;
 mod client_message;
+mod cluster_entry;
 mod configuration;
 mod frames;
 mod http_head;
@@ -68,6 +70,7 @@ targets! {
     claims 20_000;
     journal 1_000;
     takeover 20_000;
+    cluster_entry 20_000;
     configuration 5_000;
 }
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use bytes::{Buf, BufMut};
 use hashbrown::HashMap;
-use redis::Value;
+pub use redis::Value;
 use serde::{Deserialize, Serialize};
 
 use super::{EPOCH, Receipt};
@@ -163,8 +163,10 @@ impl Entry {
                 )
             })?;
         }
-        if entry.receipt.first == 0 {
-            return Err(format!("{id} does not say which numbers it has"));
+        match entry.receipt.first {
+            0 => Err(format!("{id} does not say which numbers it has"))?,
+            first if first > number => Err(format!("{id} has numbers behind its own"))?,
+            _ => {}
         }
         Ok(entry)
     }
@@ -192,7 +194,7 @@ impl Entry {
     /// The block of its events, with the numbers that they have here; none if all are repeats.
     ///
     /// # Errors
-    /// If the body is not what [`put_events`] makes.
+    /// If the body is not what [`put_events`] makes, or has other events than the entry has numbers for.
     pub fn block(
         &self,
         lexicon: &Lexicon,
@@ -204,9 +206,13 @@ impl Entry {
         let mut block = stored::read(stored, lexicon, hasher, received)?;
         block.online = online;
         let repeats = &self.receipt.repeats;
-        stored::renumber(block, EPOCH, self.receipt.first, |place| {
-            repeats.binary_search_by_key(&place, |&(at, _)| at).is_ok()
-        })
+        let is_repeat = |place| repeats.binary_search_by_key(&place, |&(at, _)| at).is_ok();
+        let fresh = (0..).take(block.frames.len());
+        let fresh = fresh.filter(|&place| !is_repeat(place)).count() as u64;
+        if fresh > 0 && self.number - self.receipt.first != fresh - 1 {
+            return Err(NoBlock("its events are not as many as its numbers"));
+        }
+        stored::renumber(block, EPOCH, self.receipt.first, is_repeat)
     }
 
     /// The number of the lexicon of its body.
@@ -298,6 +304,15 @@ struct Words<'a> {
     roles: Vec<&'a str>,
 }
 
+impl Default for Lexicons {
+    /// This version's own alone.
+    fn default() -> Lexicons {
+        Lexicons {
+            known: HashMap::from([(Self::own().0, Lexicon::own())]),
+        }
+    }
+}
+
 impl Lexicons {
     /// This version's number, and its words as they are kept in Redis for others.
     pub fn own() -> (u32, Vec<u8>) {
@@ -307,13 +322,6 @@ impl Lexicons {
         };
         let words = serde_json::to_vec(&words).expect("names serialize");
         (crc32fast::hash(&words), words)
-    }
-
-    /// This version's own alone.
-    pub fn new() -> Lexicons {
-        Lexicons {
-            known: HashMap::from([(Self::own().0, Lexicon::own())]),
-        }
     }
 
     /// The one of this number, if it is known.
@@ -385,7 +393,7 @@ mod tests {
         .unwrap();
         assert_eq!((read.number, read.before), (2050, 2000));
         assert_eq!(read.kind, Some(Kind::Events));
-        let lexicons = Lexicons::new();
+        let lexicons = Lexicons::default();
         let lexicon = lexicons.get(read.lexicon().unwrap()).unwrap();
         let hasher = NameHasher::default();
         let block = read
@@ -438,7 +446,7 @@ mod tests {
 
     #[test]
     fn other_hosts_words_are_learned() {
-        let mut lexicons = Lexicons::new();
+        let mut lexicons = Lexicons::default();
         let (number, words) = Lexicons::own();
         lexicons.learn(number + 1, &words);
         assert_eq!(lexicons.get(number + 1), Some(&Lexicon::own()));

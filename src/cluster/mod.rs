@@ -26,7 +26,7 @@
 
 mod address;
 mod ended;
-mod entry;
+pub mod entry;
 mod own;
 mod probe;
 mod reader;

@@ -73,7 +73,7 @@ impl Reader {
             last: behind,
             whole_behind: 0,
             online: 0,
-            lexicons: Lexicons::new(),
+            lexicons: Lexicons::default(),
             unreadable: LogThrottle::default(),
             foreign_told: StreamId::default(),
         }

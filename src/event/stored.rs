@@ -217,11 +217,45 @@ pub fn renumber(
             ..*frame
         });
     }
-    Ok((!frames.is_empty()).then(|| Block {
+    if frames.is_empty() {
+        return Ok(None);
+    }
+    let is_whole = frames.len() == block.frames.len();
+    let (names, text) = if is_whole {
+        (block.names, block.text)
+    } else {
+        names_of(&mut frames, &block.names, &block.text)
+    };
+    Ok(Some(Block {
         bytes: bytes.into(),
         frames: frames.into(),
+        names,
+        text,
         ..block
     }))
+}
+
+/// The names of these frames alone, out of those of all. A block that is [`read`] has no others.
+fn names_of(frames: &mut [Frame], names: &[Name], text: &str) -> (Box<[Name]>, Box<str>) {
+    let (mut kept, mut kept_text) = (Vec::new(), String::new());
+    for frame in frames {
+        let names_start = kept.len() as u32;
+        let end = frame.excluded_end + u32::from(frame.has_session);
+        for name in &names[frame.names_start as usize..end as usize] {
+            let start = kept_text.len() as u32;
+            kept_text.push_str(&text[name.start as usize..][..usize::from(name.len)]);
+            kept.push(Name { start, ..*name });
+        }
+        let moved = |place: u32| place - frame.names_start + names_start;
+        *frame = Frame {
+            users_start: moved(frame.users_start),
+            owners_end: moved(frame.owners_end),
+            excluded_end: moved(frame.excluded_end),
+            names_start,
+            ..*frame
+        };
+    }
+    (kept.into(), kept_text.into())
 }
 
 /// What a payload begins with, before its id.

@@ -11,7 +11,9 @@ use std::time::Instant;
 use serde::Serialize;
 use shopwire::access::{NamespaceMask, Role, TypeMask};
 use shopwire::auth::{Revocation, Whom};
+use shopwire::cluster::entry::{Lexicons, disconnect_body, put_events};
 use shopwire::event::{Epoch, Run};
+use shopwire::ring::Selector;
 use shopwire::takeover::state::{
     ConnectionState, EmitterState, FromNew, FromOld, KeyState, OutboxState, RouterState,
     SocketState, StageState, put_block, put_key,
@@ -36,6 +38,9 @@ fn are_written_anew() {
     }
     for (name, seed) in handed_over() {
         put("takeover", name, &seed);
+    }
+    for (name, seed) in entries() {
+        put("cluster_entry", name, &seed);
     }
 }
 
@@ -126,6 +131,47 @@ fn handed_over() -> Vec<(&'static str, Vec<u8>)> {
         ("commit", message(b'n', &FromNew::Commit)),
         ("blocks", blocks),
         ("keys", keys),
+    ]
+}
+
+/// Entries of the stream that hosts share, in the form that the target takes.
+fn entries() -> Vec<(&'static str, Vec<u8>)> {
+    let run = Run {
+        epoch: Epoch(0xabc),
+        first: 1,
+    };
+    let mut events = Vec::new();
+    put_events(&block_of(&LINES, run), Lexicons::own().0, &mut events);
+    let user = disconnect_body(&Selector::User("cust-1".to_owned())).unwrap();
+    let role = disconnect_body(&Selector::Role(Role::Staff)).unwrap();
+    let entry = |fields: &str, body: &[u8]| {
+        let head = format!(
+            "1838796390400002-0\nh=00ff00ff00ff00ff\nn=7\np=1838796390399999\n{fields}\nb="
+        );
+        [head.as_bytes(), body].concat()
+    };
+    vec![
+        ("events", entry("f=1838796390400000\nk=events", &events)),
+        (
+            "repeats",
+            entry(
+                "f=1838796390400001\nk=events\nr=1:1838796390300000",
+                &events,
+            ),
+        ),
+        (
+            "online",
+            entry("f=1838796390400002\nk=online\no=3", &events),
+        ),
+        (
+            "reset",
+            entry("f=1838796390400002\nk=reset", b"1838796390399000"),
+        ),
+        (
+            "disconnect",
+            entry("f=1838796390400002\nk=disconnect", &user),
+        ),
+        ("role", entry("f=1838796390400002\nk=disconnect\ns=", &role)),
     ]
 }
 

@@ -40,7 +40,7 @@ macro_rules! bounded {
 }
 
 bounded! {
-    ingest_line published client_message http_head frames proxy_header token claims journal takeover
+    ingest_line published client_message http_head frames proxy_header token claims journal takeover cluster_entry
     configuration
 }
 

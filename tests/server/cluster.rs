@@ -1,6 +1,7 @@
 //! Several hosts as one: what holds over all of them.
 
 mod faults;
+mod hopping;
 mod kinds;
 mod revoking;
 

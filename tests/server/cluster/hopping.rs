@@ -1,0 +1,218 @@
+//! Clients that move from host to host, with an emitter on each, while Redis and hosts fail in one way after the other: each
+//! has all events, once, in one order.
+//!
+//! `make test` has some seconds of that. `make cluster-faults` has three hosts, 300 clients and ten minutes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::{id, keyed, number, watcher};
+use crate::harness::redis::Redis;
+use crate::harness::{Client, Emitter, Opening, Server};
+
+/// How many, and for how long: from the environment, for `make cluster-faults`.
+struct Plan {
+    hosts: u64,
+    clients: u64,
+    /// Between two events of an emitter.
+    pace: Duration,
+    lasts: Duration,
+}
+
+impl Plan {
+    fn read() -> Plan {
+        let number = |name, default| {
+            std::env::var(name).map_or(default, |text: String| text.parse().unwrap())
+        };
+        Plan {
+            hosts: number("CLUSTER_HOSTS", 2),
+            clients: number("CLUSTER_CLIENTS", 8),
+            pace: Duration::from_millis(number("CLUSTER_PACE_MS", 5)),
+            lasts: Duration::from_secs(number("CLUSTER_SECONDS", 3)),
+        }
+    }
+}
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    RedisStandsStill,
+    /// For longer than lines wait.
+    RedisStandsStillForLong,
+    RedisIsKilled,
+    ConnectionsBreak,
+    RedisIsFull,
+    RedisRefuses,
+    RedisIsSlow,
+    HostStandsStill,
+}
+
+/// The first ones are what a short run has.
+const FAULTS: [Fault; 8] = [
+    Fault::RedisStandsStill,
+    Fault::RedisIsKilled,
+    Fault::ConnectionsBreak,
+    Fault::HostStandsStill,
+    Fault::RedisIsFull,
+    Fault::RedisRefuses,
+    Fault::RedisIsSlow,
+    Fault::RedisStandsStillForLong,
+];
+
+impl Fault {
+    fn strike(self, redis: &mut Redis, hosts: &[Server]) {
+        let a_while = Duration::from_millis(fastrand::u64(100..800));
+        match self {
+            Fault::RedisStandsStill | Fault::RedisStandsStillForLong => {
+                redis.stand_still();
+                let is_long = matches!(self, Fault::RedisStandsStillForLong);
+                thread::sleep(if is_long {
+                    Duration::from_secs(6)
+                } else {
+                    a_while
+                });
+                redis.signal(Signal::CONT);
+            }
+            Fault::RedisIsKilled => {
+                redis.kill();
+                thread::sleep(a_while);
+                redis.run();
+            }
+            Fault::ConnectionsBreak => {
+                for _ in 0..10 {
+                    redis.ask("CLIENT KILL TYPE normal");
+                    thread::sleep(a_while / 10);
+                }
+            }
+            Fault::RedisIsFull => {
+                redis.ask("CONFIG SET maxmemory 1");
+                thread::sleep(a_while);
+                redis.ask("CONFIG SET maxmemory 0");
+            }
+            Fault::RedisRefuses => {
+                redis.ask("ACL SETUSER default -evalsha -xread");
+                thread::sleep(a_while);
+                redis.ask("ACL SETUSER default +evalsha +xread");
+            }
+            Fault::RedisIsSlow => {
+                redis.ask(&format!("CLIENT PAUSE {} ALL", a_while.as_millis()));
+                thread::sleep(a_while);
+            }
+            Fault::HostStandsStill => {
+                let host = &hosts[fastrand::usize(..hosts.len())];
+                host.stand_still();
+                thread::sleep(a_while);
+                host.signal(Signal::CONT);
+            }
+        }
+    }
+}
+
+#[test]
+fn clients_that_hop_between_hosts_have_everything_once_whatever_happens() {
+    let plan = Plan::read();
+    // With `everysec` it may have told events to hosts that it has not written yet (docs/cluster.md).
+    let mut redis = Redis::with(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let hosts: Vec<Server> = (0..plan.hosts).map(|_| redis.host()).collect();
+    let start = watcher(&hosts[0]).1;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let emitters: Vec<_> = (0..)
+        .zip(&hosts)
+        .map(|(at, host)| emit(host.emitter(), at, plan.pace, &is_over))
+        .collect();
+    let addresses: Arc<[SocketAddr]> = hosts.iter().map(|host| host.address).collect();
+    let clients: Vec<_> = (0..plan.clients as usize)
+        .map(|seed| hop(&addresses, seed, start.clone()))
+        .collect();
+
+    let begun = Instant::now();
+    let mut struck = 0;
+    for fault in FAULTS.into_iter().cycle() {
+        if begun.elapsed() >= plan.lasts {
+            break;
+        }
+        fault.strike(&mut redis, &hosts);
+        struck += 1;
+        hosts.iter().for_each(Server::await_ready);
+    }
+    is_over.store(true, Ordering::Relaxed);
+    let sent: usize = emitters.into_iter().map(|all| all.join().unwrap()).sum();
+    let end = json!({"type": "product:deleted", "data": {"productId": "the end"}, "key": "end"});
+    hosts[0].emitter().emit(&end);
+    let all: Vec<Got> = clients
+        .into_iter()
+        .map(|client| client.join().unwrap())
+        .collect();
+    let hops: usize = all.iter().map(|got| got.hops).sum();
+    eprintln!(
+        "{sent} events, {} clients, {hops} hops, {struck} faults in {:.0} s",
+        all.len(),
+        begun.elapsed().as_secs_f64()
+    );
+    assert_eq!(all[0].numbers.len(), sent);
+    assert!(all[0].numbers.is_sorted_by(|one, next| one < next));
+    for other in &all[1..] {
+        assert!(other.numbers == all[0].numbers, "another order");
+    }
+}
+
+/// Sends event after event, each with a key and until it is taken. Gives their number.
+fn emit(
+    mut emitter: Emitter,
+    at: usize,
+    pace: Duration,
+    is_over: &Arc<AtomicBool>,
+) -> JoinHandle<usize> {
+    let is_over = Arc::clone(is_over);
+    thread::spawn(move || {
+        let mut sent = 0;
+        while !is_over.load(Ordering::Relaxed) {
+            let line = keyed(sent, &format!("{at}-{sent}")).to_string();
+            while let Err(refused) = emitter.try_emit(line.as_bytes()) {
+                assert_eq!(refused.code, "unavailable");
+            }
+            sent += 1;
+            thread::sleep(pace);
+        }
+        sent
+    })
+}
+
+/// What a client has got.
+struct Got {
+    /// The numbers of its events, as they came.
+    numbers: Vec<u64>,
+    hops: usize,
+}
+
+/// Listens behind `since`, now at this host and now at that, until the end.
+fn hop(addresses: &Arc<[SocketAddr]>, seed: usize, mut since: Value) -> JoinHandle<Got> {
+    let addresses = Arc::clone(addresses);
+    thread::spawn(move || {
+        let mut numbers = Vec::new();
+        for hops in 0.. {
+            let address = addresses[(seed + hops) % addresses.len()];
+            let mut client = Client::try_connect(address, Opening::new()).unwrap();
+            let data = json!({"namespaces": ["products"], "since": since});
+            client.send(&json!({"type": "subscribe", "data": data}));
+            let answer = client.expect("subscribed");
+            assert_eq!(answer["data"]["recovered"], true, "{since}: {answer}");
+            for _ in 0..20 + 13 * (seed % 20) {
+                let event = client.next();
+                assert!(event["id"].is_string(), "no event: {event}");
+                since = event["id"].clone();
+                if event["data"]["productId"] == "the end" {
+                    return Got { numbers, hops };
+                }
+                numbers.push(number(&id(&event)));
+            }
+        }
+        unreachable!("the hops have no end")
+    })
+}
