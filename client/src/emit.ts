@@ -1,5 +1,7 @@
 // `shopwire/emit`: what a shop's API routes call when something happened. For Node; one connection for the whole process.
 
+import { randomUUID } from 'node:crypto';
+
 import { Emitter, EmitError, EmitManyError } from './emitter.js';
 import type { EmitOptions, EmitterOptions } from './emitter.js';
 import type { EventData, EventType, IngestLine, InventoryUpdated, SystemNotification } from './generated/events.js';
@@ -68,27 +70,41 @@ export interface StockAlerts {
 /** A change of stock; the difference can be left out. */
 export type StockChange = Omit<InventoryUpdated, 'difference'> & { difference?: number };
 
+/** Behind the key of a change, for its alert: a key of its own that a retry makes again. */
+const ALERT = ':alert';
+/** Keys that the server takes have at most 128 characters. */
+const KEY_MAX = 128 - ALERT.length;
+
 type InventoryData<T extends TypeOf<'inventory'>> = T extends 'inventory:updated' ? StockChange : EventData[T];
 
 /**
  * Sends `inventory:…`: to staff. With a `threshold`, `inventory:updated` brings its alert along: when the stock falls to the
  * threshold, `inventory:low_stock`; to `critical`, the same with that severity; to nothing, `inventory:out_of_stock`. Each is sent by the
- * change that crosses the line, and not again by those below it.
+ * change that crosses the line, and not again by those below it. With a threshold a `key` has at most 122 characters. The error's `key` is
+ * the change's, whichever of the two was not taken: sending the change again with it makes neither a second time.
  */
-export function emitInventoryEvent<T extends TypeOf<'inventory'>>(
+export async function emitInventoryEvent<T extends TypeOf<'inventory'>>(
   type: T,
   data: InventoryData<T>,
   options: EmitOptions & StockAlerts = {},
 ): Promise<void> {
-  const { threshold, critical, ...rest } = options;
-  if (type !== 'inventory:updated') return emit(type, data as EventData[T], rest);
+  const { threshold, critical, key = randomUUID(), ...rest } = options;
+  if (type !== 'inventory:updated') return emit(type, data as EventData[T], { ...rest, key });
   const change = data as StockChange;
   const updated = { ...change, difference: change.difference ?? change.newStock - change.oldStock };
+  if (threshold !== undefined && key.length > KEY_MAX) {
+    const message = `key must have at most ${KEY_MAX} characters beside a threshold, has ${key.length}: the alert's is this one and ${ALERT}`;
+    throw new EmitError('invalid_payload', message, { field: 'key', key });
+  }
   const alert = stockAlert(change, { threshold, critical });
-  if (!alert) return emit('inventory:updated', updated, rest);
-  // A key of its own that a retry makes again.
-  const key = rest.key && `${rest.key}:alert`;
-  return both(emit('inventory:updated', updated, rest), emitter().emit(alert.type, alert.data as never, { ...rest, key }));
+  const sent = [emit('inventory:updated', updated, { ...rest, key })];
+  if (alert) sent.push(emit(alert.type, alert.data as never, { ...rest, key: key + ALERT }));
+  // Both are waited for, and only then the first one's fault is told.
+  for (const end of await Promise.allSettled(sent)) {
+    if (end.status === 'fulfilled') continue;
+    const { code, message, field } = end.reason as EmitError;
+    throw new EmitError(code, message, { field, key });
+  }
 }
 
 type Alert = IngestLine<'inventory:low_stock' | 'inventory:out_of_stock'>;
@@ -102,9 +118,4 @@ function stockAlert(change: StockChange, { threshold, critical = (threshold ?? 0
   if (!fellTo(critical) && !fellTo(threshold)) return undefined;
   const severity = newStock <= critical ? 'critical' : 'low';
   return { type: 'inventory:low_stock', data: { ...product, currentStock: newStock, threshold, severity } };
-}
-
-/** Waits for both, and only then tells the first one's fault. */
-async function both(first: Promise<void>, second: Promise<void>): Promise<void> {
-  for (const end of await Promise.allSettled([first, second])) if (end.status === 'rejected') throw end.reason;
 }
