@@ -174,11 +174,13 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
 
   async function getToken(): Promise<string | undefined> {
     const source = token;
+    // Called before there is a timer: it may throw.
+    const answer = typeof source === 'function' ? source() : source;
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<never>((_, fail) => {
       timer = setTimeout(() => fail(new Error('none came in time')), TOKEN_MS);
     });
-    const given = await Promise.race([typeof source === 'function' ? source() : source, late]).finally(() => clearTimeout(timer));
+    const given = await Promise.race([answer, late]).finally(() => clearTimeout(timer));
     // Another one was set meanwhile.
     if (source !== token) return getToken();
     if (given == null) return undefined;
