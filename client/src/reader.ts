@@ -25,7 +25,7 @@ export function eventsOf<P extends Pattern>(
     if (waiting.length > LIMIT) undo();
     wake();
   };
-  let isOver = false;
+  let isOver = client.status === 'closed';
   const end = () => {
     isOver = true;
     wake();

@@ -2,8 +2,9 @@
 
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 
+import { eventsOf } from '../src/reader.js';
 import type { Problem } from '../src/types.js';
-import { FakeSocket, newClient, settle } from './fake-socket.js';
+import { connected, FakeSocket, newClient, settle } from './fake-socket.js';
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -31,4 +32,12 @@ test('a token function that throws is like one that rejects, and leaves no clock
   expect(token).toHaveBeenCalledTimes(2);
   client.close();
   expect(vi.getTimerCount()).toBe(0);
+});
+
+test('a reader of a client that is closed already ends at once', async () => {
+  const { client } = await connected();
+  client.close();
+  const events: unknown[] = [];
+  for await (const event of eventsOf(client, '*')) events.push(event);
+  expect(events).toEqual([]);
 });
