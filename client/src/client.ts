@@ -22,6 +22,9 @@ const ASK_AGAIN_MS = 2_000;
 /** Header, payload and signature in base64url. Anything else would never reach the server's judgement. */
 const JWT = /^[\w-]+(\.[\w-]+){2}$/;
 
+/** The server's code for a message at fault, and not its sender. */
+const INVALID = 'invalid_message';
+
 /** Before anything was begun, and on a server that renders pages. */
 export const IDLE: ConnectionState = { status: 'idle', reason: '' };
 
@@ -60,8 +63,8 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
   let again: ReturnType<typeof setTimeout> | undefined;
 
   // Of this user.
-  /** Namespaces that were refused. */
-  let denied = new Set<Namespace>();
+  /** Namespaces that were refused, and by what code. */
+  let denied = new Map<Namespace, string>();
   /** Namespaces that were subscribed to once: their past is no longer asked for. */
   let begun = new Set<Namespace>();
   let place: Place = {};
@@ -122,13 +125,18 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
 
     subscribe(want: Want) {
       const own = { ...want };
-      wants.add(own);
-      syncSoon();
       const { namespaces, events = [] } = want;
-      if (typesIn(namespaces, events).length < events.length) tell({ code: 'invalid_message', message: `not all in ${namespaces}: ${events}` });
+      const resync = () => {
+        // What is at fault may be one of these wants, and then is so no longer.
+        for (const name of namespaces) if (denied.get(name) === INVALID) denied.delete(name);
+        syncSoon();
+      };
+      wants.add(own);
+      resync();
+      if (typesIn(namespaces, events).length < events.length) tell({ code: INVALID, message: `not all in ${namespaces}: ${events}` });
       return () => {
         wants.delete(own);
-        syncSoon();
+        resync();
       };
     },
 
@@ -220,7 +228,7 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
     const before = client.identity;
     client.identity = identity;
     if (before?.userId === identity?.userId && before?.role === identity?.role) return;
-    denied = new Set();
+    denied = new Map();
     isProbed = false;
     askedFor = '';
     // What the public saw everybody may see.
@@ -315,7 +323,7 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
         for (const name of names) ask({ names: [name], isProbe: true });
       } else {
         for (const name of names) {
-          denied.add(name);
+          denied.set(name, problem.code);
           tell({ ...problem, namespace: name });
         }
       }

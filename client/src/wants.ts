@@ -13,7 +13,7 @@ export interface Wanted {
 }
 
 /** Everything that somebody wants, without what is `denied`. In a fixed order, so that equal wants compare as equal. */
-export function sumOf(wants: Want[], denied: ReadonlySet<Namespace>): Wanted {
+export function sumOf(wants: Want[], denied: ReadonlyMap<Namespace, string>): Wanted {
   const about = (name: Namespace) => wants.filter(({ namespaces }) => namespaces.includes(name));
   const names = [...new Set(wants.flatMap(({ namespaces }) => namespaces))].filter((name) => !denied.has(name)).sort();
   const events = names.flatMap((name) => {
