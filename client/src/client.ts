@@ -8,7 +8,7 @@ import { newOutbox } from './outbox.js';
 import { moveTo, settlePlace, type Asked, type Place } from './place.js';
 import { newRecent } from './recent.js';
 import type { Client, ConnectionState, Identity, ListenOptions, Problem, Publishable, ShopwireOptions, Subscribed, TokenSource, Want } from './types.js';
-import { sumOf, typesIn } from './wants.js';
+import { lastOf, pastsOf, sumOf, typesIn } from './wants.js';
 
 const PROTOCOL = 'shopwire.v1';
 /** Close codes after which the same client would only be closed again: it broke the protocol, was disconnected by the operator, or flooded. */
@@ -57,7 +57,6 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
   /** What has been asked for, to compare with what is wanted. */
   let askedFor = '';
   let isProbed = false;
-  let subscribedTo: Namespace[] = [];
   /** The page gave another token; if this connection does not take it, because it is another user's, a new one shall. */
   let isSwapping = false;
   let again: ReturnType<typeof setTimeout> | undefined;
@@ -65,7 +64,7 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
   // Of this user.
   /** Namespaces that were refused, and by what code. */
   let denied = new Map<Namespace, string>();
-  /** Namespaces that were subscribed to once: their past is no longer asked for. */
+  /** Namespaces that are wanted and were subscribed to ever since: their past is no longer asked for. */
   let begun = new Set<Namespace>();
   let place: Place = {};
   let recent = newRecent();
@@ -259,7 +258,6 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
     isWelcomed = isReady = isLive = isProbed = isSwapping = false;
     asked = [];
     askedFor = '';
-    subscribedTo = [];
     if (place.apart) place.apart.left = Infinity;
     clearTimeout(again);
   }
@@ -270,7 +268,7 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
   }
 
   function arrived(event: ShopEvent): void {
-    if (!isLive) return;
+    if (!isLive || !begun.has(event.namespace)) return;
     moveTo(place, event);
     if (!recent.add(event)) return;
     if (!options.batch) listeners.dispatch(event);
@@ -300,7 +298,6 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
     },
 
     subscribed(data: Subscribed) {
-      subscribedTo = data.namespaces;
       const answered = asked.shift();
       // One that was to follow another counts only if that one was not refused.
       if (answered && !answered.isProbe && (answered.isFirst || isLive)) settle(answered, data);
@@ -343,7 +340,7 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
     settlePlace(place, answered, data);
     client.online = data.online ?? client.online;
     // What came before a gap says nothing about how things stand.
-    if (data.recovered === false) recent.forget();
+    if (data.recovered === false) recent.keep(() => false);
     goLive(data);
   }
 
@@ -372,28 +369,33 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
   function sync(): void {
     isSyncDue = false;
     if (!isReady || asked.length) return;
-    const { names, events, lastOf } = sumOf([...wants], denied);
+    let { names, events } = sumOf([...wants], denied);
     const wanted = `${names} ${events}`;
     if (wanted === askedFor) return;
     askedFor = wanted;
-    const gone = subscribedTo.filter((name) => !names.includes(name));
+    // What came of a namespace or type says nothing about now when it is no longer seen, and is asked for anew when it is again.
+    const gone = [...begun].filter((name) => !names.includes(name) && begun.delete(name));
+    recent.keep(({ namespace, type }) => begun.has(namespace) && (events.includes(type) || !typesIn([namespace], events)[0]));
     if (gone.length) link.send('unsubscribe', { namespaces: gone });
     if (!names.length) return goLive();
 
     // Those that begin with their past, once; those that go on from a place of their own; and all others. The others come first, and
     // also on a connection that has them already: then the `position` of the answer is where this client stands, whatever is being replayed.
     const since = isLive ? undefined : place.since;
-    const fresh = names.filter((name) => lastOf(name) && !begun.has(name));
-    const apart = names.filter((name) => since !== undefined && place.apart?.names.includes(name));
-    const rest = names.filter((name) => !fresh.includes(name) && !apart.includes(name));
-    const parts: Asked[] = [
-      { names: rest, events, since },
-      { names: apart, events, since: place.apart?.since, isApart: true },
-      { names: fresh, events, last: Math.max(...fresh.map(lastOf)) },
-    ].filter((part) => part.names.length);
-    if (since !== undefined && fresh.length && parts.length > 1) {
+    const parts: Asked[] = [];
+    const part = (how: Partial<Asked>, isPart: (name: Namespace) => unknown = () => true) => {
+      const own = names.filter(isPart);
+      names = names.filter((name) => !own.includes(name));
+      if (own[0]) parts.unshift({ ...how, names: own, events });
+    };
+    for (const want of pastsOf(wants)) part({ last: lastOf(want, events) }, (name) => want.namespaces.includes(name) && !begun.has(name));
+    const fresh = parts.length;
+    const { apart } = place;
+    if (since && apart) part({ since: apart.since, isApart: true }, (name) => apart.names.includes(name));
+    part({ since });
+    if (since && fresh && parts[fresh]) {
       // Nothing may come before what was missed: the fresh ones are asked for when that is settled.
-      parts.pop();
+      parts.length -= fresh;
       askedFor = '';
     }
     parts[0]!.isFirst = true;

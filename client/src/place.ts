@@ -31,16 +31,23 @@ export interface Place {
     since: string;
     /** So many of their events may still be old ones. Infinite while a new connection does not have them. */
     left: number;
+    /** The list that those which were asked for together share. */
+    events?: EventType[];
   };
 }
 
 /** A subscription holds. */
-export function settlePlace(place: Place, { names, since, last, isApart, isFirst }: Asked, { position, recovered }: Subscribed): void {
+export function settlePlace(place: Place, { names, events, since, last, isApart, isFirst }: Asked, { position, recovered }: Subscribed): void {
+  const { apart } = place;
   if (last) {
     if (isFirst) place.since = position;
-    place.apart = { names, since: position, left: last };
+    if (apart && apart.events === events) {
+      // Asked for together: some of the first one's may still be under way.
+      apart.names.push(...names);
+      apart.left += last;
+    } else place.apart = { names, since: position, left: last, events };
   } else if (isApart) {
-    place.apart &&= { ...place.apart, since: recovered ? since! : position, left: 0 };
+    place.apart = apart && { ...apart, since: recovered ? since! : position, left: 0 };
   } else {
     // While missed events are still to come, the place to go on from is the last one seen.
     if (!recovered) place.since = position;

@@ -7,7 +7,7 @@ import { patternsOf } from './listeners.js';
 const KEPT = 1000;
 
 export function newRecent() {
-  const events = new Map<string, ShopEvent | undefined>();
+  const events = new Map<string, ShopEvent>();
   return {
     /** Keeps an event; false if it was there already. */
     add(event: ShopEvent): boolean {
@@ -19,11 +19,11 @@ export function newRecent() {
 
     /** Those that a pattern stands for, oldest first. */
     list: (pattern: string): ShopEvent[] =>
-      [...events.values()].filter((event) => event && patternsOf(event).includes(pattern)) as ShopEvent[],
+      [...events.values()].filter((event) => patternsOf(event).includes(pattern)),
 
-    /** Lists none of those that came so far; that they came is still known. */
-    forget(): void {
-      for (const id of events.keys()) events.set(id, undefined);
+    /** Knows only these any longer. */
+    keep(isKept: (event: ShopEvent) => boolean): void {
+      for (const [id, event] of events) if (!isKept(event)) events.delete(id);
     },
   };
 }

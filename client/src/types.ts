@@ -112,7 +112,10 @@ export interface Want {
   namespaces: readonly Namespace[];
   /** Narrows those namespaces it names types of to these types. */
   events?: readonly EventType[];
-  /** How many of the newest events the server still keeps come first, 1 to 1000. Heeded where the namespace was not subscribed to before. */
+  /**
+   * How many of the newest events of these namespaces that the server still keeps come first, 1 to 1000. Heeded where the namespace is not
+   * subscribed to already. With `events`, beside others who want more types, these are looked for among ten times as many.
+   */
   last?: number;
 }
 
@@ -187,7 +190,7 @@ export interface Client {
   /** Like `on`, for one time. */
   once<P extends Pattern>(pattern: P, handler: EventHandler<P>, options?: ListenOptions): () => void;
   once<S extends keyof Signals>(signal: S, handler: (value: Signals[S]) => void, options?: ListenOptions): () => void;
-  /** The newest events that came, oldest first: at most a thousand of all types together. */
+  /** The newest events that came, oldest first: at most a thousand of all types together, and only of types that were wanted ever since. */
   recent<P extends Pattern>(pattern: P): ShopEvent<Matching<P>>[];
 
   /** Wants to see namespaces, beside what others want. Returns how to stop; the last one to stop unsubscribes. */

@@ -46,7 +46,9 @@ async function letIn(more: object = {}): Promise<FakeSocket> {
     socket.welcome();
     socket.authenticate();
   });
-  answer(socket, more);
+  act(() => {
+    for (const { namespaces } of socket.said('subscribe')) socket.subscribed(namespaces, 'p-0', more);
+  });
   return socket;
 }
 

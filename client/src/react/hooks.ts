@@ -160,7 +160,14 @@ export function useOrderStatus(orderId: string, initial?: OrderStatus): OrderSta
   useWant(client, { namespaces: ['orders'] });
   const store = useMemo(() => {
     const begin: OrderState = { status: initial, isDeleted: false };
-    return reduced(client, 'order:*', begin, (state, event) => (event.data.orderId === orderId ? follow(state, event) : state));
+    const reduce = (state: OrderState, event: ShopEvent<Matching<'order:*'>>) => (event.data.orderId === orderId ? follow(state, event) : state);
+    const past = () => {
+      const events = client.recent('order:*');
+      if (initial === undefined) return events;
+      // How an order began is no news about one that is known; and what came before the line was lost is older.
+      return client.isConnected ? events.filter(({ type }) => type !== 'order:created') : [];
+    };
+    return reduced(client, 'order:*', begin, reduce, past);
   }, [client, orderId, initial]);
   return useStore(store);
 }

@@ -17,11 +17,12 @@ export function reduced<P extends Pattern, T>(
   pattern: P,
   initial: T,
   reduce: (value: T, event: ShopEvent<Matching<P>>) => T,
+  past = () => client.recent(pattern),
 ): Store<T> {
   let value = initial;
   return {
     subscribe(tell) {
-      value = client.recent(pattern).reduce(reduce, initial);
+      value = past().reduce(reduce, initial);
       const set = (next: T) => {
         if (next === value) return;
         value = next;
