@@ -16,6 +16,9 @@ const WORDS: Record<State['status'], string> = {
   closed: 'Disconnected',
 };
 
+/** The close code of a token that is refused. */
+const UNAUTHORIZED = 4401;
+
 export function ConnectionState({ reloadedAt }: { reloadedAt: number | undefined }) {
   const client = useShopwire();
   const state = useConnection();
@@ -23,9 +26,13 @@ export function ConnectionState({ reloadedAt }: { reloadedAt: number | undefined
   const [caughtUpAt, setCaughtUpAt] = useState<number>();
   useEffect(() => client.on('subscribed', ({ recovered }) => recovered && setCaughtUpAt(Date.now())), [client]);
   const isLive = state.status === 'connected';
+  // Why a token was refused is said before the connection is closed for that.
+  const [refusal, setRefusal] = useState('');
+  useEffect(() => client.on('error', ({ request, message }) => request === 'auth' && setRefusal(message)), [client]);
+  useEffect(() => client.on('authenticated', () => setRefusal('')), [client]);
   // Attempts that follow a loss bring no reason of their own: the loss stays said until it is over.
   const [lost, setLost] = useState('');
-  const reason = isLive ? '' : state.reason || lost;
+  const reason = isLive ? '' : (state.code === UNAUTHORIZED && refusal) || state.reason || lost;
   if (reason !== lost) setLost(reason);
   const isTrying = state.status === 'connecting' && lost !== '';
   const remark = caughtUpAt

@@ -3,7 +3,8 @@
 import { memo, useMemo, type ReactNode } from 'react';
 
 import type { Namespace } from '../../src/index.js';
-import { LiveCustomerCount, LiveSalesTicker, OrderStatusBadge } from '../../src/react/index.js';
+import { readable } from '../../src/react/components.js';
+import { LiveCustomerCount, LiveSalesTicker } from '../../src/react/index.js';
 import { clock, currency, money, shortMoney, shortWhole, whole } from './format.js';
 import { useShop, type Notice, type Order, type Payment, type StockItem } from './shop.js';
 
@@ -100,6 +101,8 @@ const LANES = [
 /** A shop's own statuses stand in the lane of those that are being worked on. */
 const KNOWN = ['pending', 'processing', 'shipped', 'delivered', 'cancelled'];
 const PER_LANE = 6;
+/** Of these the style shows so many where the lanes are below each other. */
+const PER_NARROW_LANE = 3;
 
 /** So many orders have a status of these. */
 const total = (byStatus: Readonly<Record<string, number>>, holds: (status: string) => boolean): number =>
@@ -126,7 +129,8 @@ function Board() {
                   <OrderCard key={order.id} order={order} />
                 ))}
               </ul>
-              {count > shown.length && <p className="more">and {whole(count - shown.length)} more</p>}
+              <More className="wide" count={count} shown={shown.length} />
+              <More className="narrow" count={count} shown={Math.min(shown.length, PER_NARROW_LANE)} />
             </section>
           );
         })}
@@ -134,6 +138,9 @@ function Board() {
     </Card>
   );
 }
+
+const More = ({ className, count, shown }: { className: string; count: number; shown: number }) =>
+  count > shown && <p className={`more ${className}`}>and {whole(count - shown)} more</p>;
 
 const OrderCard = memo(function OrderCard({ order }: { order: Order }) {
   return (
@@ -143,7 +150,10 @@ const OrderCard = memo(function OrderCard({ order }: { order: Order }) {
       <span className="id">
         {order.id} {order.channel && <>· {order.channel}</>}
       </span>
-      <OrderStatusBadge orderId={order.id} initialStatus={order.status} />
+      {/* Not a component that listens by itself: the card is in the lane of this status, and moves with it. */}
+      <span className="shopwire-badge" data-status={order.status}>
+        <span className="shopwire-status">{readable(order.status)}</span>
+      </span>
     </li>
   );
 });

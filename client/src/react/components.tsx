@@ -67,7 +67,7 @@ export function OrderStatusBadge({ orderId, initialStatus, announce, labels = {}
 }
 
 /** `on_hold` as people write it. */
-const readable = (status: string) => status.charAt(0).toUpperCase() + status.slice(1).replaceAll('_', ' ');
+export const readable = (status: string) => status.charAt(0).toUpperCase() + status.slice(1).replaceAll('_', ' ');
 
 export interface LiveCustomerCountProps extends LookProps {
   labels?: Labels & {
@@ -85,7 +85,8 @@ export function LiveCustomerCount({ labels = {}, locale, className, style }: Liv
   const { online = (count) => (count === 1 ? 'customer online' : 'customers online'), unknown = '–' } = labels;
   const number = count === undefined ? unknown : new Intl.NumberFormat(known(locale)).format(count);
   const text = online(count ?? 0);
-  const calm = useCalm(`${number} ${text}`);
+  // A number that is not known is nothing to read out.
+  const calm = useCalm(count === undefined ? (labels.unknown ?? '') : `${number} ${text}`);
   return (
     <span className={classes('shopwire-count', className)} style={style} data-connection={connection}>
       <span aria-hidden="true">
