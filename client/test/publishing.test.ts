@@ -2,6 +2,7 @@
 
 import { describe, expect, test, vi } from 'vitest';
 
+import type { ShopwireClient } from '../src/client.js';
 import type { Problem } from '../src/types.js';
 import { connected, driveClock, FakeSocket, newClient, nextAttempt, reopened, settle } from './fake-socket.js';
 
@@ -121,6 +122,43 @@ describe('publishing', () => {
     for (let i = 0; i < 50; i++) client.publish('customer:viewing_product', product);
     expect(sent()).toBe(110);
     expect(problems).toEqual([]);
+  });
+
+  test.each([
+    ['by the page', (client: ShopwireClient) => client.close()],
+    [
+      'by the page while the line is lost',
+      (client: ShopwireClient, socket: FakeSocket) => {
+        socket.end();
+        client.publish('customer:viewing_product', product);
+        client.close();
+      },
+    ],
+    ['by the server', (_: ShopwireClient, socket: FakeSocket) => socket.end(4403, 'disconnected by the operator')],
+  ])('a client that is closed %s leaves no timer behind; what waits goes out when it is back', async (_, close) => {
+    const { client, socket } = await connected();
+    for (let i = 0; i < 52; i++) client.publish('customer:viewing_product', product);
+    close(client, socket);
+    expect(client.status).toBe('closed');
+    expect(vi.getTimerCount()).toBe(0);
+    client.connect();
+    await settle();
+    const next = reopened();
+    next.subscribed(['orders'], 'p-1', { recovered: true });
+    expect(next.said('customer:viewing_product')).toHaveLength(0);
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(next.said('customer:viewing_product')).toHaveLength(2);
+  });
+
+  test('a client that is closed while a handler publishes leaves none either', async () => {
+    const { client, socket } = await connected({ token: null });
+    for (let i = 0; i < 52; i++) client.publish('customer:viewing_product', product);
+    const handler = vi.fn(() => client.publish('customer:viewing_product', product));
+    client.on('error', handler);
+    socket.end(4401, 'a token is needed');
+    expect(handler).toHaveReturnedWith(true);
+    expect(client.status).toBe('closed');
+    expect(vi.getTimerCount()).toBe(0);
   });
 
   test('is told when too many wait', async () => {
