@@ -1,28 +1,29 @@
 //! `shopwire ctl`: asks a running server, over its ingest socket.
 //!
-//! Owns the questions and the waiting for their answers; [`show`] makes these readable, [`watch`] asks
-//! again and again, [`tap`] prints what comes, and [`why`] says what became of an event.
+//! Owns the command line; [`request`] makes the question of it and [`session`] waits for the answer, which
+//! [`show`] makes readable. [`watch`] asks again and again, [`tap`] prints what comes, and [`why`] says what
+//! became of an event.
 
+mod request;
+mod session;
 mod show;
 mod tap;
 mod watch;
 mod why;
 
-use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::{Subcommand, value_parser};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
-use super::answers::{Answer, Answers, Next};
 use super::{FAILED, WRONG_USAGE, fail, print, unreachable_socket};
-use crate::access::{AccessTable, Namespace, Role};
-use crate::config::{self, ConfigError, File};
+use crate::config;
 use crate::limits::{self, LIST_MAX, TAP_COPIES_MAX};
 use crate::logging::LEVELS;
+use session::Session;
 
 /// The most a server may take for its answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -242,7 +243,7 @@ fn every(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let request = match request(&arguments.command) {
+    let request = match request::of(&arguments.command) {
         Ok(request) => request,
         Err(error) => return fail(WRONG_USAGE, error),
     };
@@ -281,332 +282,5 @@ fn text_of(arguments: &Arguments, result: &Value) -> String {
         Command::Revoke(_) => show::revoked(result),
         Command::Access { .. } => show::access(result),
         _ => show::plain(result),
-    }
-}
-
-fn request(command: &Command) -> Result<Value, ConfigError> {
-    Ok(match command {
-        Command::Stats { .. } => json!({"command": "stats"}),
-        Command::Drain => json!({"command": "drain"}),
-        Command::Reload => json!({"command": "reload"}),
-        Command::LogLevel { level } => json!({"command": "log-level", "level": level}),
-        Command::Tap(wanted) => with_given(
-            json!({"command": "tap", "for": ms(wanted.r#for), "limit": wanted.limit}),
-            [
-                ("type", &wanted.kind),
-                ("namespace", &wanted.namespace),
-                ("user", &wanted.user),
-            ],
-        ),
-        Command::Why(wanted) => {
-            json!({"command": "why", "event": wanted.event, "user": wanted.user})
-        }
-        Command::Disconnect(whom) => {
-            let request = json!({"command": "disconnect"});
-            with_given(
-                request,
-                [
-                    ("user", &whom.user),
-                    ("session", &whom.session),
-                    ("connection", &whom.connection),
-                    ("role", &whom.role),
-                ],
-            )
-        }
-        Command::Revoke(Revoked { whose, r#for: kept }) => with_given(
-            json!({"command": "revoke", "for": ms(*kept)}),
-            [("user", &whose.user), ("session", &whose.session)],
-        ),
-        Command::Connections(wanted) => {
-            let mut request = json!({"command": "connections", "limit": wanted.limit});
-            if wanted.slow {
-                request["slow"] = true.into();
-            }
-            with_given(
-                request,
-                [
-                    ("role", &wanted.role),
-                    ("user", &wanted.user),
-                    ("session", &wanted.session),
-                    ("namespace", &wanted.namespace),
-                    ("after", &wanted.after),
-                ],
-            )
-        }
-        Command::History(wanted) => {
-            let mut request = json!({"command": "history", "limit": wanted.limit});
-            if wanted.data {
-                request["data"] = true.into();
-            }
-            with_given(
-                request,
-                [("type", &wanted.kind), ("namespace", &wanted.namespace)],
-            )
-        }
-        Command::Access { tried } => {
-            json!({"command": "access", "try": rows(&File::read(tried)?.access_alone()?)})
-        }
-    })
-}
-
-fn ms(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// The table as the protocol has it.
-fn rows(table: &AccessTable) -> Value {
-    let row = |namespace: Namespace| -> Value {
-        let cell = |role: Role| {
-            (
-                role.name().to_owned(),
-                table.get(role, namespace).name().into(),
-            )
-        };
-        Role::ALL
-            .into_iter()
-            .map(cell)
-            .collect::<Map<_, Value>>()
-            .into()
-    };
-    Namespace::ALL
-        .into_iter()
-        .map(|namespace| (namespace.name().to_owned(), row(namespace)))
-        .collect::<Map<_, _>>()
-        .into()
-}
-
-fn with_given<const N: usize>(
-    mut request: Value,
-    fields: [(&'static str, &Option<String>); N],
-) -> Value {
-    for (name, given) in fields {
-        if let Some(given) = given {
-            request[name] = given.as_str().into();
-        }
-    }
-    request
-}
-
-/// A connection to the server.
-struct Session {
-    socket: UnixStream,
-    answers: Answers,
-    /// The most an answer may take.
-    within: Duration,
-}
-
-impl Session {
-    fn new(socket: UnixStream, within: Duration) -> Result<Self, String> {
-        socket.set_read_timeout(Some(within)).map_err(broken)?;
-        Ok(Self {
-            answers: Answers::new(socket.try_clone().map_err(broken)?),
-            socket,
-            within,
-        })
-    }
-
-    fn send(&mut self, request: &Value) -> Result<(), String> {
-        let line = format!("{request}\n");
-        self.socket.write_all(line.as_bytes()).map_err(broken)
-    }
-
-    /// Sends one command and waits for its answer.
-    fn ask(&mut self, request: &Value) -> Result<Value, String> {
-        let started = Instant::now();
-        self.send(request)?;
-        while started.elapsed() < self.within {
-            match self.answers.next().map_err(broken)? {
-                Next::Answer(Answer::Result { result }) => return Ok(result),
-                Next::Answer(Answer::Error { error }) => return Err(error.to_string()),
-                Next::Answer(Answer::Ack { .. } | Answer::Copy(_)) => {}
-                Next::Nothing => break,
-                Next::End => {
-                    return Err("the server closed the connection without an answer".into());
-                }
-            }
-        }
-        Err(format!(
-            "the server did not answer within {:?}",
-            self.within
-        ))
-    }
-}
-
-fn broken(error: io::Error) -> String {
-    format!("the server cannot be talked to: {error}")
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use std::io::{BufRead, BufReader};
-    use std::thread;
-
-    use clap::Parser;
-
-    use super::*;
-
-    #[derive(Parser)]
-    struct Ctl {
-        #[command(flatten)]
-        arguments: Arguments,
-    }
-
-    fn request_of(words: &[&str]) -> Result<Value, clap::Error> {
-        Ctl::try_parse_from(["ctl"].iter().chain(words))
-            .map(|ctl| request(&ctl.arguments.command).unwrap())
-    }
-
-    /// What `ask` makes of a server's words.
-    fn asked(answer: &'static str) -> Result<Value, String> {
-        let (server, client) = UnixStream::pair().unwrap();
-        let server = thread::spawn(move || {
-            let mut line = String::new();
-            BufReader::new(&server).read_line(&mut line).unwrap();
-            (&server).write_all(answer.as_bytes()).unwrap();
-            line
-        });
-        let mut session = Session::new(client, Duration::from_secs(5)).unwrap();
-        let result = session.ask(&json!({"command": "stats"}));
-        assert_eq!(server.join().unwrap(), "{\"command\":\"stats\"}\n");
-        result
-    }
-
-    #[test]
-    fn what_is_tapped_and_asked_is_narrowed() {
-        assert_eq!(
-            request_of(&["tap"]).unwrap(),
-            json!({"command": "tap", "for": 60_000, "limit": 1000})
-        );
-        let words = [
-            "tap",
-            "--type",
-            "t",
-            "--namespace",
-            "n",
-            "--user",
-            "u",
-            "--for",
-            "5m",
-        ];
-        assert_eq!(
-            request_of(&words).unwrap(),
-            json!({"command": "tap", "for": 300_000, "limit": 1000, "type": "t", "namespace": "n", "user": "u"})
-        );
-        assert_eq!(
-            request_of(&["why", "--event", "e-1", "--user", "u"]).unwrap(),
-            json!({"command": "why", "event": "e-1", "user": "u"})
-        );
-        for words in [
-            &["tap", "--limit", "0"][..],
-            &["tap", "--limit", "1000001"],
-            &["why", "--event", "e-1"],
-            &["why", "--user", "u"],
-        ] {
-            assert!(request_of(words).is_err(), "{words:?}");
-        }
-    }
-
-    #[test]
-    fn commands_are_those_of_the_protocol() {
-        for word in ["stats", "drain", "reload"] {
-            assert_eq!(request_of(&[word]).unwrap(), json!({"command": word}));
-        }
-        for whom in ["user", "session", "connection", "role"] {
-            let request = request_of(&["disconnect", &format!("--{whom}"), "x"]).unwrap();
-            assert_eq!(request, json!({"command": "disconnect", whom: "x"}));
-        }
-        for whom in ["user", "session"] {
-            let request =
-                request_of(&["revoke", &format!("--{whom}"), "x", "--for", "2h"]).unwrap();
-            assert_eq!(
-                request,
-                json!({"command": "revoke", whom: "x", "for": 7_200_000})
-            );
-        }
-        let request = request_of(&["revoke", "--user", "x"]).unwrap();
-        assert_eq!(request["for"], 86_400_000);
-        for words in [
-            &["revoke"][..],
-            &["revoke", "--for", "1h"],
-            &["revoke", "--user", "x", "--session", "y"],
-            &["revoke", "--user", "x", "--for", "soon"],
-            &["revoke", "--user", "x", "--for", "0"],
-            &["revoke", "--user", "x", "--for", "367d"],
-        ] {
-            assert!(request_of(words).is_err(), "{words:?}");
-        }
-        let request = request_of(&["log-level", "debug"]).unwrap();
-        assert_eq!(request, json!({"command": "log-level", "level": "debug"}));
-        assert!(request_of(&["log-level", "loud"]).is_err());
-        let request = request_of(&["connections", "--role", "admin", "--slow"]).unwrap();
-        assert_eq!(
-            request,
-            json!({"command": "connections", "limit": 100, "role": "admin", "slow": true})
-        );
-        assert!(request_of(&["connections", "--limit", "1001"]).is_err());
-        assert!(request_of(&["connections", "--slow", "--after", "c1"]).is_err());
-        let request = request_of(&["history", "--type", "order:created", "--data"]).unwrap();
-        assert_eq!(
-            request,
-            json!({"command": "history", "limit": 20, "type": "order:created", "data": true})
-        );
-        assert!(request_of(&["stats", "--watch", "--every", "99ms"]).is_err());
-        assert!(request_of(&["disconnect"]).is_err());
-        assert!(request_of(&["disconnect", "--user", "x", "--session", "y"]).is_err());
-    }
-
-    #[test]
-    fn a_table_to_try_is_read_from_a_file_and_sent_whole() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("new.toml");
-        let words = ["access", "--try", file.to_str().unwrap()];
-        std::fs::write(&file, "[access]\norders = { admin = \"all\" }\n").unwrap();
-        let request = request_of(&words).unwrap();
-        let row = |all: &str| json!({"admin": "all", "manager": all, "staff": all, "customer": "none", "guest": "none", "public": "none"});
-        assert_eq!(request["try"]["orders"], row("none"));
-        assert_eq!(request["try"]["inventory"], row("all"), "the default");
-        std::fs::write(&file, "[access]\norders = { boss = \"all\" }\n").unwrap();
-        let ctl = Ctl::try_parse_from(["ctl"].iter().chain(&words)).unwrap();
-        let error = super::request(&ctl.arguments.command).unwrap_err();
-        assert!(error.to_string().contains("access.orders.boss"), "{error}");
-        // Rows without their table, one of which has the name of another table.
-        for row in [
-            "orders = { admin = \"all\" }\n",
-            "[customers]\nadmin = \"all\"\n",
-        ] {
-            std::fs::write(&file, row).unwrap();
-            let error = super::request(&ctl.arguments.command).unwrap_err();
-            assert!(error.to_string().contains("under [access]"), "{error}");
-        }
-    }
-
-    #[test]
-    fn the_answer_may_come_before_or_after_an_ack() {
-        assert_eq!(
-            asked("{\"result\":{\"a\":1}}\n{\"ack\":1}\n"),
-            Ok(json!({"a": 1}))
-        );
-        assert_eq!(
-            asked("{\"ack\":1}\n{\"result\":{\"a\":1}}\n"),
-            Ok(json!({"a": 1}))
-        );
-    }
-
-    #[test]
-    fn a_refusal_and_a_silent_end_are_told() {
-        let refused =
-            asked("{\"error\":{\"line\":1,\"code\":\"forbidden\",\"message\":\"not you\"}}\n");
-        assert_eq!(refused, Err("forbidden: not you".into()));
-        assert!(asked("").unwrap_err().contains("closed the connection"));
-    }
-
-    #[test]
-    fn a_server_that_says_nothing_is_given_up() {
-        let (_server, client) = UnixStream::pair().unwrap();
-        let mut session = Session::new(client, Duration::from_millis(20)).unwrap();
-        let result = session.ask(&json!({}));
-        assert!(result.unwrap_err().contains("did not answer"));
     }
 }

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Answer, Next, Session, broken};
+use super::session::{Session, broken};
+use crate::cli::answers::{Answer, Next};
 
 /// Prints copies until the server ends it or nobody reads any more; then says on stderr how many there
 /// were.

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::Session;
+use super::session::Session;
 use super::show::uptime;
 use crate::stats::Counts;
 

@@ -7,11 +7,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use serde_json::json;
 
-use super::{comes, id, keyed, number, product, products, resume, watcher};
+use super::{comes, keyed, number, product, products, resume, watcher};
 use crate::harness::redis::{Redis, free_port};
-use crate::harness::{Client, Fence, Opening, Server, Setup, wait_until};
+use crate::harness::{Fence, Setup, wait_until};
 
 #[test]
 fn a_redis_that_stands_still_holds_lines_and_then_refuses_them_and_all_heals() {
