@@ -161,6 +161,8 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
     client.state = state;
     client.status = state.status;
     client.isConnected = isLive;
+    // It goes on with the next connection that stands. A closed client leaves no timer behind.
+    outbox.pause();
     listeners.call('status', state);
   }
 
@@ -218,7 +220,6 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
     become(identity);
     outbox.belongTo(identity?.userId ?? '');
     isReady = true;
-    outbox.flush();
     sync();
   }
 
@@ -354,9 +355,10 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
     // What came before the answer is told before it: that may be in what the answer says.
     flushFrame();
     if (answer) listeners.call('subscribed', answer);
-    if (answer?.recovered !== false && !isAnother) return;
-    isAnother = false;
-    listeners.call('gap', answer ?? { namespaces: [], position: '' });
+    if (answer?.recovered === false || isAnother) {
+      isAnother = false;
+      listeners.call('gap', answer ?? { namespaces: [], position: '' });
+    }
   }
 
   function syncSoon(): void {

@@ -153,20 +153,15 @@ export function newLink(
     turn++;
     clearTimeout(retry);
     clearTimeout(alarm);
-    retry = undefined;
     socket?.close(1000);
-    socket = undefined;
+    retry = socket = undefined;
   }
 
-  function down(code: number, reason: string, ms?: number): void {
+  function down(code: number, reason: string, ms = link.after): void {
     drop();
     if (Date.now() - greetedAt > STEADY_MS) failures = 0;
     greetedAt = Infinity;
-    if (lost(code, reason)) link.stop(reason, code);
-    else wait(reason, code, ms);
-  }
-
-  function wait(reason: string, code?: number, ms = link.after): void {
+    if (lost(code, reason)) return link.stop(reason, code);
     clearTimeout(retry);
     const offline = isOffline();
     // Where nobody looks, or there seems to be no network, there is no hurry.

@@ -36,6 +36,9 @@ export function newOutbox(send: (type: Publishable, data: unknown) => boolean, d
   return {
     flush,
 
+    /** Sends nothing more by itself until the next `flush`. */
+    pause: () => clearTimeout(timer),
+
     /** Takes one, unless more than `limit` would wait. */
     add(type: Publishable, data: unknown, limit: number): boolean {
       queue.push([type, data, owner]);
@@ -50,13 +53,14 @@ export function newOutbox(send: (type: Publishable, data: unknown) => boolean, d
       owner = {};
     },
 
-    /** This user is here. What others left behind is dropped. */
+    /** This user is here. What others left behind is dropped, what is left is sent. */
     belongTo(user: string): void {
       owner.user ??= user;
       if (owner.user !== user) owner = { user };
       const isOwn = (its: Owner) => its.user === user;
       for (const [type, , its] of queue) if (!isOwn(its)) drop(type);
       queue = queue.filter(([, , its]) => isOwn(its));
+      flush();
     },
   };
 }

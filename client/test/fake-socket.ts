@@ -1,6 +1,9 @@
 // A WebSocket whose server is the test: for what only a driven clock or a broken line can show.
 
+import { afterEach, beforeEach, vi } from 'vitest';
+
 import { ShopwireClient } from '../src/client.js';
+import type { ShopEvent } from '../src/generated/events.js';
 import type { ShopwireOptions, WebSocketLike } from '../src/types.js';
 
 export class FakeSocket implements WebSocketLike {
@@ -71,6 +74,18 @@ export class FakeSocket implements WebSocketLike {
   }
 }
 
+/** Each test of the file drives the clock, and begins without sockets. */
+export function driveClock(): void {
+  beforeEach(() => {
+    vi.useFakeTimers();
+    FakeSocket.all = [];
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+    vi.restoreAllMocks();
+  });
+}
+
 /** Lets promises settle that need no clock. */
 export async function settle(): Promise<void> {
   for (let i = 0; i < 10; i++) await Promise.resolve();
@@ -93,10 +108,22 @@ export async function connected(options: ShopwireOptions = {}, position = 'p-0')
   return { client, socket };
 }
 
-/** Runs the clock to the next connection, and lets the client in there. */
+/** The clock goes on until the next attempt has begun. */
+export async function nextAttempt(within = 30_000): Promise<FakeSocket> {
+  const before = FakeSocket.all.length;
+  for (let passed = 0; FakeSocket.all.length === before; passed += 50) {
+    if (passed > within) throw new Error(`no attempt within ${within} ms`);
+    await vi.advanceTimersByTimeAsync(50);
+  }
+  return FakeSocket.last;
+}
+
+/** Lets the client in on its newest connection. */
 export function reopened(): FakeSocket {
   const socket = FakeSocket.last;
   socket.welcome();
   socket.authenticate();
   return socket;
 }
+
+export const ids = (events: ShopEvent[]) => events.map(({ id }) => id);

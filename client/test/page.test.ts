@@ -1,23 +1,18 @@
 // @vitest-environment happy-dom
 // The client in a page: network, visibility, the back/forward cache.
 
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 
 import { perFrame } from '../src/frames.js';
-import { connected, FakeSocket, newClient, reopened, settle } from './fake-socket.js';
+import { connected, driveClock, FakeSocket, newClient, reopened, settle } from './fake-socket.js';
 
 let clients: { close(): void }[] = [];
 
-beforeEach(() => {
-  vi.useFakeTimers();
-  FakeSocket.all = [];
-});
+driveClock();
 
 afterEach(() => {
   for (const client of clients) client.close();
   clients = [];
-  vi.useRealTimers();
-  vi.restoreAllMocks();
 });
 
 async function inPage() {
