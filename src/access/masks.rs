@@ -1,4 +1,5 @@
-//! Sets of roles, of namespaces and of event types, a bit each.
+//! Sets of roles, of namespaces and of event types, a bit each. Inlined: loops over history and connections ask them of
+//! every frame.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,33 +17,39 @@ impl RoleMask {
     pub const ALL: RoleMask = RoleMask((1 << Role::ALL.len()) - 1);
 
     /// Whether `role` is in the set.
+    #[inline]
     pub fn contains(self, role: Role) -> bool {
         self.0 & (1 << role as u8) != 0
     }
 
     /// Adds `role`.
+    #[inline]
     pub fn insert(&mut self, role: Role) {
         self.0 |= 1 << role as u8;
     }
 
     /// The roles in both sets.
     #[must_use]
+    #[inline]
     pub fn intersect(self, other: RoleMask) -> RoleMask {
         RoleMask(self.0 & other.0)
     }
 
     /// The roles in either set.
     #[must_use]
+    #[inline]
     pub fn union(self, other: RoleMask) -> RoleMask {
         RoleMask(self.0 | other.0)
     }
 
     /// Whether no role is in the set.
+    #[inline]
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
     /// The set as bits, the first of [`Role::ALL`] in the lowest.
+    #[inline]
     pub fn bits(self) -> u8 {
         self.0
     }
@@ -62,27 +69,32 @@ impl NamespaceMask {
     }
 
     /// Whether `namespace` is in the set.
+    #[inline]
     pub fn contains(self, namespace: Namespace) -> bool {
         self.0 & (1 << namespace as u8) != 0
     }
 
     /// Adds `namespace`.
+    #[inline]
     pub fn insert(&mut self, namespace: Namespace) {
         self.0 |= 1 << namespace as u8;
     }
 
     /// Takes `namespace` out.
+    #[inline]
     pub fn remove(&mut self, namespace: Namespace) {
         self.0 &= !(1 << namespace as u8);
     }
 
     /// The namespaces in either set.
     #[must_use]
+    #[inline]
     pub fn union(self, other: NamespaceMask) -> NamespaceMask {
         NamespaceMask(self.0 | other.0)
     }
 
     /// Whether no namespace is in the set.
+    #[inline]
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
@@ -101,34 +113,40 @@ pub struct TypeMask(pub u32);
 
 impl TypeMask {
     /// Whether `kind` is in the set.
+    #[inline]
     pub fn contains(self, kind: EventType) -> bool {
         self.0 & (1 << kind as u32) != 0
     }
 
     /// Adds `kind`.
+    #[inline]
     pub fn insert(&mut self, kind: EventType) {
         self.0 |= 1 << kind as u32;
     }
 
     /// The types in either set.
     #[must_use]
+    #[inline]
     pub fn union(self, other: TypeMask) -> TypeMask {
         TypeMask(self.0 | other.0)
     }
 
     /// The types in both sets.
     #[must_use]
+    #[inline]
     pub fn intersect(self, other: TypeMask) -> TypeMask {
         TypeMask(self.0 & other.0)
     }
 
     /// The types of this set that `other` does not have.
     #[must_use]
+    #[inline]
     pub fn without(self, other: TypeMask) -> TypeMask {
         TypeMask(self.0 & !other.0)
     }
 
     /// Whether no type is in the set.
+    #[inline]
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }

@@ -117,11 +117,13 @@ impl View<'_> {
     }
 
     /// Whether it is subscribed to this frame and may see it.
+    #[inline]
     pub fn sees(&self, block: &Block, frame: &Frame) -> bool {
-        self.judge(block, frame).is_ok()
+        self.interest.contains(frame.kind) && self.may_see(block, frame)
     }
 
     /// Whether it may see this frame, subscribed to it or not.
+    #[inline]
     pub fn may_see(&self, block: &Block, frame: &Frame) -> bool {
         self.judge_target(block, frame).is_ok()
     }
@@ -143,6 +145,8 @@ impl View<'_> {
         })
     }
 
+    // A replay asks this of every frame of history, and wants no reason: inlined, none is looked for.
+    #[inline(always)]
     fn judge_target(&self, block: &Block, frame: &Frame) -> Result<(), Hidden> {
         let reach = Reach::of(self.access, block, frame);
         let session = block.session(frame).map_or(&[][..], std::slice::from_ref);
