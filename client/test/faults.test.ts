@@ -1,19 +1,12 @@
 // What the page does wrong, and what it can still do afterwards.
 
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { expect, test, vi } from 'vitest';
 
 import { eventsOf } from '../src/reader.js';
 import type { Problem } from '../src/types.js';
-import { connected, FakeSocket, newClient, settle } from './fake-socket.js';
+import { connected, driveClock, newClient, settle } from './fake-socket.js';
 
-beforeEach(() => {
-  vi.useFakeTimers();
-  FakeSocket.all = [];
-});
-afterEach(() => {
-  vi.useRealTimers();
-  vi.restoreAllMocks();
-});
+driveClock();
 
 test('a token function that throws is like one that rejects, and leaves no clock running', async () => {
   vi.spyOn(Math, 'random').mockReturnValue(0.5);
