@@ -88,6 +88,10 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
   let place: string | undefined;
   /** The newest events that came, oldest first: what a part of a page that is mounted later begins with. */
   let recent: ShopEvent[] = [];
+  /** What the server narrows to. */
+  let narrowed: Want['events'];
+  /** Those that came while only some types of their namespace did: another one may have said something newer. */
+  let partial = new Set<ShopEvent>();
   /** Events that wait for the next frame. */
   let frame: ShopEvent[] = [];
 
@@ -133,7 +137,7 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
 
     once: (name: string, handler: (...values: any[]) => void, options?: ListenOptions) => listen(name, handler, options, true),
 
-    recent: (pattern: string) => recent.filter((event) => patternsOf(event).includes(pattern)),
+    recent: (pattern: string, isWhole?: boolean) => recent.filter((event) => patternsOf(event).includes(pattern) && !(isWhole && isPartial(event))),
 
     subscribe(want: Want) {
       const { namespaces, events = [] } = want;
@@ -328,6 +332,8 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
         for (const name of answered.names) begun.set(name, begun.get(name) ?? -1);
         // What was missed and what others miss is still to come: the place to go on from is the last one seen.
         if (answered.last ? !place : !data.recovered) moveTo(data.position);
+        partial = new Set(recent.filter(isPartial));
+        narrowed = answered.events;
         client.online = data.online ?? client.online;
         goLive(data);
       }
@@ -428,6 +434,11 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
     // Nothing may come before what was missed: the past is asked for when that is settled.
     if (since && pasts[0]) askedFor = '';
     else pasts.forEach(ask);
+  }
+
+  /** Whether there may be something newer that did not come. */
+  function isPartial(event: ShopEvent): unknown {
+    return partial.has(event) || typesOf(event.namespace, narrowed)[0];
   }
 
   function ask(question: Asked): void {
