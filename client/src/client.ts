@@ -74,6 +74,7 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
   let isProbed = false;
   /** The page gave another token; if this connection does not take it, because it is another user's, a new one shall. */
   let isSwapping = false;
+  /** Gives a token function up, or asks it again. */
   let again: ReturnType<typeof setTimeout> | undefined;
 
   // Of this user.
@@ -198,9 +199,11 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
     const source = token;
     // Called before there is a timer: it may throw.
     const answer = typeof source === 'function' ? source() : source;
-    let timer: ReturnType<typeof setTimeout> | undefined;
+    // Whoever asks now asks for all who asked before, on this connection or on one that is gone.
+    clearTimeout(again);
+    let timer: typeof again;
     const late = new Promise<never>((_, fail) => {
-      timer = setTimeout(fail, TOKEN_MS, new Error('none came in time'));
+      again = timer = setTimeout(fail, TOKEN_MS, new Error('none came in time'));
     });
     const given = await Promise.race([answer, late]).finally(() => clearTimeout(timer));
     // Another one was set meanwhile.
