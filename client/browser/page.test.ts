@@ -346,6 +346,7 @@ test('without --dev a token is asked for, kept in memory, and judged by the serv
   expect(await page.getByRole('link', { name: 'Send an event' }).count()).toBe(0);
   const kept = await page.evaluate(() => [localStorage.length, sessionStorage.length, document.cookie]);
   expect(kept).toEqual([0, 0, '']);
+  await page.locator('.taken-for').getByText('mia, staff').waitFor();
   await page.getByRole('button', { name: 'Sign out' }).click();
   await page.getByLabel('Token').fill(token('old', 'admin', -60));
   await page.getByRole('button', { name: 'Sign in' }).click();
@@ -355,6 +356,24 @@ test('without --dev a token is asked for, kept in memory, and judged by the serv
   expect(new Set(sees)).toEqual(new Set(['unknown']));
   expect(await page.getByText(/no orders yet|all well|No sales yet/i).count()).toBe(0);
   await page.locator('.board').getByText('Not known.').waitFor();
+  expect(faults).toEqual([]);
+});
+
+test("without --dev a customer's token shows what is the customer's, and what it may not see is said", async () => {
+  const { emitter, url } = await serve([]);
+  for (const [name, customerId] of [['Own', 'carla'], ['Other', 'c-2']] as const) await emitter.emit('order:created', { ...sale(name), customerId });
+  const { page, faults } = await open(browser, url);
+  await page.getByLabel('Token').fill(token('carla', 'customer'));
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await live(page);
+  await page.locator('.taken-for').getByText('carla, customer').waitFor();
+  await shows(page, ['Own']);
+  await emitter.emit('product:price_changed', { productId: 'p-1', productName: 'Lamp', sku: 'L-1', oldPrice: 10, newPrice: 8, changePercentage: -20 });
+  await page.locator('.prices').getByText('Lamp').waitFor();
+  await page.getByText('This role may not see inventory.').waitFor();
+  // How much of it comes the server does not tell: not that it is all.
+  const sees = await page.locator('.sees li').evaluateAll((items) => items.map((item) => item.getAttribute('data-access')));
+  expect(sees).toEqual(['granted', 'none', 'granted', 'none', 'granted', 'none']);
   expect(faults).toEqual([]);
 });
 
