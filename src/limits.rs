@@ -67,6 +67,11 @@ pub const LAGGING_TURNS: u32 = 3;
 pub const TURN_MAX: Duration = Duration::from_millis(250);
 /// It no longer lags when no turn has been so long for so long.
 pub const CALM_AFTER: Duration = Duration::from_secs(1);
+/// While it lags, a reactor reads the storefront for about so long in a turn, the back office first; what is
+/// left has to wait, and those who send it feel it in their sockets ...
+pub const LAGGING_READ_TIME: Duration = Duration::from_millis(100);
+/// ... and so much at a time, in bytes, so that one of them does not take all of it.
+pub const LAGGING_READ: usize = 4 * 1024;
 /// How long a connection that nobody authenticated stays under `--require-auth` (4401 after it).
 pub const AUTH_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest message of a connection that has not authenticated, in bytes: what it may make the
