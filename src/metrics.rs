@@ -70,10 +70,10 @@ impl<'s> Sheet<'s> {
         self.page
             .gauge(
                 "shopwire_ready",
-                "1 while /readyz says 200. At 0 the server drains, its journal cannot be written, \
-                 Redis is out of reach, it is overloaded, or its canary does not come back: see \
-                 shopwire_draining, shopwire_journal_failing, shopwire_redis_connected, \
-                 shopwire_worker_lagging and shopwire_canary_missing.",
+                "1 while /readyz says 200. At 0 the server drains, a loop hangs, its journal cannot be \
+                 written, Redis is out of reach, it is overloaded, or its canary does not come back: see \
+                 shopwire_draining, shopwire_loop_hanging, shopwire_journal_failing, \
+                 shopwire_redis_connected, shopwire_worker_lagging and shopwire_canary_missing.",
             )
             .sample(&[], f64::from(u8::from(is_ready)));
         self.page

@@ -357,6 +357,8 @@ pub struct LoopStats {
     pub turns: Times,
     /// How late it came to what was due at a certain time.
     pub lag: Times,
+    /// 1 while it does not come round; the thread that looks after the process writes this one.
+    pub hangs: Counter,
 }
 
 /// What is told of the process as a whole; written by the thread that looks after it.
@@ -408,6 +410,16 @@ impl Stats {
     /// The loop of the reactor with this index; behind the last one, the router's own.
     pub fn of_loop(&self, index: usize) -> &LoopStats {
         &self.loops[index]
+    }
+
+    /// Whether that loop does not come round, as far as somebody has noticed.
+    pub fn hangs(&self, index: usize) -> bool {
+        self.of_loop(index).hangs.get() != 0
+    }
+
+    /// Whether any loop does not.
+    pub fn any_hangs(&self) -> bool {
+        (0..self.loops.len()).any(|index| self.hangs(index))
     }
 
     /// What the outboxes of all reactors hold now, in bytes.

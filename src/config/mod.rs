@@ -179,6 +179,11 @@ impl Config {
             values::outbox_budget(text, outbox_limit)
         })?;
 
+        let workers = sources.read(&settings::WORKERS, values::workers)?;
+        let workers = workers.unwrap_or_else(cores);
+        let max_connections =
+            sources.read_or_default(&settings::MAX_CONNECTIONS, values::connections)?;
+
         Ok(Config {
             dev,
             host: host(&sources, dev)?,
@@ -186,15 +191,12 @@ impl Config {
             user: sources.read(&settings::USER, users::find)?,
             socket,
             socket_folder,
-            workers: sources
-                .read(&settings::WORKERS, values::workers)?
-                .unwrap_or_else(cores),
+            workers,
             allowed_origins: sources.read_list(&settings::ALLOWED_ORIGINS, OriginRule::parse)?,
             jwt,
             require_auth: sources.read_or_default(&settings::REQUIRE_AUTH, values::switch)?,
             page: !sources.read_or_default(&settings::NO_PAGE, values::switch)?,
-            max_connections: sources
-                .read_or_default(&settings::MAX_CONNECTIONS, values::connections)?,
+            max_connections,
             reserved_share: sources.read_or_default(&settings::RESERVED_SHARE, values::share)?,
             ping_interval: sources.read_or_default(&settings::PING_INTERVAL, values::interval)?,
             pong_timeout: sources.read_or_default(&settings::PONG_TIMEOUT, values::interval)?,
@@ -221,7 +223,7 @@ impl Config {
                 .read(&settings::CORE_DUMPS, values::switch)?
                 .unwrap_or(dev),
             drain_timeout: sources.read_or_default(&settings::DRAIN_TIMEOUT, values::timeout)?,
-            canary: canary_interval(&sources, &access)?,
+            canary: canary_interval(&sources, &access, (workers, max_connections))?,
             log_format: sources.read_or_default(&settings::LOG_FORMAT, values::log_format)?,
             log_figures: sources.read_or_default(&settings::LOG_FIGURES, values::log_figures)?,
             access,
@@ -294,15 +296,29 @@ fn journal(sources: &Sources<'_>, keeps_history: bool) -> Result<Option<PathBuf>
     })
 }
 
-/// Its events are of the namespace `system`, so somebody of the back office must see that.
-fn canary_interval(sources: &Sources<'_>, access: &AccessTable) -> Result<Duration, ConfigError> {
-    sources.read_or_default(&settings::CANARY, |text| match values::canary(text)? {
-        every if every.is_zero() || access.back_office_for(Namespace::System).is_some() => Ok(every),
-        _ => Err(
-            "the canary needs admin, manager or staff to see system: give one of them all or own in \
-             [access], or leave the canary out"
-                .into(),
-        ),
+/// Its events are of the namespace `system`, so somebody of the back office must see that; and it has a
+/// connection on each worker.
+fn canary_interval(
+    sources: &Sources<'_>,
+    access: &AccessTable,
+    (workers, max_connections): (usize, usize),
+) -> Result<Duration, ConfigError> {
+    sources.read_or_default(&settings::CANARY, |text| {
+        let every = values::canary(text)?;
+        if !every.is_zero() && access.back_office_for(Namespace::System).is_none() {
+            return Err(
+                "the canary needs admin, manager or staff to see system: give one of them all or own in \
+                 [access], or leave the canary out"
+                    .into(),
+            );
+        }
+        if !every.is_zero() && max_connections < workers {
+            return Err(format!(
+                "the canary has a connection on each of {workers} workers, and max-connections is \
+                 {max_connections}: raise it, or leave the canary out"
+            ));
+        }
+        Ok(every)
     })
 }
 

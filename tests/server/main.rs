@@ -30,6 +30,7 @@ mod doctor;
 mod drain;
 mod frames;
 mod handshake;
+mod hangs;
 mod heartbeat;
 mod hostile;
 mod http;
