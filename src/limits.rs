@@ -194,6 +194,8 @@ pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one event of the canary's may be on its way, and each step before that may take.
 pub const CANARY_PATIENCE: Duration = Duration::from_secs(2);
 
+/// How often it is looked for the ingest socket's file, at most; a loop that sleeps is woken for it every 2 s.
+pub const INGEST_LOOK: Duration = Duration::from_secs(1);
 /// Emitters connected to the ingest socket at once.
 pub const EMITTERS_MAX: usize = 1024;
 /// First size of an emitter's read buffer, in bytes; it grows for longer lines only.

@@ -151,6 +151,8 @@ pub struct RouterStats {
     pub rejected: Tally,
     /// Emitters connected now.
     pub emitters: Counter,
+    /// 1 while the ingest socket's file is not in its place.
+    pub ingest_missing: Counter,
     /// 1 while emitters are not read, because a reactor, the disk or Redis is behind.
     pub held_up: Counter,
     /// When the certificate that new connections are shown ends, in seconds since 1970; 0 without one.
@@ -166,6 +168,7 @@ impl Default for RouterStats {
             repeated: Counter::default(),
             rejected: Tally::of(Code::ALL.map(Code::as_str)),
             emitters: Counter::default(),
+            ingest_missing: Counter::default(),
             held_up: Counter::default(),
             certificate_end: Counter::default(),
             reloads: Tally::of(RELOADS),

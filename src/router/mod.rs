@@ -11,6 +11,7 @@ mod emitter;
 mod gathering;
 mod handover;
 mod ingest;
+mod ingest_socket;
 mod keys;
 mod operator;
 mod presence;
@@ -40,10 +41,11 @@ use crate::shared::Shared;
 use crate::takeover::host::Request;
 pub use accept::peer_is_operator;
 use drain::Drain;
-pub use drain::Ingest;
 use emitter::Emitter;
 use gathering::Gathering;
 use handover::Handover;
+pub use ingest_socket::Ingest;
+use ingest_socket::Lookout;
 use operator::{Question, Stored};
 use presence::Presence;
 use reload::Reload;
@@ -69,6 +71,7 @@ pub struct Router {
     accepting: accept::Accepting,
     emitters_waiting: accept::Waiting,
     ingest: Option<Ingest>,
+    lookout: Lookout,
     /// The server that this process succeeds still has the ingest socket's file.
     is_guest: bool,
     emitters: Slab<Emitter>,
@@ -133,6 +136,7 @@ impl Router {
             accepting: accept::Accepting::default(),
             emitters_waiting: accept::Waiting::default(),
             ingest: Some(ingest),
+            lookout: Lookout::default(),
             is_guest: false,
             emitters: Slab::new(),
             generation: 0,
@@ -214,6 +218,7 @@ impl Router {
         self.advance_reload(now.instant);
         self.advance_storing();
         self.announce_gone(now);
+        self.look_after_ingest(now.instant);
         self.accept_emitters(now.instant);
         self.read_emitters(now);
         self.accept_sockets(now.instant);

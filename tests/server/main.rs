@@ -35,6 +35,7 @@ mod heartbeat;
 mod hostile;
 mod http;
 mod ingest;
+mod ingest_socket;
 mod interop;
 mod journal;
 mod keys;
