@@ -198,6 +198,11 @@ pub const CANARY_PATIENCE: Duration = Duration::from_secs(2);
 pub const INGEST_LOOK: Duration = Duration::from_secs(1);
 /// Emitters connected to the ingest socket at once.
 pub const EMITTERS_MAX: usize = 1024;
+/// So many of these places are for root and the server's own user, so that `ctl` gets in where emitters are
+/// left open ...
+pub const EMITTERS_OF_OPERATORS: usize = 16;
+/// ... and so many of those for root alone, where they are left open by the server's own user.
+pub const EMITTERS_OF_ROOT: usize = 8;
 /// First size of an emitter's read buffer, in bytes; it grows for longer lines only.
 pub const INGEST_READ: usize = 256 * 1024;
 /// Acks and errors an emitter may leave unread, in bytes, before the server stops reading it.

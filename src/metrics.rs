@@ -159,8 +159,8 @@ impl<'s> Sheet<'s> {
         self.page
             .gauge(
                 "shopwire_emitters",
-                "Emitters connected to the ingest socket now; at most 1,024. One that grows \
-                 without end is a leak in an API route.",
+                "Emitters connected to the ingest socket now; at most 1,024, the last 16 of them for root \
+                 and the server's own user. One that grows without end is a leak in an API route.",
             )
             .sample(&[], self.stats.router.emitters.get() as f64);
         self.page

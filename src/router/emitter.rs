@@ -11,6 +11,7 @@ use std::ops::Range;
 
 use mio::net::UnixStream;
 use rustix::process::Pid;
+use serde_json::{Value, json};
 
 use super::settling::Settling;
 use crate::emitters::{Rights, UserId};
@@ -283,15 +284,11 @@ impl Emitter {
     }
 
     fn put_error(&mut self, line: u64, code: &str, field: Option<&str>, message: &str) {
-        let mut error = serde_json::json!({ "line": line, "code": code, "message": message });
-        if let Some(field) = field {
-            error["field"] = field.into();
-        }
-        self.answer(&serde_json::json!({ "error": error }));
+        self.answer(&refusal_line(line, code, field, message));
     }
 
     /// Answers a command.
-    pub fn answer(&mut self, answer: &serde_json::Value) {
+    pub fn answer(&mut self, answer: &Value) {
         self.output.extend_from_slice(answer.to_string().as_bytes());
         self.output.push(b'\n');
     }
@@ -349,6 +346,15 @@ impl Emitter {
             ),
         }
     }
+}
+
+/// Why a line was refused, as it is told.
+pub(super) fn refusal_line(line: u64, code: &str, field: Option<&str>, message: &str) -> Value {
+    let mut error = json!({ "line": line, "code": code, "message": message });
+    if let Some(field) = field {
+        error["field"] = field.into();
+    }
+    json!({ "error": error })
 }
 
 fn keep_spare(spare: &mut Vec<u8>, returned: Vec<u8>) {

@@ -338,7 +338,8 @@ impl Router {
     }
 
     fn board_emitter(&mut self, state: EmitterState, stream: UnixStream) -> io::Result<()> {
-        let key = self.add_emitter(stream)?;
+        let peer = accept::peer(stream.as_fd());
+        let key = self.add_emitter(stream, peer)?;
         self.emitters[key].go_on(state);
         Ok(())
     }

@@ -3,21 +3,21 @@
 //! Part of the router. An emitter is read a buffer at a time, in turn with the others, and not at
 //! all while a reactor cannot follow: back-pressure instead of loss.
 
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::time::Instant;
 
 use mio::net::UnixStream;
 use mio::{Interest, Token};
+use rustix::net::UCred;
 use rustix::process::Pid;
 
-use super::emitter::{Emitter, Next};
+use super::emitter::{Emitter, Next, refusal_line};
 use super::sequencer::Settled;
 use super::{ROUTER, Router, accept, command};
 use crate::clock::Now;
 use crate::emitters::{self, Rights, UserId};
 use crate::event::{Code, Refusal};
-use crate::limits;
 use crate::log_throttle::held_back;
 use crate::shared::Shared;
 
@@ -32,22 +32,48 @@ impl Router {
                     continue;
                 }
             };
-            if self.emitters.len() == limits::EMITTERS_MAX {
-                log::warn!(
-                    "an emitter was turned away: {} are connected",
-                    limits::EMITTERS_MAX
-                );
-                continue;
-            }
-            if let Err(error) = self.add_emitter(stream) {
+            let peer = accept::peer(stream.as_fd());
+            // The canary has its place as root has.
+            let user = match peer {
+                Some(peer) if self.is_canary(Some(peer.pid)) => Some(0),
+                peer => peer.map(|peer| peer.uid.as_raw()),
+            };
+            let (places, full) = emitters::places(user, accept::own_user());
+            if self.emitters.len() >= places {
+                self.turn_away(stream, peer, &full, now);
+            } else if let Err(error) = self.add_emitter(stream, peer) {
                 log::warn!("registering an emitter failed: {error}");
             }
         }
     }
 
+    /// Closes a connection that there is no place for, and tells it so, as if its first line had been refused.
+    fn turn_away(&mut self, mut stream: UnixStream, peer: Option<UCred>, why: &str, now: Instant) {
+        let code = Code::Unavailable.as_str();
+        let line = format!("{}\n", refusal_line(1, code, None, why));
+        if let Err(error) = stream.write_all(line.as_bytes()) {
+            log::debug!("an emitter that was turned away does not hear it: {error}");
+        }
+        if let Some(held) = self.turned_away.admit(now) {
+            log::warn!(
+                uid = peer.map(|peer| peer.uid.as_raw()),
+                pid = peer.map(|peer| peer.pid.as_raw_nonzero().get());
+                "an emitter was turned away: {why}{}", held_back(held)
+            );
+        }
+    }
+
+    /// Whether it is this process itself, as its canary.
+    fn is_canary(&self, process: Option<Pid>) -> bool {
+        self.shared.canary.is_some() && process == Some(rustix::process::getpid())
+    }
+
     /// Gives an emitter its slot and has the poll watch it.
-    pub(super) fn add_emitter(&mut self, mut stream: UnixStream) -> io::Result<usize> {
-        let peer = accept::peer(stream.as_fd());
+    pub(super) fn add_emitter(
+        &mut self,
+        mut stream: UnixStream,
+        peer: Option<UCred>,
+    ) -> io::Result<usize> {
         let user = peer.map(|peer| peer.uid.as_raw());
         let process = peer.map(|peer| peer.pid);
         let rights = self.rights_of(user, process);
@@ -82,7 +108,7 @@ impl Router {
 
     /// What a user's process may do by the rules in force.
     fn rights_of(&self, user: Option<UserId>, process: Option<Pid>) -> Rights {
-        if self.shared.canary.is_some() && process == Some(rustix::process::getpid()) {
+        if self.is_canary(process) {
             return Rights::CANARY;
         }
         let table = self.live.config.emitters.as_ref();

@@ -109,6 +109,7 @@ pub struct Router {
     /// To be drained when it is known who serves.
     drain_after_handover: bool,
     refusals: LogThrottle,
+    turned_away: LogThrottle,
 }
 const ROUTER: usize = 1 << 63;
 const LISTENER: Token = Token(ROUTER | 0xFFFF_FFFF);
@@ -161,6 +162,7 @@ impl Router {
             drain: Drain::No,
             drain_after_handover: false,
             refusals: LogThrottle::default(),
+            turned_away: LogThrottle::default(),
         })
     }
 

@@ -3,10 +3,12 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 
+use rustix::process::geteuid;
 use serde_json::json;
 
 use crate::harness::examples::event;
-use crate::harness::{Server, wait_until};
+use crate::harness::server::text;
+use crate::harness::{Server, Setup, allow_files, wait_until};
 use crate::metrics::scrape::Scrape;
 
 /// Whether `/readyz` says that it is missing.
@@ -21,7 +23,8 @@ fn missing(server: &Server) -> f64 {
 
 #[test]
 fn one_that_was_removed_is_put_there_again() {
-    let server = Server::start();
+    let setup = Setup::new(&[]);
+    let server = setup.start();
     let mut client = server.public();
     client.subscribe(&["products"]);
     let mut old = server.emitter();
@@ -53,7 +56,10 @@ fn one_that_was_removed_is_put_there_again() {
     });
     let socket = server.socket.clone();
     server.stop();
-    assert!(!socket.exists(), "a clean end removes it");
+    assert!(
+        setup.dir().exists() && !socket.exists(),
+        "a clean end removes it"
+    );
 }
 
 #[test]
@@ -91,7 +97,8 @@ fn one_that_another_server_has_is_left_to_it() {
 
 #[test]
 fn what_is_no_socket_is_left_alone() {
-    let server = Server::start();
+    let setup = Setup::new(&[]);
+    let server = setup.start();
     let file = server.dir().join("file");
     std::fs::write(&file, "theirs").unwrap();
     std::fs::rename(&file, &server.socket).unwrap();
@@ -99,4 +106,39 @@ fn what_is_no_socket_is_left_alone() {
     let socket = server.socket.clone();
     server.stop();
     assert_eq!(std::fs::read_to_string(socket).unwrap(), "theirs");
+}
+
+#[test]
+fn idle_emitters_leave_places_for_others() {
+    allow_files(2500);
+    let server = Server::with(&["--workers", "1"]);
+    // Of the server's own user, who is root or has root above it.
+    let (places, kept) = match geteuid().is_root() {
+        true => (1024, "the most there may be"),
+        false => (1016, "the last 8 places are kept for root"),
+    };
+    let mut crowd: Vec<UnixStream> = (0..places)
+        .map(|_| UnixStream::connect(&server.socket).unwrap())
+        .collect();
+    for _ in 0..20 {
+        let mut refused = server.emitter();
+        refused.read_to_end();
+        let [refusal] = refused.refusals() else {
+            panic!("{:?}", refused.refusals());
+        };
+        assert_eq!((refusal.line, refusal.code.as_str()), (1, "unavailable"));
+        assert!(refusal.message.contains(kept), "{refusal:?}");
+    }
+    let output = server.ctl(&["stats"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains(kept), "{}", text(&output));
+    let whose = format!("pid={}", std::process::id());
+    wait_until("the log tells who it was", || {
+        let log = server.stderr();
+        log.contains("an emitter was turned away") && log.contains(&whose)
+    });
+    crowd.pop();
+    wait_until("there is a place", || {
+        server.ctl(&["stats"]).status.success()
+    });
 }
