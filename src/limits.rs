@@ -242,6 +242,11 @@ pub const EXPIRY_NOTICE_MS: u16 = 60_000;
 pub const LIST_MAX: usize = 1000;
 /// ... and bytes of events' data in it.
 pub const LIST_DATA_MAX: usize = 1 << 20;
+/// How long reactors may take to answer an operator's question: a turn takes milliseconds, so one that does not
+/// answer hangs, or is so far behind that it is worth telling.
+pub const QUESTION_PATIENCE: Duration = Duration::from_secs(2);
+/// How long the disk may take, behind that, for what was revoked: with it less than `ctl` waits.
+pub const STORING_PATIENCE: Duration = Duration::from_secs(5);
 /// Operators who tap at once.
 pub const TAPS_MAX: usize = 4;
 /// Copies that may wait for one who taps, in bytes, before further ones are lost to him. It may be passed

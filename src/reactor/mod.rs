@@ -345,24 +345,12 @@ impl Reactor {
                 }
                 Some(ToReactor::Disconnect(selector)) => {
                     self.fan_out();
-                    let (connections, latest_end) = self.disconnect(&selector);
-                    self.uplink.send(ToRouter::Disconnected {
-                        connections,
-                        latest_end,
-                    });
+                    let connections = self.disconnect(&selector);
+                    self.uplink.send(ToRouter::Disconnected(connections));
                 }
                 Some(ToReactor::DisconnectToo(selector)) => {
                     self.fan_out();
-                    let (_, latest_end) = self.disconnect(&selector);
-                    // If it was a revocation: their tokens may last longer than it would be remembered.
-                    let whom = match &*selector {
-                        Selector::User(user) => Some(Whom::User(user.clone())),
-                        Selector::Session(session) => Some(Whom::Session(session.clone())),
-                        Selector::Connection(_) | Selector::Role(_) => None,
-                    };
-                    if let Some(whom) = whom {
-                        self.shared.revoked.keep_until(&whom, latest_end);
-                    }
+                    self.disconnect(&selector);
                 }
                 Some(ToReactor::Connections(wanted)) => self.list_connections(&wanted),
                 Some(ToReactor::Subscribers) => self.count_subscribers(),
@@ -437,9 +425,8 @@ impl Reactor {
         }
     }
 
-    /// `ctl disconnect` and `ctl revoke`: closes those whom the selector names, and gives how many they
-    /// were and how long the last of their tokens is good.
-    fn disconnect(&mut self, selector: &Selector) -> (usize, u64) {
+    /// `ctl disconnect` and `ctl revoke`: closes those whom the selector names, and gives how many they were.
+    fn disconnect(&mut self, selector: &Selector) -> usize {
         let keys: Vec<u32> = match selector {
             Selector::User(user) => self.directory.of_user(user).to_vec(),
             Selector::Session(session) => self.directory.of_session(session).to_vec(),
@@ -456,7 +443,16 @@ impl Reactor {
             }
             self.close(key, CloseReason::Disconnected);
         }
-        (keys.len(), latest_end)
+        // If it was a revocation: their tokens may last longer than it would be remembered.
+        let whom = match selector {
+            Selector::User(user) => Some(Whom::User(user.clone())),
+            Selector::Session(session) => Some(Whom::Session(session.clone())),
+            Selector::Connection(_) | Selector::Role(_) => None,
+        };
+        if let Some(whom) = whom {
+            self.shared.revoked.keep_until(&whom, latest_end);
+        }
+        keys.len()
     }
 
     /// The WebSockets for which this holds.

@@ -74,8 +74,9 @@ impl Router {
                     !emitter.ended && emitter.drain_left.is_some_and(|left| left > 0)
                 };
                 let all_read = !self.emitters.iter().any(|(_, emitter)| unread(emitter));
-                let is_idle =
-                    self.question.is_none() && !self.reload.is_under_way() && self.is_shared_out();
+                let is_idle = self.questions.is_empty()
+                    && !self.reload.is_under_way()
+                    && self.is_shared_out();
                 if (all_read && is_idle) || now.instant >= until {
                     // Behind the last blocks in the same rings: nobody misses one.
                     self.hand_down(now);

@@ -10,6 +10,7 @@ use std::io::{self, Read, Write};
 use std::ops::Range;
 
 use mio::net::UnixStream;
+use rustix::net::{RecvFlags, recv};
 use rustix::process::Pid;
 use serde_json::{Value, json};
 
@@ -149,6 +150,18 @@ impl Emitter {
             self.ended = true;
         }
         Ok(count)
+    }
+
+    /// Whether the next line is a command, as `ctl` writes it: looked at where it lies, and not read.
+    pub fn has_command(&self) -> bool {
+        const COMMAND: &[u8] = b"{\"command\"";
+        if !self.unread.is_empty() {
+            return self.input[self.unread.clone()].starts_with(COMMAND);
+        }
+        let mut begin = [0; COMMAND.len()];
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let seen = recv(&self.stream, &mut begin, flags);
+        seen.is_ok_and(|(count, _)| begin[..count] == *COMMAND)
     }
 
     /// Room for at least as much as is there: moves what is unread to the front, or grows.

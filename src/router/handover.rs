@@ -73,7 +73,7 @@ impl Router {
     fn is_settled(&self) -> bool {
         !self.is_clogged()
             && self.sequencer.waiting() == 0
-            && self.question.is_none()
+            && self.questions.is_empty()
             && self.is_shared_out()
             && !self.reload.is_under_way()
             && self.unacked.is_empty()

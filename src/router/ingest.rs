@@ -16,7 +16,7 @@ use super::emitter::{Emitter, Next, refusal_line};
 use super::sequencer::Settled;
 use super::{ROUTER, Router, accept, command};
 use crate::clock::Now;
-use crate::emitters::{self, Rights, UserId};
+use crate::emitters::{self, Rights, UserId, Verbs};
 use crate::event::{Code, Refusal};
 use crate::log_throttle::held_back;
 use crate::shared::Shared;
@@ -134,6 +134,7 @@ impl Router {
             if self.is_held_up() {
                 // A reactor, the disk or Redis cannot keep up: the emitters wait, and feel it in their sockets.
                 self.ready.push(key);
+                self.hear_operator(key, now);
             } else if self.emitters.contains(key) {
                 self.read_emitter(key, now);
             }
@@ -141,6 +142,19 @@ impl Router {
         self.ready.drain(..count);
         self.ready.sort_unstable();
         self.ready.dedup();
+    }
+
+    /// Takes an operator's commands while no emitter is read: most of all then they are wanted.
+    fn hear_operator(&mut self, key: usize, now: Now) {
+        let Some(emitter) = self.emitters.get(key) else {
+            return;
+        };
+        // What is sent to a successor is not touched. Of the others a buffer full is taken: events in it, behind
+        // a command, are no more than that.
+        let may_command = emitter.rights.verbs != Verbs::default();
+        if !self.is_handing_over() && may_command && emitter.has_command() {
+            self.read_emitter(key, now);
+        }
     }
 
     /// Reads one buffer full from an emitter and settles its lines.
@@ -242,7 +256,10 @@ impl Router {
     /// Once every reactor has all that was settled: tells the emitters, and lets go of those that are
     /// done. Comes after the sends of a reactor on the same thread, which browsers wait for.
     pub fn acknowledge(&mut self) {
-        if self.is_clogged() || self.sequencer.waiting() > 0 {
+        if self.is_clogged() {
+            return self.flush_answers();
+        }
+        if self.sequencer.waiting() > 0 {
             return;
         }
         if let Some(journal) = &mut self.journal
@@ -280,6 +297,20 @@ impl Router {
         }
         if let Some(cluster) = &mut self.cluster {
             cluster.forget_names();
+        }
+    }
+
+    /// What was answered does not wait for a reactor that is behind, as acks do.
+    fn flush_answers(&mut self) {
+        for index in 0..self.unacked.len() {
+            let key = self.unacked[index];
+            let emitter = self.emitters.get_mut(key);
+            if let Some(emitter) = emitter.filter(|emitter| emitter.unwritten() > 0) {
+                match emitter.flush() {
+                    Ok(all) => self.await_room(key, !all),
+                    Err(error) => self.drop_emitter(key, &error),
+                }
+            }
         }
     }
 

@@ -15,6 +15,7 @@ mod ingest_socket;
 mod keys;
 mod operator;
 mod presence;
+mod question;
 mod reload;
 mod sequencer;
 mod settling;
@@ -46,8 +47,9 @@ use gathering::Gathering;
 use handover::Handover;
 pub use ingest_socket::Ingest;
 use ingest_socket::Lookout;
-use operator::{Question, Stored};
 use presence::Presence;
+use question::Questions;
+pub use question::Stored;
 use reload::Reload;
 use sequencer::Settled;
 pub use sequencer::{Sequencer, random_secret};
@@ -99,7 +101,7 @@ pub struct Router {
     presence: Presence,
     lanes: Vec<Lane>,
     /// What an operator has asked the reactors, and they have not all answered.
-    question: Option<Question>,
+    questions: Questions,
     /// The way of a thread that stores what is revoked to the router, and its end.
     stored: Option<(Post<Stored>, Mailbox<Stored>)>,
     /// Operators who are sent copies of what passes.
@@ -129,6 +131,7 @@ impl Router {
         registry.register(&mut listener, LISTENER, Interest::READABLE)?;
         registry.register(&mut ingest.listener, INGEST, Interest::READABLE)?;
         let gathering = Gathering::new(shared.config.gather);
+        let questions = Questions::new(lanes.len());
         Ok(Self {
             live: Arc::clone(&shared.at_start),
             shared,
@@ -155,7 +158,7 @@ impl Router {
             gathering,
             presence: Presence::default(),
             lanes,
-            question: None,
+            questions,
             stored: None,
             taps: Taps::default(),
             reload: Reload::default(),
@@ -224,6 +227,7 @@ impl Router {
         self.accept_emitters(now.instant);
         self.read_emitters(now);
         self.accept_sockets(now.instant);
+        self.advance_question(now.instant);
         self.advance_drain(now);
         self.dispatch(now);
         self.serve_taps(now.instant);
@@ -292,6 +296,7 @@ impl Router {
             self.reload.deadline(),
             self.lets_in_by,
             self.taps.deadline(),
+            self.questions.deadline(),
         ]
         .into_iter()
         .chain(accepting)
@@ -318,14 +323,11 @@ impl Router {
                     }
                     ToRouter::CustomerLeft(user) => self.presence.left(user, now.instant),
                     ToRouter::Published(line) => self.settle_published(&line, now),
-                    ToRouter::Disconnected {
-                        connections,
-                        latest_end,
-                    } => self.on_disconnected(connections, latest_end),
-                    ToRouter::Connections(connections) => self.on_connections(*connections),
-                    ToRouter::Subscribers(subscribers) => self.on_subscribers(&subscribers),
-                    ToRouter::Events(events) => self.on_events(&events),
-                    ToRouter::Why(why) => self.on_why(*why),
+                    ToRouter::Disconnected(connections) => self.on_disconnected(index, connections),
+                    ToRouter::Connections(all) => self.on_connections(index, *all),
+                    ToRouter::Subscribers(all) => self.on_subscribers(index, &all),
+                    ToRouter::Events(events) => self.on_events(index, events),
+                    ToRouter::Why(why) => self.on_why(index, *why),
                     ToRouter::HandedOver(sent) => self.on_handed_over(sent, now),
                     ToRouter::Drained => {
                         if let Drain::Reactors { left, .. } = &mut self.drain {

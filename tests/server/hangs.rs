@@ -1,11 +1,14 @@
 //! A loop that hangs: it shows, and what does not need it goes on.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 
 use crate::harness::examples::event;
 use crate::harness::http::Connection;
 use crate::harness::hung::Hung;
-use crate::harness::{Client, Server, wait_until};
+use crate::harness::server::text;
+use crate::harness::{Client, DEADLINE, Server, wait_until};
 use crate::metrics::scrape::Scrape;
 
 /// What the server tells of its workers.
@@ -70,4 +73,59 @@ fn a_router_that_hangs_is_told_by_connections_that_are_there() {
         let answer = ask();
         answer.status == 503 && answer.json()["status"] == "worker hangs"
     });
+}
+
+#[test]
+fn a_worker_that_hangs_does_not_take_ctl_with_it() {
+    let server = Server::with(&["--workers", "2", "--core-dumps"]);
+    let mut emitter = server.emitter();
+    let mut browsers: Vec<Client> = (0..8).map(|_| server.user("ann", "customer")).collect();
+    let listed = |server: &Server| {
+        let answer = server.emitter().command(&json!({"command": "connections"}));
+        answer["connections"].as_array().unwrap().clone()
+    };
+    let rows = listed(&server);
+    let on_worker = |worker: u64| rows.iter().filter(|row| row["worker"] == worker).count();
+    let (kept, closed) = (on_worker(1), on_worker(0));
+    assert_eq!(kept + closed, 8);
+    let id = emitter.emit(&event("product:created"));
+    let hung = Hung::thread(&server, "reactor-1");
+    // One question after the other, each of a kind of its own.
+    let why = ["why", "--event", &id, "--user", "ann"];
+    for question in [&why[..], &["connections"], &["disconnect", "--user", "bob"]] {
+        let asked = Instant::now();
+        let output = server.ctl(question);
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+        let said = text(&output);
+        assert!(said.contains("worker 1 does not answer"), "{said}");
+        assert!(asked.elapsed() < DEADLINE, "before ctl would give it up");
+    }
+    // Events for it are kept until its ring is full; then emitters are held up, and commands are not.
+    wait_until("it is noticed", || workers(&server)[1]["hanging"] == true);
+    let held_up = |server: &Server| Scrape::of(server).get("shopwire_emitters_held_up", "") == 1.0;
+    for _ in 0..1000 {
+        emitter.emit(&event("product:created"));
+    }
+    wait_until("emitters are held up", || {
+        emitter.send_line(event("product:created").to_string().as_bytes());
+        held_up(&server)
+    });
+    let output = server.ctl(&["stats", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let output = server.ctl(&["disconnect", "--user", "ann"]);
+    let said = text(&output);
+    let expected = format!("{closed} connections of others were closed");
+    assert!(said.contains(&expected), "{said}");
+    assert!(held_up(&server));
+    // What it says now, late, answers nobody's question.
+    drop(hung);
+    emitter.settle();
+    wait_until("it has done what it was asked", || {
+        listed(&server).is_empty()
+    });
+    let output = server.ctl(&["connections"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    for browser in &mut browsers {
+        browser.expect_close(4403);
+    }
 }
