@@ -74,11 +74,12 @@ enum Command {
         Examples:\n  shopwire ctl tap --namespace orders --for 5m\n  shopwire ctl tap --user c-42 --limit 10"
     )]
     Tap(Tap),
-    /// Whether a user was sent an event: for each of his connections, or by which rule it was not
+    /// Whether an event was sent to a user, on each of his connections, or to one connection; if not, by which rule
     #[command(
-        after_help = "The exit code is 1 where nothing can be said: the event is not kept any more, or the user has no connection \
+        after_help = "The exit code is 1 where nothing can be said: the event is not kept any more, or there is no such connection \
         here.\n\n\
-        Example:\n  shopwire ctl why --event 18bcfe56800beef-42 --user c-42"
+        Examples:\n  shopwire ctl why --event 18bcfe56800beef-42 --user c-42\n  \
+        shopwire ctl why --event 18bcfe56800beef-42 --connection c1f"
     )]
     Why(Why),
     /// What a changed access table would open and close for those who are connected; nothing is changed
@@ -219,9 +220,19 @@ struct Why {
     /// The event's id, as ctl history, emit's ack and the browser have it
     #[arg(long, value_name = "ID")]
     event: String,
-    /// The user's id
+    #[command(flatten)]
+    reader: Reader,
+}
+
+#[derive(clap::Args)]
+#[group(required = true, multiple = false)]
+struct Reader {
+    /// The user's id: all of his connections
     #[arg(long, value_name = "ID")]
-    user: String,
+    user: Option<String>,
+    /// This connection, a guest's too (the connectionId of its welcome)
+    #[arg(long, value_name = "ID")]
+    connection: Option<String>,
 }
 
 /// As the server takes it, which says so in milliseconds.
@@ -264,7 +275,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     match answered {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(result)) => match &arguments.command {
-            Command::Why(wanted) => why::print_answer(&result, &wanted.user, arguments.json),
+            Command::Why(wanted) => why::print_answer(&result, &wanted.reader, arguments.json),
             _ => print(&text_of(arguments, &result)),
         },
         Err(sentence) => fail(FAILED, sentence),
