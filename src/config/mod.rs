@@ -296,6 +296,10 @@ fn journal(sources: &Sources<'_>, keeps_history: bool) -> Result<Option<PathBuf>
     })
 }
 
+/// Said of an access table under which nobody could be the canary.
+pub const CANARY_NEEDS_SYSTEM: &str = "the canary needs admin, manager or staff to see system: give one of \
+    them all or own in [access], or leave the canary out";
+
 /// Its events are of the namespace `system`, so somebody of the back office must see that; and it has a
 /// connection on each worker.
 fn canary_interval(
@@ -306,11 +310,7 @@ fn canary_interval(
     sources.read_or_default(&settings::CANARY, |text| {
         let every = values::canary(text)?;
         if !every.is_zero() && access.back_office_for(Namespace::System).is_none() {
-            return Err(
-                "the canary needs admin, manager or staff to see system: give one of them all or own in \
-                 [access], or leave the canary out"
-                    .into(),
-            );
+            return Err(CANARY_NEEDS_SYSTEM.into());
         }
         if !every.is_zero() && max_connections < workers {
             return Err(format!(

@@ -11,8 +11,9 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::Router;
-use crate::access::AccessTable;
+use crate::access::{AccessTable, Namespace};
 use crate::auth::{Revocations, Whom};
+use crate::config::CANARY_NEEDS_SYSTEM;
 use crate::journal::revoked_file;
 use crate::limits;
 use crate::listing::{Connections, ConnectionsWanted, Events, Subscribers, Why};
@@ -261,7 +262,7 @@ impl Router {
             return;
         };
         let (key, generation) = (question.emitter, question.generation);
-        let result = question.result(&self.live.config.access, &self.shared.revoked, is_on_disk);
+        let result = question.result(&self.live.config.access, &self.shared, is_on_disk);
         if let Some(emitter) = self.emitters.get_mut(key)
             && emitter.generation == generation
         {
@@ -340,11 +341,11 @@ impl Question {
     fn result(
         self,
         access: &AccessTable,
-        revoked: &Revocations,
+        shared: &Shared,
         is_on_disk: bool,
     ) -> Result<Value, String> {
         if let Asked::Disconnect(closed) = &self.asked {
-            return closed.answer(revoked, is_on_disk, &self.silent);
+            return closed.answer(&shared.revoked, is_on_disk, &self.silent);
         }
         if !self.silent.is_empty() {
             return Err(sentence_of(&self.silent));
@@ -352,7 +353,14 @@ impl Question {
         Ok(match self.asked {
             Asked::Disconnect(_) => Value::Null,
             Asked::Connections(wanted, all) => all.answer(&wanted),
-            Asked::Access(then, all) => all.answer(access, &then),
+            Asked::Access(then, all) => {
+                let mut answer = all.answer(access, &then);
+                let system = then.back_office_for(Namespace::System);
+                if shared.canary.is_some() && system.is_none() {
+                    answer["warnings"] = json!([CANARY_NEEDS_SYSTEM]);
+                }
+                answer
+            }
             Asked::Events(events) => json!(events),
             Asked::Why(why) => why.answer(),
         })

@@ -255,6 +255,39 @@ fn one_that_does_not_come_back_is_told_and_so_is_its_return() {
 }
 
 #[test]
+fn a_table_that_would_close_it_out_is_warned_of_and_it_is_nobody_there() {
+    let server = Server::with(&["--canary", "100ms"]);
+    await_return(&server);
+    let mut admin = server.user("root", "admin");
+    admin.subscribe(&["system"]);
+    let file = server.dir().join("tried.toml");
+    let tried = |table: &str| {
+        std::fs::write(&file, format!("[access]\nsystem = {table}\n")).unwrap();
+        server.ctl(&["access", "--try", file.to_str().unwrap()])
+    };
+    let output = tried(r#"{ customer = "all" }"#);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let said = text(&output);
+    assert!(
+        said.contains("warning: the canary needs admin, manager or staff"),
+        "{said}"
+    );
+    let row = said
+        .lines()
+        .find(|line| line.starts_with("system") && line.contains("admin"));
+    let words: Vec<&str> = row.unwrap().split_whitespace().collect();
+    // All, none, one who is connected, one of whom is subscribed.
+    assert_eq!(
+        words[..6],
+        ["system", "admin", "all", "none", "1", "1"],
+        "{said}"
+    );
+    // A role of the back office is enough, another one too.
+    let said = text(&tried(r#"{ staff = "own" }"#));
+    assert!(!said.contains("warning"), "{said}");
+}
+
+#[test]
 fn every_process_has_its_own() {
     let server = Server::with(&["--canary", "100ms"]);
     await_return(&server);
