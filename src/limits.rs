@@ -54,6 +54,11 @@ pub const EXTRA_SOCKETS_MAX: usize = 4096;
 /// Files that browsers' sockets are not given where the process may open few, or half of all: for
 /// emitters, and for polls, listeners, the journal and what is read at a reload.
 pub const FILES_BESIDE_SOCKETS: usize = EMITTERS_MAX + 64;
+/// Files that a process wants to be able to open, for so many connections at once. The unit in deploy/ and the
+/// documents have the number beside them, too.
+pub const fn files_wanted(max_connections: usize) -> u64 {
+    max_connections as u64 + FILES_BESIDE_SOCKETS as u64
+}
 /// A reactor lags when so many turns, ...
 pub const LAGGING_TURNS: u32 = 3;
 /// ... none of them longer than `CALM_AFTER` behind another, have each taken longer than this. A turn

@@ -56,7 +56,7 @@ pub fn raise_file_limit(max_connections: usize) -> Option<u64> {
     {
         log::warn!("could not raise the limit of open files: {error}");
     }
-    let wanted = max_connections as u64 + limits::EMITTERS_MAX as u64;
+    let wanted = limits::files_wanted(max_connections);
     let files_max = getrlimit(Resource::Nofile).current;
     if let Some(most) = files_max
         && most < wanted
