@@ -23,6 +23,7 @@ use std::{io, thread};
 use crate::auth::OwnPass;
 use crate::limits;
 use crate::live::Live;
+use crate::logging::rounded;
 use crate::shared::Shared;
 use crate::stats::{Counter, Times};
 use flight::Flight;
@@ -168,7 +169,7 @@ fn fly(canary: &Canary, shared: &Shared, address: SocketAddr) {
                 canary.came_back(took, now);
                 flight = Some(open);
                 if std::mem::take(&mut is_told_missing) {
-                    log::info!(round_trip_ms = took.as_secs_f64() * 1000.0; "the canary comes back again");
+                    log::info!(round_trip_ms = rounded(took.as_secs_f64() * 1000.0); "the canary comes back again");
                 }
             }
             Err(why) => {

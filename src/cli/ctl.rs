@@ -11,6 +11,7 @@ mod tap;
 mod watch;
 mod why;
 
+use std::ops::RangeInclusive;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -53,7 +54,7 @@ enum Command {
         #[arg(long)]
         watch: bool,
         /// With --watch: how often
-        #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = every)]
+        #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = every, requires = "watch")]
         every: Duration,
     },
     /// Open connections, oldest first
@@ -208,7 +209,7 @@ struct Tap {
     #[arg(long, value_name = "ID")]
     user: Option<String>,
     /// For so long, at most 1h
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = config::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = tapped)]
     r#for: Duration,
     /// So many at most
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = value_parser!(u64).range(1..=TAP_COPIES_MAX as u64))]
@@ -235,14 +236,34 @@ struct Reader {
     connection: Option<String>,
 }
 
-/// As the server takes it, which says so in milliseconds.
 fn kept(text: &str) -> Result<Duration, String> {
     let allowed = limits::REVOKED_FOR_MIN..=limits::REVOKED_FOR_MAX;
-    let kept = config::duration(text).ok();
-    kept.filter(|kept| allowed.contains(kept)).ok_or_else(|| {
-        "must be from 1s to 366d: with a unit, like 90s, 24h or 30d (a number alone is milliseconds)"
-            .to_owned()
-    })
+    within(
+        text,
+        allowed,
+        "from 1s to 366d: with a unit, like 90s, 24h or 30d",
+    )
+}
+
+fn tapped(text: &str) -> Result<Duration, String> {
+    let allowed = Duration::from_millis(1)..=limits::TAP_LASTS_MAX;
+    within(
+        text,
+        allowed,
+        "from 1ms to 1h: with a unit, like 90s or 15m",
+    )
+}
+
+/// As the server takes it, which would say so in milliseconds.
+fn within(
+    text: &str,
+    allowed: RangeInclusive<Duration>,
+    in_words: &str,
+) -> Result<Duration, String> {
+    let given = config::duration(text).ok();
+    given
+        .filter(|given| allowed.contains(given))
+        .ok_or_else(|| format!("must be {in_words} (a number alone is milliseconds)"))
 }
 
 fn every(text: &str) -> Result<Duration, String> {

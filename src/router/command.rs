@@ -183,9 +183,10 @@ fn connections(object: &Object) -> Result<Command, Fault> {
 }
 
 fn history(object: &Object) -> Result<Command, Fault> {
+    let (kind, namespace) = kind_within_namespace(object)?;
     Ok(Command::Events(EventsWanted {
-        kind: event_type(object)?,
-        namespace: namespace(object)?,
+        kind,
+        namespace,
         data: truth(object, "data")?,
         limit: limit(object)?,
     }))
@@ -199,9 +200,10 @@ fn tap(object: &Object) -> Result<Command, Fault> {
         1..=limits::TAP_COPIES_MAX as u64,
         "of events",
     )?;
+    let (kind, namespace) = kind_within_namespace(object)?;
     Ok(Command::Tap(TapWanted {
-        kind: event_type(object)?,
-        namespace: namespace(object)?,
+        kind,
+        namespace,
         user: text(object, "user")?,
         lasts: lasts.map_or(TAP_LASTS, Duration::from_millis),
         limit: copies.map_or(TAP_COPIES, |copies| copies as usize),
@@ -224,10 +226,26 @@ fn why(object: &Object) -> Result<Command, Fault> {
     Ok(Command::Why(WhyWanted { event, whose }))
 }
 
-fn event_type(object: &Object) -> Result<Option<EventType>, Fault> {
-    one_of(object, "type", EventType::from_name, || {
+/// The type and the namespace that are wanted; no event is of a type outside of its namespace, so that whoever
+/// asks for one would wait for ever.
+fn kind_within_namespace(object: &Object) -> Result<(Option<EventType>, Option<Namespace>), Fault> {
+    let kind = one_of(object, "type", EventType::from_name, || {
         "an event type, like order:created".to_owned()
-    })
+    })?;
+    let namespace = namespace(object)?;
+    match (kind, namespace) {
+        (Some(kind), Some(wanted)) if kind.namespace() != wanted => {
+            let (kind, own) = (kind.name(), kind.namespace().name());
+            let wanted = wanted.name();
+            Err((
+                "type",
+                format!(
+                    "type {kind} is of the namespace {own}, not of {wanted}: leave one of them out"
+                ),
+            ))
+        }
+        both => Ok(both),
+    }
 }
 
 /// A whole number within these bounds, where there is one.

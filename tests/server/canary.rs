@@ -247,6 +247,13 @@ fn one_that_does_not_come_back_is_told_and_so_is_its_return() {
     wait_until("the log tells it", || {
         server.stderr().contains("the canary comes back again")
     });
+    let log = server.stderr();
+    let took = log.split("round_trip_ms=").nth(1).unwrap();
+    let took = took.split_whitespace().next().unwrap();
+    assert!(
+        took.len() <= "2000.123".len(),
+        "no more digits than mean something: {took}"
+    );
     let told = server
         .stderr()
         .matches("the canary has not come back")

@@ -171,6 +171,9 @@ mod tests {
         for words in [
             &["tap", "--limit", "0"][..],
             &["tap", "--limit", "1000001"],
+            &["tap", "--for", "2h"],
+            &["tap", "--for", "0"],
+            &["stats", "--every", "5s"],
             &["why", "--event", "e-1"],
             &["why", "--user", "u"],
             &["why", "--event", "e-1", "--user", "u", "--connection", "c1"],

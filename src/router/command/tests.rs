@@ -234,6 +234,16 @@ fn anything_else_names_the_field_and_what_is_allowed() {
         (r#"{"command":"tap","for":3600001}"#, "for", "to 3600000"),
         (r#"{"command":"tap","data":true}"#, "command", "no other"),
         (
+            r#"{"command":"tap","type":"order:created","namespace":"products"}"#,
+            "type",
+            "of the namespace orders, not of products",
+        ),
+        (
+            r#"{"command":"history","type":"order:created","namespace":"system"}"#,
+            "type",
+            "not of system",
+        ),
+        (
             r#"{"command":"why","event":"e-1"}"#,
             "command",
             "exactly one of user and connection",
