@@ -32,6 +32,7 @@ mod frames;
 mod handshake;
 mod hangs;
 mod heartbeat;
+mod hoarding;
 mod hostile;
 mod http;
 mod ingest;
