@@ -181,6 +181,11 @@ impl Config {
             values::outbox_budget(text, outbox_limit)
         })?;
 
+        let workers = sources.read(&settings::WORKERS, values::workers)?;
+        let workers = workers.unwrap_or_else(cores);
+        let max_connections =
+            sources.read_or_default(&settings::MAX_CONNECTIONS, values::connections)?;
+
         Ok(Config {
             dev,
             host: host(&sources, dev)?,
@@ -188,15 +193,12 @@ impl Config {
             user: sources.read(&settings::USER, users::find)?,
             socket,
             socket_folder,
-            workers: sources
-                .read(&settings::WORKERS, values::workers)?
-                .unwrap_or_else(cores),
+            workers,
             allowed_origins: sources.read_list(&settings::ALLOWED_ORIGINS, OriginRule::parse)?,
             jwt,
             require_auth: sources.read_or_default(&settings::REQUIRE_AUTH, values::switch)?,
             page: !sources.read_or_default(&settings::NO_PAGE, values::switch)?,
-            max_connections: sources
-                .read_or_default(&settings::MAX_CONNECTIONS, values::connections)?,
+            max_connections,
             reserved_share: sources.read_or_default(&settings::RESERVED_SHARE, values::share)?,
             customer_connections: sources
                 .read_or_default(&settings::CUSTOMER_CONNECTIONS, values::rate)?,
@@ -225,7 +227,7 @@ impl Config {
                 .read(&settings::CORE_DUMPS, values::switch)?
                 .unwrap_or(dev),
             drain_timeout: sources.read_or_default(&settings::DRAIN_TIMEOUT, values::timeout)?,
-            canary: canary_interval(&sources, &access)?,
+            canary: canary_interval(&sources, &access, (workers, max_connections))?,
             log_format: sources.read_or_default(&settings::LOG_FORMAT, values::log_format)?,
             log_figures: sources.read_or_default(&settings::LOG_FIGURES, values::log_figures)?,
             access,
@@ -298,15 +300,29 @@ fn journal(sources: &Sources<'_>, keeps_history: bool) -> Result<Option<PathBuf>
     })
 }
 
-/// Its events are of the namespace `system`, so somebody of the back office must see that.
-fn canary_interval(sources: &Sources<'_>, access: &AccessTable) -> Result<Duration, ConfigError> {
-    sources.read_or_default(&settings::CANARY, |text| match values::canary(text)? {
-        every if every.is_zero() || access.back_office_for(Namespace::System).is_some() => Ok(every),
-        _ => Err(
-            "the canary needs admin, manager or staff to see system: give one of them all or own in \
-             [access], or leave the canary out"
-                .into(),
-        ),
+/// Said of an access table under which nobody could be the canary.
+pub const CANARY_NEEDS_SYSTEM: &str = "the canary needs admin, manager or staff to see system: give one of \
+    them all or own in [access], or leave the canary out";
+
+/// Its events are of the namespace `system`, so somebody of the back office must see that; and it has a
+/// connection on each worker.
+fn canary_interval(
+    sources: &Sources<'_>,
+    access: &AccessTable,
+    (workers, max_connections): (usize, usize),
+) -> Result<Duration, ConfigError> {
+    sources.read_or_default(&settings::CANARY, |text| {
+        let every = values::canary(text)?;
+        if !every.is_zero() && access.back_office_for(Namespace::System).is_none() {
+            return Err(CANARY_NEEDS_SYSTEM.into());
+        }
+        if !every.is_zero() && max_connections < workers {
+            return Err(format!(
+                "the canary has a connection on each of {workers} workers, and max-connections is \
+                 {max_connections}: raise it, or leave the canary out"
+            ));
+        }
+        Ok(every)
     })
 }
 

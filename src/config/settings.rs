@@ -155,7 +155,7 @@ settings! {
     DRAIN_TIMEOUT = One "drain-timeout" "WS_DRAIN_TIMEOUT" <"DURATION"> ["10000"]
         "How long stopping may take";
     CANARY = One "canary" "WS_CANARY" <"DURATION"> ["0"]
-        "How often an event of the server's own goes from the ingest socket to a WebSocket of its own, to show that delivery works; 0 is never";
+        "How often an event of the server's own goes from the ingest socket to WebSockets of its own, one on each worker, to show that delivery works; 0 is never";
     LOG_FORMAT = One "log-format" "WS_LOG_FORMAT" <"FORMAT"> ["text"]
         "Log lines as text or json; their level is set by RUST_LOG, and by ctl log-level while the server runs";
     LOG_FIGURES = One "log-figures" "WS_LOG_FIGURES" <"DURATION"> ["60s"]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::watchdog::{self, Watchdog};
+use crate::logging::rounded;
 use crate::metrics::{self, open_files};
 use crate::shared::Shared;
 use crate::stats::{Counts, Stats};
@@ -137,11 +138,6 @@ impl Figures {
             "figures"
         );
     }
-}
-
-/// To three digits behind the point.
-fn rounded(value: f64) -> f64 {
-    (value * 1000.0).round() / 1000.0
 }
 
 #[cfg(test)]

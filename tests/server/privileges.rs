@@ -1,6 +1,7 @@
 //! What the process gives up, and who may do what on the ingest socket.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -9,7 +10,7 @@ use serde_json::json;
 
 use crate::harness::examples::event;
 use crate::harness::server::{self, text};
-use crate::harness::{Server, Setup, wait_until};
+use crate::harness::{Server, Setup, allow_files, wait_until};
 
 const NOBODY: u32 = 65534;
 
@@ -196,5 +197,21 @@ fn users_that_the_table_does_not_name_may_do_nothing() {
     wait_until("the log tells who came", || {
         server.stderr().contains("uid=12345 pid=")
     });
+    // All that others may have is taken: root comes in, and they are told why they do not.
+    allow_files(2500);
+    let _crowd: Vec<UnixStream> = (0..1008)
+        .map(|_| UnixStream::connect(&server.socket).unwrap())
+        .collect();
+    wait_until("all are there", || {
+        server.stderr().matches("an emitter connects").count() >= 1008
+    });
+    let refused = run_as(NOBODY, &product);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        text(&refused).contains("the last 16 places are kept for root"),
+        "{}",
+        text(&refused)
+    );
+    assert!(run_as(0, &["ctl", "stats"]).status.success());
     server.signal(Signal::TERM);
 }

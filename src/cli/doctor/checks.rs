@@ -33,8 +33,6 @@ pub(super) enum Verdict {
     Wrong,
 }
 
-/// Files beside those of connections and emitters: listeners, polls, the journal's.
-const OTHER_FILES: u64 = 64;
 /// What TCP's buffers take for one connection when all are busy, in bytes, at least.
 const TCP_MEMORY: u64 = 16 << 10;
 /// What the server and the kernel keep for an idle connection, in bytes: docs/tuning.md.
@@ -90,7 +88,7 @@ fn unknown(about: &'static str) -> Finding {
 fn files(config: &Config, machine: &Machine) -> Finding {
     const ABOUT: &str = "open files";
     let connections = config.max_connections as u64;
-    let wanted = connections + limits::EMITTERS_MAX as u64 + OTHER_FILES;
+    let wanted = limits::files_wanted(config.max_connections);
     let Some(most) = machine.files else {
         return unknown(ABOUT);
     };

@@ -108,6 +108,10 @@ fn a_wrong_value_is_named_with_what_is_allowed() {
         &flag("canary", "99ms").error(),
         &["canary", "\"99ms\"", "100ms to 1h, or 0 (never)"],
     );
+    assert_says(
+        &file("canary = \"1s\"\nworkers = 3\nmax-connections = 2").error(),
+        &["canary", "each of 3 workers", "max-connections is 2"],
+    );
     assert_says(&flag("require-auth", "maybe").error(), &["true or false"]);
     assert_says(
         &flag("trusted-proxies", "10.0.0.0/33").error(),
