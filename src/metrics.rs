@@ -75,9 +75,17 @@ impl<'s> Sheet<'s> {
                  gone, its journal cannot be written, Redis is out of reach, it is overloaded, or its \
                  canary does not come back: see shopwire_draining, shopwire_loop_hanging, \
                  shopwire_ingest_socket_missing, shopwire_journal_failing, \
-                 shopwire_redis_connected, shopwire_worker_lagging and shopwire_canary_missing.",
+                 shopwire_redis_connected, shopwire_worker_lagging, shopwire_memory_scarce and \
+                 shopwire_canary_missing.",
             )
             .sample(&[], f64::from(u8::from(is_ready)));
+        self.page
+            .gauge(
+                "shopwire_memory_scarce",
+                "1 while memory is about to run out and only the back office is let in: see what else \
+                 the machine runs, or give it, or the server's control group, more.",
+            )
+            .sample(&[], f64::from(u8::from(shared.admission.memory_is_scarce())));
         self.page
             .gauge(
                 "shopwire_draining",

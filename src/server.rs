@@ -6,6 +6,7 @@
 
 mod displace;
 mod listen;
+mod memory;
 mod observer;
 pub mod past;
 mod process;
