@@ -26,6 +26,7 @@ use crate::auth::KeySettings;
 use crate::cluster::Address;
 use crate::emitters::Emitters;
 use crate::journal::SyncPolicy;
+use crate::wire::client_address::AddressHeader;
 use crate::wire::origin::OriginRule;
 
 use settings::Setting;
@@ -99,6 +100,8 @@ pub struct Config {
     pub gather: Duration,
     /// The proxies whose word about a client's address is taken.
     pub trusted_proxies: Vec<IpNet>,
+    /// The header in which they give it.
+    pub forwarded_header: AddressHeader,
     /// The certificate that the port shows, where it speaks TLS.
     pub tls: Option<TlsSettings>,
     /// The process may be dumped and looked into.
@@ -216,6 +219,8 @@ impl Config {
             trusted_proxies: sources
                 .read_list(&settings::TRUSTED_PROXIES, values::network)?
                 .unwrap_or_default(),
+            forwarded_header: sources
+                .read_or_default(&settings::FORWARDED_HEADER, values::forwarded_header)?,
             tls: tls::resolve(&sources)?,
             core_dumps: sources
                 .read(&settings::CORE_DUMPS, values::switch)?

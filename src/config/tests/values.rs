@@ -29,6 +29,7 @@ fn defaults_are_those_of_the_contract() {
     assert_eq!(config.history, 64 << 20);
     assert_eq!(config.history_age, Duration::from_secs(600));
     assert!(config.trusted_proxies.is_empty() && config.order_statuses.is_empty());
+    assert_eq!(config.forwarded_header, AddressHeader::XForwardedFor);
     assert_eq!(config.drain_timeout, Duration::from_secs(10));
     assert_eq!(config.canary, Duration::ZERO);
     assert_eq!(config.log_format, LogFormat::Text);
@@ -112,6 +113,14 @@ fn a_wrong_value_is_named_with_what_is_allowed() {
     assert_says(
         &flag("trusted-proxies", "10.0.0.0/33").error(),
         &["10.0.0.0/33", "network"],
+    );
+    assert_says(
+        &flag("forwarded-header", "x-real-ip").error(),
+        &[
+            "forwarded-header",
+            "x-real-ip",
+            "x-forwarded-for or forwarded",
+        ],
     );
     assert_says(&flag("socket", &"x".repeat(108)).error(), &["107 bytes"]);
     assert_says(&file("port = 1.5").error(), &["port", "whole number"]);
