@@ -1,7 +1,7 @@
 //! Reading what settings name: the configuration file, keys, certificates.
 //!
-//! Owns that such a file cannot hold up a thread for ever: what is no file on a disk is refused or read
-//! without waiting. A disk that hangs (NFS) still can; so a thread notes which file it is reading, for
+//! Owns that such a file cannot hold up a thread for ever or fill the memory: it is a regular file, of
+//! a bounded size. A disk that hangs (NFS) still can; so a thread notes which file it is reading, for
 //! those who wait for it. Called by `config` and `tls`, at start and by the router's reload.
 
 use std::cell::RefCell;
@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::OFlags;
+
+/// The most bytes of a file that a setting names: many times what a chain of certificates has.
+const BYTES_MAX: u64 = 1 << 20;
 
 /// Which file a thread is reading.
 #[derive(Clone, Default)]
@@ -43,7 +46,8 @@ impl Reading {
 /// Reads a whole file.
 ///
 /// # Errors
-/// What the operating system says, or that it is none that can be read again at any time.
+/// What the operating system says, that it is none that can be read again at any time, or that it has
+/// more than 1 MiB.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let noted = NOTED.with_borrow(Reading::clone);
     noted.set(Some(path));
@@ -54,31 +58,30 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 
 fn read_at_once(path: &Path) -> io::Result<Vec<u8>> {
     // Opening a pipe would wait for its other end.
-    let mut file = File::options()
+    let file = File::options()
         .read(true)
         .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
         .open(path)?;
     let kind = file.metadata()?.file_type();
-    let what = if kind.is_fifo() {
-        Some("a pipe")
-    } else if kind.is_dir() {
-        Some("a folder")
-    } else {
-        None
-    };
-    if let Some(what) = what {
+    if !kind.is_file() {
+        let what = match kind {
+            kind if kind.is_fifo() => "a pipe",
+            kind if kind.is_dir() => "a folder",
+            _ => "a device",
+        };
         return Err(io::Error::other(format!(
             "it is {what}, and must be a regular file, which can be read again at a reload"
         )));
     }
     let mut bytes = Vec::new();
-    match file.read_to_end(&mut bytes) {
-        Ok(_) => Ok(bytes),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(io::Error::other(
-            "nothing is there to be read; it must be a regular file",
-        )),
-        Err(error) => Err(error),
+    // Not the size that it says it has: files of /proc and /sys say 0, and one may be written to.
+    file.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > BYTES_MAX {
+        return Err(io::Error::other(format!(
+            "it has more than {BYTES_MAX} bytes (1 MiB), the most that is read"
+        )));
     }
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -94,10 +97,14 @@ mod tests {
         reading.note_here();
         assert_eq!(read(&file).unwrap(), b"text");
         assert_eq!(reading.file(), None, "it is read");
-        assert_eq!(read(Path::new("/dev/null")).unwrap(), b"");
         let pipe = folder.path().join("pipe");
         rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, 0o600.into()).unwrap();
-        for (path, word) in [(&*pipe, "a pipe"), (folder.path(), "a folder")] {
+        for (path, word) in [
+            (&*pipe, "a pipe"),
+            (folder.path(), "a folder"),
+            (Path::new("/dev/null"), "a device"),
+            (Path::new("/dev/zero"), "a device"),
+        ] {
             let error = read(path).unwrap_err().to_string();
             assert!(
                 error.contains(word) && error.contains("regular file"),
@@ -105,5 +112,20 @@ mod tests {
             );
         }
         assert!(read(&folder.path().join("absent")).is_err());
+    }
+
+    #[test]
+    fn a_file_has_at_most_1_mib() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let file = File::create(&path).unwrap();
+        file.set_len(BYTES_MAX).unwrap();
+        assert_eq!(read(&path).unwrap().len() as u64, BYTES_MAX);
+        // As large as no memory is, and without a byte on the disk.
+        for length in [BYTES_MAX + 1, 1 << 33] {
+            file.set_len(length).unwrap();
+            let error = read(&path).unwrap_err().to_string();
+            assert!(error.contains("1 MiB"), "{error}");
+        }
     }
 }
