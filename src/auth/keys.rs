@@ -42,7 +42,7 @@ pub struct KeySettings {
     pub issuer: Option<String>,
     /// What `aud` must be or contain; unchecked if absent.
     pub audience: Option<String>,
-    /// How far clocks may differ when `exp` and `nbf` are checked.
+    /// How far clocks may differ when `exp`, `nbf` and `iat` are checked.
     pub leeway: Duration,
 }
 

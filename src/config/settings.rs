@@ -107,7 +107,7 @@ settings! {
     JWT_AUDIENCE = One "jwt-audience" "WS_JWT_AUDIENCE" <"TEXT"> ["unchecked"]
         "What a token's aud must be or contain";
     JWT_LEEWAY = One "jwt-leeway" "WS_JWT_LEEWAY" <"DURATION"> ["0s"]
-        "How far clocks may differ when a token's exp and nbf are checked";
+        "How far clocks may differ when a token's exp, nbf and iat are checked";
     REQUIRE_AUTH = Switch "require-auth" "WS_REQUIRE_AUTH" <"BOOL"> ["false"]
         "Take no public connections: without a token within 10 s they are closed";
     NO_PAGE = Switch "no-page" "WS_NO_PAGE" <"BOOL"> ["false"]
