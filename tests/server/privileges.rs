@@ -228,6 +228,16 @@ fn users_that_the_table_does_not_name_may_do_nothing() {
         assert_eq!(output.status.code(), expected, "{user} {args:?}: {said}");
         assert_eq!(said.contains("forbidden"), expected == Some(1), "{said}");
     }
+    // Who was refused stands in the log at its usual level.
+    for (user, what) in [(NOBODY, "command"), (12_345, "line"), (12_345, "command")] {
+        let said = format!("refused a {what}");
+        let uid = format!("uid={user} pid=");
+        let log = server.stderr();
+        let mut lines = log.lines();
+        let is_told =
+            |line: &str| line.contains("WARN") && line.contains(&said) && line.contains(&uid);
+        assert!(lines.any(is_told), "{said} {uid}: {log}");
+    }
     // Whose an emitter is can be seen where somebody wants to know.
     wait_until("the log tells who came", || {
         server.stderr().contains("uid=12345 pid=")
