@@ -26,7 +26,11 @@ pub fn holds(bytes: &[u8]) {
         }
         Head::Complete { length, request } => {
             assert!(*length <= bytes.len().min(HEAD_MAX));
-            let lines = Lines::read(&bytes[..*length]);
+            let head = &bytes[..*length];
+            let mut before = head.iter().zip(&head[1..]);
+            let bare = before.any(|(before, byte)| *byte == b'\n' && *before != b'\r');
+            assert!(!bare && head[0] != b'\n', "a line ends with LF alone");
+            let lines = Lines::read(head);
             check_request(request, &lines);
             check_handshake(request, &lines);
             check_origin(request, &lines);
