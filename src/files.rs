@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -55,6 +55,20 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     noted.set(None);
     bytes
 }
+
+/// Whether every user of this machine may read the file, as far as it and its folder say.
+pub fn is_for_everybody(path: &Path) -> bool {
+    let mode = |path: &Path| path.metadata().map_or(0, |found| found.mode());
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    mode(path) & OTHERS_READ != 0 && mode(folder) & OTHERS_ENTER != 0
+}
+
+/// The bits of a file's mode that let others read it, and enter a folder (inode(7)).
+const OTHERS_READ: u32 = 0o004;
+const OTHERS_ENTER: u32 = 0o001;
 
 fn read_at_once(path: &Path) -> io::Result<Vec<u8>> {
     // Opening a pipe would wait for its other end.
@@ -112,6 +126,29 @@ mod tests {
             );
         }
         assert!(read(&folder.path().join("absent")).is_err());
+    }
+
+    #[test]
+    fn who_may_read_a_file_is_said_by_it_and_its_folder() {
+        use std::fs::{Permissions, set_permissions};
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secret");
+        std::fs::write(&file, "text").unwrap();
+        for (of_folder, of_file, expected) in [
+            (0o755, 0o644, true),
+            (0o711, 0o604, true),
+            (0o755, 0o640, false),
+            (0o755, 0o600, false),
+            (0o750, 0o644, false),
+        ] {
+            set_permissions(folder.path(), Permissions::from_mode(of_folder)).unwrap();
+            set_permissions(&file, Permissions::from_mode(of_file)).unwrap();
+            let found = is_for_everybody(&file);
+            assert_eq!(found, expected, "{of_folder:o} {of_file:o}");
+        }
+        assert!(!is_for_everybody(&folder.path().join("absent")));
     }
 
     #[test]

@@ -74,6 +74,7 @@ impl Config {
             allowed_origins: read.allowed_origins,
             trusted_proxies: read.trusted_proxies,
             forwarded_header: read.forwarded_header,
+            exposed: read.exposed,
             message_rate: read.message_rate,
             connect_rate: read.connect_rate,
             access: read.access,

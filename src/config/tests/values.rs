@@ -212,6 +212,19 @@ fn the_budget_of_all_outboxes_is_not_below_the_limit_of_one() {
 }
 
 #[test]
+fn whoever_trusts_everybody_is_warned() {
+    let warned = |networks| {
+        let config = flag("trusted-proxies", networks).resolve().unwrap();
+        let all = config.warnings(0).into_iter();
+        all.filter(|warning| warning.contains("every address"))
+            .count()
+    };
+    assert_eq!(warned("10.0.0.0/8,0.0.0.0/0"), 1);
+    assert_eq!(warned("::/0"), 1);
+    assert_eq!(warned("10.0.0.0/8"), 0);
+}
+
+#[test]
 fn lists_are_comma_separated_or_arrays() {
     let proxies = |given: Given<'_>| given.resolve().unwrap().trusted_proxies;
     let two: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()];
