@@ -20,7 +20,7 @@ use std::time::Duration;
 use clap::{Subcommand, value_parser};
 use serde_json::Value;
 
-use super::{FAILED, WRONG_USAGE, fail, print, unreachable_socket};
+use super::{FAILED, WRONG_USAGE, fail, print, terminal, unreachable_socket};
 use crate::config;
 use crate::limits::{self, LIST_MAX, TAP_COPIES_MAX};
 use crate::logging::LEVELS;
@@ -297,7 +297,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(result)) => match &arguments.command {
             Command::Why(wanted) => why::print_answer(&result, &wanted.reader, arguments.json),
-            _ => print(&text_of(arguments, &result)),
+            _ => print(&terminal::lines(&text_of(arguments, &result))),
         },
         Err(sentence) => fail(FAILED, sentence),
     }

@@ -22,10 +22,12 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::access::{AccessTable, Namespace};
-use crate::auth::KeySettings;
+use crate::auth::{KeySettings, SecretsFrom};
 use crate::cluster::Address;
 use crate::emitters::Emitters;
+use crate::files;
 use crate::journal::SyncPolicy;
+use crate::wire::client_address::AddressHeader;
 use crate::wire::origin::OriginRule;
 
 use settings::Setting;
@@ -101,8 +103,12 @@ pub struct Config {
     pub gather: Duration,
     /// The proxies whose word about a client's address is taken.
     pub trusted_proxies: Vec<IpNet>,
+    /// The header in which they give it.
+    pub forwarded_header: AddressHeader,
     /// The certificate that the port shows, where it speaks TLS.
     pub tls: Option<TlsSettings>,
+    /// The files with a secret or a key in them that every user of the machine may read.
+    pub exposed: Vec<PathBuf>,
     /// The process may be dumped and looked into.
     pub core_dumps: bool,
     /// How long stopping may take.
@@ -172,6 +178,8 @@ impl Config {
             Some(file) => (file.access()?, file.emitters()?, file.order_statuses()?),
             None => (AccessTable::default(), None, Vec::new()),
         };
+        let tls = tls::resolve(&sources)?;
+        let exposed = exposed(&sources, &jwt, tls.as_ref())?;
         let history = sources.read_or_default(&settings::HISTORY, values::history_size)?;
         let history_age = sources.read_or_default(&settings::HISTORY_AGE, values::history_age)?;
         let keeps_history = history > 0 && !history_age.is_zero();
@@ -222,7 +230,10 @@ impl Config {
             trusted_proxies: sources
                 .read_list(&settings::TRUSTED_PROXIES, values::network)?
                 .unwrap_or_default(),
-            tls: tls::resolve(&sources)?,
+            forwarded_header: sources
+                .read_or_default(&settings::FORWARDED_HEADER, values::forwarded_header)?,
+            exposed,
+            tls,
             core_dumps: sources
                 .read(&settings::CORE_DUMPS, values::switch)?
                 .unwrap_or(dev),
@@ -249,7 +260,24 @@ impl Config {
                 self.host
             )
         });
-        untimely.into_iter().chain(open).collect()
+        let trust = self.trusts_everybody().map(|network| {
+            format!(
+                "trusted-proxies has {network}, which is every address: anybody may say that he comes from \
+                 any other, and has no connect rate; name the proxies' own addresses"
+            )
+        });
+        let exposed = self.exposed.iter().map(|file| {
+            let file = file.display();
+            format!("{file}: every user of this machine may read it (chmod o-r {file})")
+        });
+        let certain = untimely.into_iter().chain(open).chain(trust);
+        certain.chain(exposed).collect()
+    }
+
+    /// The network among the trusted ones that has every address in it.
+    pub fn trusts_everybody(&self) -> Option<&IpNet> {
+        let mut networks = self.trusted_proxies.iter();
+        networks.find(|network| network.prefix_len() == 0)
     }
 }
 
@@ -276,6 +304,23 @@ pub fn socket_to_talk_to(given: Option<&Path>) -> PathBuf {
             _ => default_socket(&process_environment).0,
         },
     }
+}
+
+/// Of the files that hold a secret, those that every user of the machine may read.
+fn exposed(
+    sources: &Sources<'_>,
+    jwt: &KeySettings,
+    tls: Option<&TlsSettings>,
+) -> Result<Vec<PathBuf>, ConfigError> {
+    let mut secret: Vec<PathBuf> = Vec::new();
+    if jwt.secrets_from == SecretsFrom::Files
+        && let Some(given) = sources.given(&settings::JWT_SECRET_FILE)?
+    {
+        secret.extend(given.texts.iter().map(PathBuf::from));
+    }
+    secret.extend(tls.map(|tls| tls.files.key.clone()));
+    secret.retain(|file| files::is_for_everybody(file));
+    Ok(secret)
 }
 
 fn host(sources: &Sources<'_>, dev: bool) -> Result<IpAddr, ConfigError> {

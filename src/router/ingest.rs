@@ -245,6 +245,8 @@ impl Router {
         if let Some(held) = self.refusals.admit(now) {
             log::warn!(
                 emitter = emitter.generation,
+                uid = emitter.user,
+                pid = emitter.process.map(|process| process.as_raw_nonzero().get()),
                 line = emitter.line_number(),
                 code = refusal.code.as_str(),
                 field = refusal.field.as_deref().unwrap_or_default();

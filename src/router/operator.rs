@@ -17,6 +17,7 @@ use crate::clock::Now;
 use crate::emitters::Verbs;
 use crate::limits;
 use crate::listing::{Connections, EventsWanted, WhyWanted};
+use crate::log_throttle::held_back;
 use crate::logging;
 use crate::ring::{Selector, ToReactor};
 
@@ -35,6 +36,15 @@ impl Router {
             } else {
                 "commands are taken only from the server's own user or root"
             };
+            if let Some(held) = self.refusals.admit(now.instant) {
+                log::warn!(
+                    emitter = emitter.generation,
+                    uid = emitter.user,
+                    pid = emitter.process.map(|process| process.as_raw_nonzero().get()),
+                    command = command.as_ref().map_or("", |command| command.verb().name());
+                    "refused a command{}", held_back(held)
+                );
+            }
             return emitter.refuse_as("forbidden", None, message);
         }
         match command {

@@ -67,6 +67,11 @@ pub fn parse(bytes: &[u8]) -> Head<'_> {
         }
         Err(error) => return Head::Refused(malformed(sentence(error))),
     };
+    if has_bare_line_end(&bytes[..length]) {
+        return Head::Refused(malformed(
+            "a line of the head ends with LF alone, and must with CR LF",
+        ));
+    }
     let (Some(method), Some(target), Some(minor_version)) =
         (parsed.method, parsed.path, parsed.version)
     else {
@@ -96,6 +101,12 @@ pub fn parse(bytes: &[u8]) -> Head<'_> {
         }
         Err(refusal) => Head::Refused(refusal),
     }
+}
+
+/// Whether a line ends with LF alone, which RFC 9112 section 2.2 lets a server take for an end: one in
+/// front that does not would see fewer lines, and perhaps another end of the request.
+fn has_bare_line_end(head: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', head).any(|at| at == 0 || head[at - 1] != b'\r')
 }
 
 impl<'a> Request<'a> {

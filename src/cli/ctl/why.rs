@@ -6,13 +6,14 @@ use serde_json::Value;
 
 use super::show::{field, list, table, time};
 use super::{FAILED, Reader, fail, print};
+use crate::cli::terminal;
 
 /// Prints the answer; where there is none that says anything, says why and fails.
 pub(super) fn print_answer(result: &Value, reader: &Reader, as_json: bool) -> ExitCode {
     let unanswered = unanswered(result, reader);
     let printed = match (as_json, &unanswered) {
-        (true, _) => print(&format!("{result}\n")),
-        (false, None) => print(&text(result)),
+        (true, _) => print(&terminal::lines(&format!("{result}\n"))),
+        (false, None) => print(&terminal::lines(&text(result))),
         (false, Some(_)) => ExitCode::SUCCESS,
     };
     match unanswered {

@@ -140,6 +140,23 @@ fn what_requests_are_smuggled_with_is_refused() {
 }
 
 #[test]
+fn lines_end_with_cr_lf() {
+    for text in [
+        "GET / HTTP/1.1\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\n\n",
+        "GET / HTTP/1.1\nHost: a\n\n",
+        "\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nX: b\nContent-Length: 5\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nX: b\rContent-Length: 5\r\n\r\n",
+    ] {
+        assert_eq!(status(text), 400, "{text:?}");
+    }
+    // An empty line may come before a request (section 2.2).
+    complete("\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+}
+
+#[test]
 fn malformed_requests() {
     for text in [
         "GET / HTTP/1.1\r\n\r\n",
