@@ -229,6 +229,9 @@ pub const EMITTERS_MAX: usize = 1024;
 pub const EMITTERS_OF_OPERATORS: usize = 16;
 /// ... and so many of those for root alone, where they are left open by the server's own user.
 pub const EMITTERS_OF_ROOT: usize = 8;
+/// Emitters that may do nothing by `[emitters]`, connected at once: so that they take nobody's place, nor much memory
+/// with lines that never end.
+pub const EMITTERS_WITHOUT_RIGHTS: usize = 16;
 /// First size of an emitter's read buffer, in bytes; it grows for longer lines only.
 pub const INGEST_READ: usize = 256 * 1024;
 /// Acks and errors an emitter may leave unread, in bytes, before the server stops reading it.

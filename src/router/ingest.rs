@@ -18,6 +18,7 @@ use super::{ROUTER, Router, accept, command};
 use crate::clock::Now;
 use crate::emitters::{self, Rights, UserId, Verbs};
 use crate::event::{Code, Refusal};
+use crate::limits;
 use crate::log_throttle::held_back;
 use crate::shared::Shared;
 
@@ -39,7 +40,13 @@ impl Router {
                 peer => peer.map(|peer| peer.uid.as_raw()),
             };
             let (places, full) = emitters::places(user, accept::own_user());
-            if self.emitters.len() >= places {
+            let rights = self.rights_of(user, peer.map(|peer| peer.pid));
+            if rights == Rights::default()
+                && self.emitters_without_rights() >= limits::EMITTERS_WITHOUT_RIGHTS
+            {
+                let why = "[emitters] in the configuration lets this user do nothing, and enough of such connections are open";
+                self.turn_away(stream, peer, why, now);
+            } else if self.emitters.len() >= places {
                 self.turn_away(stream, peer, &full, now);
             } else if let Err(error) = self.add_emitter(stream, peer) {
                 log::warn!("registering an emitter failed: {error}");
@@ -61,6 +68,13 @@ impl Router {
                 "an emitter was turned away: {why}{}", held_back(held)
             );
         }
+    }
+
+    fn emitters_without_rights(&self) -> usize {
+        let emitters = self.emitters.iter();
+        emitters
+            .filter(|(_, emitter)| emitter.rights == Rights::default())
+            .count()
     }
 
     /// Whether it is this process itself, as its canary.

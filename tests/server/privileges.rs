@@ -239,6 +239,25 @@ fn users_that_the_table_does_not_name_may_do_nothing() {
             |line: &str| line.contains("WARN") && line.contains(&said) && line.contains(&uid);
         assert!(lines.any(is_told), "{said} {uid}: {log}");
     }
+    // Somebody who may do nothing takes no places either: his connections beyond a few are closed.
+    let idle = "
+import socket, sys
+connections = []
+for _ in range(40):
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(sys.argv[1])
+    connections.append(connection)
+connections[-1].settimeout(10)
+print(connections[-1].recv(1000).decode())
+";
+    let output = Command::new("setpriv")
+        .args(["--reuid=12345", "--regid=12345", "--clear-groups", "--"])
+        .args(["/usr/bin/python3", "-c", idle])
+        .arg(&server.socket)
+        .output()
+        .unwrap();
+    let said = text(&output);
+    assert!(said.contains("lets this user do nothing"), "{said}");
     // Whose an emitter is can be seen where somebody wants to know.
     wait_until("the log tells who came", || {
         server.stderr().contains("uid=12345 pid=")
