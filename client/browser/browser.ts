@@ -6,9 +6,9 @@ import { chromium, type Browser, type BrowserContextOptions, type Locator, type 
 
 const PROGRAM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 
-export function launch(): Promise<Browser> {
+export function launch(args: string[] = []): Promise<Browser> {
   if (!existsSync(PROGRAM)) throw new Error(`there is no browser at ${PROGRAM}: \`make browser\` installs it, or name one in CHROMIUM`);
-  return chromium.launch({ executablePath: PROGRAM });
+  return chromium.launch({ executablePath: PROGRAM, args });
 }
 
 /** A page, and what went wrong on it. */

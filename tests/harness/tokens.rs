@@ -5,6 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
+use super::wait_until;
+
 /// The signing secret every test server is given.
 pub const SECRET: &str = "a-secret-of-the-tests-that-is-long-enough";
 
@@ -32,6 +34,19 @@ pub fn of(user: &str, role: &str) -> String {
 /// A good token for an hour that names its session.
 pub fn with_session(user: &str, role: &str, session: &str) -> String {
     signed(&json!({"sub": user, "role": role, "sid": session, "exp": now_seconds() + 3600}))
+}
+
+/// A customer's token that is made now, behind whatever was answered before.
+pub fn newer(user: &str, session: Option<&str>) -> String {
+    let before = now_ms();
+    wait_until("the clock goes on", || now_ms() > before + 1);
+    let made = now_ms() as f64 / 1000.0;
+    let mut claims =
+        json!({"sub": user, "role": "customer", "iat": made, "exp": now_seconds() + 600});
+    if let Some(session) = session {
+        claims["sid"] = session.into();
+    }
+    signed(&claims)
 }
 
 /// A token that ends in (or, if negative, ended) so many seconds.

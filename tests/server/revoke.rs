@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 
 use crate::harness::server::text;
-use crate::harness::tokens::{now_ms, now_seconds, signed};
+use crate::harness::tokens::{newer, now_ms, now_seconds, signed};
 use crate::harness::{Client, Opening, Server, Setup, http, wait_until};
 
-/// A token that was made so many seconds ago (or, if negative, will be).
-fn made(user: &str, session: Option<&str>, seconds_ago: i64) -> String {
-    let now = now_seconds() as i64;
+/// A token that was made so many seconds ago.
+fn made(user: &str, session: Option<&str>, seconds_ago: u64) -> String {
+    let now = now_seconds();
     let mut claims =
         json!({"sub": user, "role": "customer", "iat": now - seconds_ago, "exp": now + 600});
     if let Some(session) = session {
@@ -69,7 +69,7 @@ fn a_user_whose_tokens_are_revoked_is_out_until_he_signs_in_again() {
         public.expect_close(4401);
     }
     // Who signs in again gets in: the token is newer than the command.
-    let new = made("ann", Some("s"), -2);
+    let new = newer("ann", Some("s"));
     let mut again = connect(&server, &new);
     let refresh = again.auth(&old);
     assert_eq!(refresh["data"]["code"], "unauthorized", "{refresh}");
@@ -150,7 +150,7 @@ fn what_is_revoked_stays_so_over_a_reload_and_a_takeover() {
     let is_out = |server: &Server| {
         assert_eq!(status(server, &ann), Some(401));
         assert_eq!(status(server, &session), Some(401));
-        assert_eq!(status(server, &made("ann", None, -2)), None);
+        assert_eq!(status(server, &newer("ann", None)), None);
     };
     is_out(&server);
     emitter.command(&json!({"command": "reload"}));
@@ -180,7 +180,7 @@ fn with_a_journal_what_is_revoked_stays_so_over_a_restart() {
     for token in [&ann, &session] {
         assert_eq!(status(&server, token), Some(401));
     }
-    assert_eq!(status(&server, &made("ann", None, -2)), None);
+    assert_eq!(status(&server, &newer("ann", None)), None);
     assert_eq!(status(&server, &made("bob", Some("s-2"), 5)), None);
     // Takes it along, and keeps on storing.
     let server = server.succeed(&["--workers", "1"]);

@@ -5,17 +5,12 @@ use serde_json::json;
 
 use crate::harness::redis::Redis;
 use crate::harness::server::text;
-use crate::harness::tokens::{now_ms, now_seconds, signed};
+use crate::harness::tokens::{newer, now_ms, now_seconds, signed};
 use crate::harness::{Client, Opening, Server, wait_until};
 
 /// A token that was made some seconds ago and says nothing of it.
 fn timeless(user: &str) -> String {
     signed(&json!({"sub": user, "role": "customer", "exp": now_seconds() + 600}))
-}
-
-fn newer(user: &str) -> String {
-    let now = now_seconds();
-    signed(&json!({"sub": user, "role": "customer", "iat": now + 2, "exp": now + 600}))
 }
 
 fn of_session(session: &str) -> String {
@@ -60,7 +55,7 @@ fn what_is_revoked_on_one_host_is_refused_by_all_and_by_those_that_come_later() 
     let is_out = |host: &Server| {
         assert_out(host, &ann);
         assert_out(host, &session);
-        assert_eq!(status(host, &newer("ann")), None);
+        assert_eq!(status(host, &newer("ann", None)), None);
         assert_eq!(status(host, &of_session("s-2")), None);
     };
     for host in [&a, &b, &redis.host()] {
@@ -131,7 +126,7 @@ fn a_redis_that_has_lost_everything_hears_again_what_is_revoked() {
     host.emitter()
         .command(&json!({"command": "revoke", "user": "ann"}));
     // Who has signed in again since stays.
-    let mut again = connect(&host, &newer("ann"));
+    let mut again = connect(&host, &newer("ann", None));
     redis.kill();
     host.await_unready();
     redis.run();
