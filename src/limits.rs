@@ -88,6 +88,9 @@ pub const PUBLIC_ANSWERS_MAX: usize = 8 * 1024;
 /// bad signature costs a check by each that fits its algorithm. A rotation needs two. The keys of a JWK set
 /// are picked by their names.
 pub const NAMELESS_KEYS_MAX: usize = 16;
+/// How far ahead a token's `iat` may lie beside the leeway, in milliseconds: an issuer's clock is often ahead by
+/// a second or two, and most libraries write `iat` unasked.
+pub const DATED_AHEAD_MAX_MS: u64 = 60_000;
 /// Users and sessions whose tokens are revoked, at once: about 100 bytes each, and as many again as a long
 /// name has. Over it none is added until one is over.
 pub const REVOCATIONS_MAX: usize = 100_000;

@@ -131,7 +131,7 @@ fn judge(claims: &Tree) -> Result<Identity, TokenError> {
     }
     // What is no time says nothing.
     let issued_at = time("iat").ok().flatten();
-    if issued_at.is_some_and(|made| NOW + LEEWAY < made) {
+    if issued_at.is_some_and(|made| NOW + LEEWAY + 60_000 < made) {
         return Err(refused());
     }
     if NOW >= expires_at + LEEWAY {

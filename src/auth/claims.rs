@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{Identity, TokenError};
 use crate::access::Role;
 use crate::event::is_id;
+use crate::limits;
 
 /// The latest time a claim may name, in seconds: 2^53 - 1 ms, beyond which JSON numbers lose whole ms.
 const TIME_MAX_SECONDS: f64 = 9_007_199_254_740.0;
@@ -61,8 +62,11 @@ impl Claims {
             return Err(refused("the token is not valid yet (nbf)"));
         }
         let issued_at = self.issued_at();
-        // A revocation tells by it which tokens are meant: one that is dated ahead would outlive it.
-        if issued_at.is_some_and(|made| now_ms.saturating_add(expected.leeway_ms) < made) {
+        // A revocation tells by it which tokens are meant: one that is dated far ahead would outlive it.
+        let latest = now_ms
+            .saturating_add(expected.leeway_ms)
+            .saturating_add(limits::DATED_AHEAD_MAX_MS);
+        if issued_at.is_some_and(|made| made > latest) {
             return Err(refused("the token was made in the future (iat)"));
         }
         if now_ms >= expires_at.saturating_add(expected.leeway_ms) {

@@ -22,7 +22,7 @@ pub(super) fn line(text: &str) -> Cow<'_, str> {
     escaped.into()
 }
 
-/// Lines, each as [`line`] has it.
+/// Lines, each as [`line()`] has it.
 pub(super) fn lines(text: &str) -> String {
     let lines: Vec<Cow<'_, str>> = text.split('\n').map(line).collect();
     lines.join("\n")

@@ -133,11 +133,12 @@ fn nbf_is_checked_if_it_is_there() {
 }
 
 #[test]
-fn a_token_that_is_dated_ahead_is_refused() {
+fn a_token_that_is_dated_far_ahead_is_refused() {
     let made = |seconds: Value| claims_but(json!({"iat": seconds}));
     let at = |seconds: Value| judge(made(seconds)).map(|identity| identity.issued_at);
     assert_eq!(at(json!(NOW / 1000)), Ok(Some(NOW)));
-    assert!(refusal(judge(made(json!(NOW / 1000 + 1)))).contains("iat"));
+    assert!(at(json!(NOW / 1000 + 60)).is_ok(), "clocks differ");
+    assert!(refusal(judge(made(json!(NOW / 1000 + 61)))).contains("iat"));
     // What is no time says nothing.
     for none in [json!("1"), json!(1e300), json!(-1)] {
         assert_eq!(at(none), Ok(None));
@@ -146,7 +147,7 @@ fn a_token_that_is_dated_ahead_is_refused() {
         leeway: Duration::from_secs(1),
         ..secret_keys()
     };
-    for (ahead, is_good) in [(1, true), (2, false)] {
+    for (ahead, is_good) in [(61, true), (62, false)] {
         let claims = made(json!(NOW / 1000 + ahead));
         let token = token_with(Algorithm::HS256, None, &claims);
         assert_eq!(verify(&keys, &token).is_ok(), is_good, "{ahead} s");
