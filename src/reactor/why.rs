@@ -12,7 +12,7 @@ use super::directory::Known;
 use super::message::{Start, Subscribe};
 use super::resume::issued;
 use crate::access::TypeMask;
-use crate::event::{Block, Frame, types_of};
+use crate::event::{Block, Frame, Mark, Naming, Position, types_of};
 use crate::listing::{Unseen, Why, WhyRow, WhyWanted, connection_id};
 use crate::ring::ToRouter;
 
@@ -39,7 +39,11 @@ impl Reactor {
     fn kept(&self, id: &str) -> Result<(&Block, &Frame), Unseen> {
         let issued = issued(&self.shared);
         let newest = issued.newest.max(self.history.newest());
-        let number = issued.runs.number(id, newest).ok_or(Unseen::Unknown)?;
+        let position = issued.read(id, newest).ok_or(Unseen::Unknown)?;
+        if let Some(own) = own_mark(id, &position) {
+            return self.delivered_alone(own).ok_or(Unseen::Unknown);
+        }
+        let number = position.number;
         let block = self.history.before(number.saturating_add(1)).next();
         let frame = block.and_then(|block| {
             let mut frames = block.frames.iter();
@@ -49,6 +53,21 @@ impl Reactor {
             Unseen::LetGo
         } else {
             Unseen::Unknown
+        })
+    }
+
+    /// The event that a host has delivered alone, wherever it stands by now.
+    fn delivered_alone(&self, own: Mark) -> Option<(&Block, &Frame)> {
+        let mut blocks = self
+            .history
+            .alone(0)
+            .rev()
+            .chain(self.history.before(u64::MAX));
+        blocks.find_map(|block| {
+            let origin = block.origin.as_ref()?;
+            let mut frames = block.frames.iter().enumerate();
+            let (_, frame) = frames.find(|&(index, _)| origin.mark(index) == own)?;
+            Some((&**block, frame))
         })
     }
 
@@ -68,7 +87,17 @@ impl Reactor {
         let judged = self.directory.view(key).judge(block, frame);
         let rule = judged.err().map(|hidden| hidden.word());
         let waiting_bytes = self.waiting_bytes(key);
-        let (outcome, rule) = if frame.id <= known.opened.min(known.from) {
+        let (outcome, rule) = if block.naming == Naming::Alone {
+            // It has no number to hold against those of the connection.
+            (
+                if rule.is_some() {
+                    "not_sent"
+                } else {
+                    "unknown"
+                },
+                rule,
+            )
+        } else if frame.id <= known.opened.min(known.from) {
             ("not_sent", Some("connected_later"))
         } else if frame.id <= known.from {
             ("unknown", rule)
@@ -133,7 +162,7 @@ impl Reactor {
             Start::Since(id) if is_recovered => {
                 let issued = issued(&self.shared);
                 let newest = issued.newest.max(self.history.newest());
-                let Some(since) = issued.runs.number(id, newest) else {
+                let Some(since) = issued.read(id, newest).map(|since| since.number) else {
                     return self.note_change(key);
                 };
                 let of_request = request
@@ -157,4 +186,14 @@ impl Reactor {
             Start::Now | Start::Since(_) => self.note_change(key),
         }
     }
+}
+
+/// The mark of the event that this id is of, if a host has delivered it alone.
+fn own_mark(id: &str, position: &Position) -> Option<Mark> {
+    let (_, own) = id.split_once('+')?;
+    let host = own.split('.').next()?;
+    let mut marks = position.marks.iter();
+    marks
+        .find(|mark| format!("{:x}", mark.host) == host)
+        .copied()
 }

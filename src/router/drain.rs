@@ -12,6 +12,7 @@ use mio::net::UnixListener;
 use super::emitter::Emitter;
 use super::{Router, accept};
 use crate::clock::Now;
+use crate::cluster::Cluster;
 use crate::ring::ToReactor;
 
 /// The ingest socket, with its file.
@@ -88,8 +89,12 @@ impl Router {
                     !emitter.ended && emitter.drain_left.is_some_and(|left| left > 0)
                 };
                 let all_read = !self.emitters.iter().any(|(_, emitter)| unread(emitter));
-                let is_idle =
-                    self.question.is_none() && !self.reload.is_under_way() && self.is_shared_out();
+                // A Redis that is out of reach is not waited for: browsers have the events.
+                let is_alone = self.cluster.as_ref().is_some_and(Cluster::is_alone)
+                    && self.sequencer.waiting() == 0;
+                let is_idle = self.question.is_none()
+                    && !self.reload.is_under_way()
+                    && (self.is_shared_out() || is_alone);
                 if (all_read && is_idle) || now.instant >= until {
                     // Behind the last blocks in the same rings: nobody misses one.
                     self.hand_down(now);
