@@ -193,8 +193,8 @@ UNDER_MIRI := ring:: event::json event::stored event::block wire::frame wire::me
 
 .PHONY: audit
 audit: $(AUDIT_TOOL) ## Hold all dependencies against known vulnerabilities, and against the licences and sources that are allowed
-	$(AUDIT_TOOL) check --config $(abspath .ci/deny.toml) $(AUDIT_CHECKS)
-	cd fuzz && $(AUDIT_TOOL) check --config $(abspath .ci/deny.toml) $(AUDIT_CHECKS)
+	$(AUDIT_TOOL) --workspace --config $(abspath .ci/deny.toml) check $(AUDIT_CHECKS)
+	cd fuzz && $(AUDIT_TOOL) --workspace --config $(abspath .ci/deny.toml) check $(AUDIT_CHECKS)
 
 $(AUDIT_TOOL):
 	CARGO_PROFILE_DEV_DEBUG=none $(CARGO) install --debug --locked --no-track \

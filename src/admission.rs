@@ -25,6 +25,9 @@ pub struct Admission {
     /// Every socket accepted on the port and not closed yet.
     sockets: AtomicUsize,
     sockets_max: usize,
+    /// Above so many a newcomer takes the place of one that is no WebSocket.
+    crowded_at: usize,
+    reserved_percent: u8,
     /// Reactors that lag.
     lagging: AtomicUsize,
     draining: AtomicBool,
@@ -39,19 +42,33 @@ impl Admission {
     /// A gate for so many WebSockets, of which so many percent are kept for the back office, and so many
     /// handshakes a minute from one address (0 = any).
     pub fn new(websockets_max: usize, reserved_percent: u8, connects_per_minute: u32) -> Self {
-        let reserved = websockets_max * usize::from(reserved_percent) / 100;
-        Self {
+        let mut gate = Self {
             websockets: AtomicUsize::new(0),
             websockets_max,
             storefront: AtomicUsize::new(0),
-            storefront_max: websockets_max - reserved,
+            storefront_max: 0,
             sockets: AtomicUsize::new(0),
-            sockets_max: websockets_max.saturating_add(limits::EXTRA_SOCKETS_MAX),
+            sockets_max: 0,
+            crowded_at: 0,
+            reserved_percent,
             lagging: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             connect_rate: AtomicU32::new(connects_per_minute),
             addresses: Default::default(),
-        }
+        };
+        gate.set_most(
+            websockets_max,
+            websockets_max.saturating_add(limits::EXTRA_SOCKETS_MAX),
+        );
+        gate
+    }
+
+    fn set_most(&mut self, websockets: usize, sockets: usize) {
+        let reserved = websockets * usize::from(self.reserved_percent) / 100;
+        self.websockets_max = websockets;
+        self.storefront_max = websockets - reserved;
+        self.sockets_max = sockets;
+        self.crowded_at = sockets - spare(sockets);
     }
 
     /// Counts a socket just accepted; false (and not counted) if there are too many.
@@ -64,7 +81,15 @@ impl Admission {
     pub fn leave_files(&mut self, files_max: u64) {
         let files_max = usize::try_from(files_max).unwrap_or(usize::MAX);
         let kept = limits::FILES_BESIDE_SOCKETS.min(files_max / 2);
-        self.sockets_max = self.sockets_max.min(files_max - kept);
+        let sockets = self.sockets_max.min(files_max - kept);
+        // Some are always for those who want to come in: else the places of the back office were none.
+        let websockets = self.websockets_max.min(sockets - spare(sockets));
+        self.set_most(websockets, sockets);
+    }
+
+    /// Whether so few sockets are left that those who are no WebSockets make room for newcomers.
+    pub fn is_crowded(&self) -> bool {
+        self.sockets.load(Ordering::Relaxed) > self.crowded_at
     }
 
     /// A counted socket was closed.
@@ -211,6 +236,10 @@ impl Admission {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn spare(sockets: usize) -> usize {
+    sockets.min(limits::EXTRA_SOCKETS_MAX) / limits::SPARE_SOCKETS_PART
 }
 
 fn enter(count: &AtomicUsize, most: usize) -> bool {

@@ -45,12 +45,18 @@ pub const TLS_FLIGHTS_PER_TURN: usize = 4;
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an answered keep-alive connection may stay silent before it is closed.
 pub const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(15);
+/// Requests on one plain HTTP connection that are answered in one turn; after the last of them it is
+/// closed. Who sends so many without waiting for an answer is no browser.
+pub const HTTP_ANSWERS_PER_TURN: usize = 16;
 /// Plain HTTP connections a reactor keeps open between requests; over it answers say
 /// `Connection: close`. Scrapers and health checks need a handful.
 pub const KEEP_ALIVE_CONNECTIONS_MAX: usize = 64;
 /// Sockets beyond `--max-connections` that may be in the middle of a handshake, be plain HTTP,
 /// or be lingering after their close. Over it a new socket is closed at once.
 pub const EXTRA_SOCKETS_MAX: usize = 4096;
+/// One of so many of these, or of all sockets where files are few, is left free: once only so many are,
+/// each newcomer takes the place of the one that has gone longest without becoming a WebSocket.
+pub const SPARE_SOCKETS_PART: usize = 8;
 /// Files that browsers' sockets are not given where the process may open few, or half of all: for
 /// emitters, and for polls, listeners, the journal and what is read at a reload.
 pub const FILES_BESIDE_SOCKETS: usize = EMITTERS_MAX + 64;
@@ -87,6 +93,16 @@ pub const LINGER_BYTES: usize = 256 * 1024;
 pub const REFUSALS_MIN: u32 = 20;
 /// Control frames have a bucket so many times as large as `--message-rate`.
 pub const CONTROL_RATE_FACTOR: u32 = 10;
+
+/// Bad tokens a minute that a reactor checks for addresses that are over their connect rate; beyond it
+/// such an address is refused unseen. A check costs up to 0.15 ms with each key that it may be signed by.
+pub const BAD_TOKENS_PER_MINUTE: u32 = 6000;
+/// A reactor lets one customer have at least so many connections: by chance more than an even share of them
+/// may come to it.
+pub const CUSTOMER_SHARE_MIN: usize = 8;
+/// What a reactor holds of messages whose ends have not come, in bytes; over it those with the longest
+/// beginnings are closed.
+pub const UNFINISHED_MAX: usize = 32 << 20;
 
 /// A reactor's receive buffer, in bytes. One read takes at most this much.
 pub const READ_BUFFER: usize = 128 * 1024;

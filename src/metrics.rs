@@ -175,8 +175,9 @@ impl<'s> Sheet<'s> {
             "shopwire_handshakes_total",
             "Opening handshakes by outcome: accepted, or the code of the refusal. rate_limited: \
              an address over connect-rate, or all of them behind a proxy that trusted-proxies \
-             does not name. forbidden_origin: a page that allowed-origins lacks. full: raise \
-             max-connections. overloaded: see shopwire_worker_lagging.",
+             does not name. too_many_connections: a customer over customer-connections. \
+             forbidden_origin: a page that allowed-origins lacks. full: raise max-connections. \
+             overloaded: see shopwire_worker_lagging.",
             |reactor| reactor.handshakes.iter(),
         );
         self.counters_by(

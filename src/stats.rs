@@ -101,7 +101,7 @@ impl Tally {
 }
 
 /// How handshakes end: the codes of their refusals. The last one takes what has no word here.
-const HANDSHAKES: [&str; 16] = [
+const HANDSHAKES: [&str; 17] = [
     "accepted",
     "malformed",
     "headers_too_large",
@@ -114,6 +114,7 @@ const HANDSHAKES: [&str; 16] = [
     "full",
     "overloaded",
     "rate_limited",
+    "too_many_connections",
     "forbidden_origin",
     "unauthorized",
     "token_expired",

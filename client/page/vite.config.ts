@@ -1,7 +1,7 @@
 // Builds the live page into page/built, which the server's build script embeds: few files with fixed names, each beside itself
 // compressed. A file whose content did not change is left alone, so that the server is not built anew for it.
 
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 
@@ -19,6 +19,8 @@ function write(): Plugin {
     generateBundle: {
       order: 'post',
       handler(_, bundle) {
+        // An image's build has no such folder.
+        mkdirSync(built, { recursive: true });
         const icon = join(import.meta.dirname, 'public/icon.svg');
         const files = Object.values(bundle).map((file) => [file.fileName, file.type === 'chunk' ? file.code : file.source] as const);
         for (const [name, content] of [...files, ['icon.svg', readFileSync(icon)] as const]) {

@@ -71,6 +71,8 @@ pub struct Config {
     pub max_connections: usize,
     /// How much of that is kept for admin, manager and staff, in percent.
     pub reserved_share: u8,
+    /// How many connections one customer may open; 0 is no limit.
+    pub customer_connections: u32,
     /// How often a quiet connection is pinged.
     pub ping_interval: Duration,
     /// How long a sign of life may take after a ping.
@@ -198,6 +200,8 @@ impl Config {
             max_connections: sources
                 .read_or_default(&settings::MAX_CONNECTIONS, values::connections)?,
             reserved_share: sources.read_or_default(&settings::RESERVED_SHARE, values::share)?,
+            customer_connections: sources
+                .read_or_default(&settings::CUSTOMER_CONNECTIONS, values::rate)?,
             ping_interval: sources.read_or_default(&settings::PING_INTERVAL, values::interval)?,
             pong_timeout: sources.read_or_default(&settings::PONG_TIMEOUT, values::interval)?,
             message_rate: sources.read_or_default(&settings::MESSAGE_RATE, values::rate)?,

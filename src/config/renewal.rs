@@ -127,6 +127,11 @@ fn comparison(old: &Config, new: &Config) -> Vec<(&'static str, Effect, bool)> {
             old.reserved_share == new.reserved_share,
         ),
         (
+            s::CUSTOMER_CONNECTIONS.name,
+            Later,
+            old.customer_connections == new.customer_connections,
+        ),
+        (
             s::PING_INTERVAL.name,
             Later,
             old.ping_interval == new.ping_interval,

@@ -116,6 +116,8 @@ settings! {
         "The most WebSockets at once";
     RESERVED_SHARE = One "reserved-share" "WS_RESERVED_SHARE" <"PERCENT"> ["10"]
         "How much of max-connections is kept for admin, manager and staff, in percent; 0 is nothing";
+    CUSTOMER_CONNECTIONS = One "customer-connections" "WS_CUSTOMER_CONNECTIONS" <"N"> ["100"]
+        "How many connections one customer may open, about: each worker allows its share, and at least 8; 0 is no limit";
     PING_INTERVAL = One "ping-interval" "WS_PING_INTERVAL" <"DURATION"> ["30000"]
         "How often a quiet connection is pinged";
     PONG_TIMEOUT = One "pong-timeout" "WS_PONG_TIMEOUT" <"DURATION"> ["5000"]

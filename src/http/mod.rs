@@ -13,6 +13,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use crate::access::Role;
+use crate::auth::{Identity, TokenError};
 use crate::metrics;
 use crate::shared::Shared;
 use crate::wire::handshake::{bearer, method_not_allowed, unauthorized};
@@ -62,28 +63,49 @@ const ALLOW: (&str, &str) = ("Allow", "GET, HEAD, OPTIONS");
 /// How long a browser may remember the answer to a preflight, in seconds.
 const PREFLIGHT_MAX_AGE: &str = "600";
 
-/// Appends the answer to a request for anything but the WebSocket, and gives what of its body is
-/// still to follow. `body` is the request's, where [`takes_body`] wanted it.
+/// What a request may lead to beside its answer.
+pub struct Doors<'a> {
+    /// Judges a token that is shown; an error is the answer.
+    pub judge: Judge<'a>,
+    /// Takes an event.
+    pub submit: Submit<'a>,
+}
+
+/// Judges a token.
+pub type Judge<'a> = &'a mut dyn FnMut(&str) -> Result<Result<Identity, TokenError>, Refusal>;
+
+/// What was answered.
+pub struct Given {
+    /// What of the body is still to follow.
+    pub rest: Bytes,
+    /// Whether the client was told that the next request may follow on this connection.
+    pub keep_alive: bool,
+}
+
+/// Appends the answer to a request for anything but the WebSocket. `body` is the request's, where
+/// [`takes_body`] wanted it. Where `keep_alive` is asked for it is given, but for bad tokens: each costs
+/// whoever guesses a connection.
 pub fn respond(
     shared: &Shared,
     request: &Request<'_>,
     body: &[u8],
     caller: &Caller<'_>,
     keep_alive: bool,
-    submit: Submit<'_>,
+    doors: Doors<'_>,
     out: &mut Vec<u8>,
-) -> Bytes {
+) -> Given {
     let head_only = request.method() == "HEAD";
     let hsts = caller.hsts.then_some(HSTS);
     if shared.config.page
         && let Some(answer) = page::respond(request, hsts, keep_alive, out)
     {
-        return answer.unwrap_or_else(|refusal| {
+        let rest = answer.unwrap_or_else(|refusal| {
             response::put_refusal(out, &refusal, hsts.as_slice(), keep_alive, head_only);
             Bytes::new()
         });
+        return Given { rest, keep_alive };
     }
-    if let Some(answer) = dev::answer(shared, request, body, caller, submit) {
+    if let Some(answer) = dev::answer(shared, request, body, caller, doors.submit) {
         let headers = [("Cache-Control", "no-store")];
         match answer {
             Ok((status, answer)) => {
@@ -95,25 +117,32 @@ pub fn respond(
                 response::put_refusal(out, &refusal, &headers, keep_alive, head_only);
             }
         }
-        return Bytes::new();
+        return Given {
+            rest: Bytes::new(),
+            keep_alive,
+        };
     }
-    respond_by_table(shared, request, caller, keep_alive, out);
-    Bytes::new()
+    let keep_alive = respond_by_table(shared, request, caller, keep_alive, doors.judge, out);
+    Given {
+        rest: Bytes::new(),
+        keep_alive,
+    }
 }
 
-/// The endpoints that are always there, with CORS.
+/// The endpoints that are always there, with CORS; gives whether the connection stays.
 fn respond_by_table(
     shared: &Shared,
     request: &Request<'_>,
     caller: &Caller<'_>,
     keep_alive: bool,
+    judge: Judge<'_>,
     out: &mut Vec<u8>,
-) {
+) -> bool {
     let head_only = request.method() == "HEAD";
     let mut headers = cors_headers(caller, request);
     headers.extend(caller.hsts.then_some(HSTS));
     let answer = endpoint(request).and_then(|endpoint| match request.method() {
-        "GET" | "HEAD" => answer(shared, request, caller, endpoint),
+        "GET" | "HEAD" => answer(shared, request, caller, judge, endpoint),
         "OPTIONS" => Ok(Answer::json(204, "")),
         _ => Err(method_not_allowed(&[ALLOW])),
     });
@@ -134,8 +163,13 @@ fn respond_by_table(
                 keep_alive,
             );
         }
-        Err(refusal) => response::put_refusal(out, &refusal, &headers, keep_alive, head_only),
+        Err(refusal) => {
+            let keep_alive = keep_alive && !matches!(refusal.status, 401 | 429);
+            response::put_refusal(out, &refusal, &headers, keep_alive, head_only);
+            return keep_alive;
+        }
     }
+    keep_alive
 }
 
 /// Appends a refusal after which the connection ends.
@@ -164,6 +198,7 @@ fn answer<'a>(
     shared: &'a Shared,
     request: &Request<'_>,
     caller: &'a Caller<'_>,
+    judge: Judge<'_>,
     endpoint: Endpoint,
 ) -> Result<Answer<'a>, Refusal> {
     match endpoint {
@@ -179,7 +214,7 @@ fn answer<'a>(
             None => Answer::json(200, r#"{"status":"ready"}"#),
         }),
         Endpoint::Stats => {
-            check_operator(request, caller)?;
+            check_operator(request, caller, judge)?;
             if wants_all_hosts(request)? {
                 return all_hosts(shared);
             }
@@ -189,7 +224,7 @@ fn answer<'a>(
             Ok(Answer::json(200, body))
         }
         Endpoint::Metrics => {
-            check_operator(request, caller)?;
+            check_operator(request, caller, judge)?;
             Ok(Answer {
                 status: 200,
                 content_type: metrics::CONTENT_TYPE,
@@ -237,9 +272,13 @@ fn all_hosts<'a>(shared: &Shared) -> Result<Answer<'a>, Refusal> {
 
 /// Statistics and metrics are for a caller on this host, or one with an admin's token; a token that is shown
 /// is always judged.
-fn check_operator(request: &Request<'_>, caller: &Caller<'_>) -> Result<(), Refusal> {
+fn check_operator(
+    request: &Request<'_>,
+    caller: &Caller<'_>,
+    judge: Judge<'_>,
+) -> Result<(), Refusal> {
     if let Some(token) = bearer(request)? {
-        return match caller.live.verifier.verify(token, caller.now_ms) {
+        return match judge(token)? {
             Ok(identity) if identity.role == Role::Admin => Ok(()),
             Ok(_) => Err(unauthorized("statistics and metrics need an admin's token")),
             Err(error) => Err(Refusal {

@@ -1,4 +1,6 @@
-//! The budget of all outboxes together: while more memory is held than it allows, the fattest go.
+//! What connections may hold together: while it is more, the fattest go.
+//!
+//! First, all outboxes.
 //!
 //! Part of the reactor. Every turn tells what this reactor's outboxes hold in its statistics, a
 //! counter with one writer, and reads the others' only where its own is over an equal share. So
@@ -6,10 +8,13 @@
 //! over it, at least one reactor holds more than its share, and there connections are looked
 //! through; never for an event, and never while all is well. Reactors that find it out in the same
 //! moment may close a few more between them than one would have.
+//!
+//! Second, the beginnings of messages whose ends have not come: there each reactor has a bound of its own.
 
 use super::Reactor;
 use super::connection::Stage;
 use super::outbox::Outbox;
+use crate::limits;
 use crate::log_throttle::held_back;
 use crate::wire::CloseReason;
 
@@ -43,6 +48,26 @@ impl Reactor {
         let held = self.writing.backlog.held();
         stats.reactors[self.index].outbox_bytes.set(held as u64);
         held > budget / stats.reactors.len() && stats.outbox_bytes() > budget as u64
+    }
+
+    /// Closes those of whose message most is here until what is held of all is within its bound.
+    pub(super) fn keep_unfinished(&mut self) {
+        if self.unfinished <= limits::UNFINISHED_MAX {
+            return;
+        }
+        let mut beginnings: Vec<(usize, u32)> = self
+            .connections
+            .iter()
+            .map(|(key, connection)| (connection.assembler.unfinished(), key as u32))
+            .filter(|&(held, _)| held > 0)
+            .collect();
+        beginnings.sort_unstable_by(|one, other| other.cmp(one));
+        for (_, key) in beginnings {
+            self.close(key, CloseReason::TooBig);
+            if self.unfinished <= limits::UNFINISHED_MAX {
+                return;
+            }
+        }
     }
 
     /// The open connections for which anything waits, from the most that waits to the least.

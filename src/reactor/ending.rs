@@ -209,6 +209,8 @@ impl Reactor {
         let connection = &mut self.connections[key as usize];
         connection.stage = Stage::Leaving;
         connection.stage_due = None;
+        // Nothing that it says counts any more.
+        self.unfinished -= std::mem::take(&mut connection.assembler).unfinished();
         let is_secure = connection.is_secure();
         self.parting += 1;
         let stats = &self.shared.stats.reactors[self.index];

@@ -176,6 +176,7 @@ impl Reactor {
         if let Some(outbox) = state.outbox {
             connection.put_outbox(Outbox::go_on(outbox, &mut self.writing.backlog));
         }
+        self.unfinished += connection.assembler.unfinished();
         let is_keep_alive = connection.stage == Stage::KeepAlive;
         let key = self.register(connection)?;
         let role = state.socket.as_ref().map(|socket| socket.role);

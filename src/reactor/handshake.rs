@@ -4,9 +4,12 @@
 //! endpoints say is `http`'s; here stands the order in which a handshake is judged (CONTRACT
 //! section 5, "HTTP answers to a handshake").
 
+use std::net::IpAddr;
+
 use super::Reactor;
 use super::connection::{PartialHead, Stage};
 use super::timers::steps;
+use super::token_trials::rate_limited;
 use crate::access::Role;
 use crate::auth::{Identity, TokenError};
 use crate::event::{self, Line, Parser};
@@ -19,6 +22,12 @@ use crate::wire::proxy_header::{self, ProxyHeader};
 use crate::wire::request::{Head, Request, malformed, parse};
 use crate::wire::response::put_switching_protocols;
 use crate::wire::{CloseReason, Refusal, client_address, origin};
+
+/// Where a request comes from: its connection's other end, and the client that a trusted proxy tells of.
+struct From {
+    peer: IpAddr,
+    ip: IpAddr,
+}
 
 /// What became of a request.
 enum Outcome {
@@ -36,6 +45,7 @@ impl Reactor {
         let Some(mut at) = self.skip_proxy_header(key, input) else {
             return;
         };
+        let mut left = limits::HTTP_ANSWERS_PER_TURN;
         while at < input.len() {
             let outcome = match parse(&input[at..]) {
                 Head::Partial => return self.keep_head(key, &input[at..]),
@@ -47,7 +57,8 @@ impl Reactor {
                         Err(refusal) => return self.refuse(key, &refusal, false),
                     };
                     at += length + body.len();
-                    self.answer(key, &request, body)
+                    left -= 1;
+                    self.answer(key, &request, body, left == 0)
                 }
             };
             match outcome {
@@ -116,12 +127,13 @@ impl Reactor {
         }
     }
 
-    fn answer(&mut self, key: u32, request: &Request<'_>, body: &[u8]) -> Outcome {
+    fn answer(&mut self, key: u32, request: &Request<'_>, body: &[u8], is_last: bool) -> Outcome {
         let peer = self.connections[key as usize].ip;
         let forwarded = request.values("x-forwarded-for");
         let ip = client_address::client_ip(peer, &self.live.config.trusted_proxies, forwarded);
         if request.path() != http::WEBSOCKET_PATH {
-            return self.answer_http(key, request, body, peer);
+            let from = From { peer, ip };
+            return self.answer_http(key, request, body, from, is_last);
         }
         self.connections[key as usize].ip = ip;
         match self.judge(ip, request) {
@@ -141,37 +153,45 @@ impl Reactor {
         key: u32,
         request: &Request<'_>,
         body: &[u8],
-        peer: std::net::IpAddr,
+        from: From,
+        is_last: bool,
     ) -> Outcome {
         let has_room = self.connections[key as usize].stage == Stage::KeepAlive
             || self.keep_alive < limits::KEEP_ALIVE_CONNECTIONS_MAX;
         let is_read = !request.has_body() || !body.is_empty();
-        let keep_alive = has_room && request.keep_alive() && is_read;
+        let keep_alive = has_room && request.keep_alive() && is_read && !is_last;
+        let now_ns = self.now_ns();
         let caller = Caller {
             live: &self.live,
-            ip: peer,
+            ip: from.peer,
             now: self.now,
             now_ms: self.shared.wall.ms(),
             hsts: self.shows_hsts(key),
         };
         let (parser, uplink) = (&mut self.parser, &mut self.uplink);
+        let (shared, trials) = (&self.shared, &mut self.token_trials);
+        let mut judge =
+            |token: &str| trials.judge_request(shared, &self.live, token, from.ip, now_ns);
         let mut submit = |line: &[u8]| {
             let line = checked(parser, line)?;
             uplink.send(ToRouter::Published(line));
             Ok(())
         };
-        let rest = http::respond(
+        let given = http::respond(
             &self.shared,
             request,
             body,
             &caller,
             keep_alive,
-            &mut submit,
+            http::Doors {
+                judge: &mut judge,
+                submit: &mut submit,
+            },
             &mut self.out,
         );
         self.out_is_http = true;
         self.send_out(key);
-        self.send_shared(key, &rest);
+        self.send_shared(key, &given.rest);
         let Some(connection) = self.connections.get_mut(key as usize) else {
             return Outcome::Ended;
         };
@@ -179,7 +199,7 @@ impl Reactor {
             self.finish_answer(key);
             return Outcome::Ended;
         }
-        if !keep_alive {
+        if !given.keep_alive {
             self.part(key);
             return Outcome::Ended;
         }
@@ -194,13 +214,12 @@ impl Reactor {
     /// Everything a handshake has to pass, in the contract's order.
     fn judge<'a>(
         &mut self,
-        ip: std::net::IpAddr,
+        ip: IpAddr,
         request: &Request<'a>,
     ) -> Result<(Upgrade<'a>, Option<Identity>), Refusal> {
         let upgrade = check_upgrade(request)?;
+        let now_ns = self.now_ns();
         let (shared, live) = (&self.shared, &self.live);
-        let now_ns = self.now.saturating_duration_since(self.started).as_nanos();
-        let now_ns = u64::try_from(now_ns).unwrap_or(u64::MAX);
         let within_rate = shared.admission.take_handshake(ip, now_ns);
         if shared.admission.is_draining() {
             let refusal = Refusal::new(503, "draining", "the server is going away, come back");
@@ -222,7 +241,10 @@ impl Reactor {
         };
         // Nobody authenticates in another dialect.
         let token = token.filter(|_| self.dialect.is_none());
-        let identity = token.map(|token| live.verifier.verify(token, shared.wall.ms()));
+        let trials = &mut self.token_trials;
+        let identity = token
+            .map(|token| trials.judge(shared, live, token, within_rate, now_ns))
+            .transpose()?;
         if let Some(judged) = &identity {
             let outcome = judged
                 .as_ref()
@@ -243,9 +265,7 @@ impl Reactor {
         if let Err(wait_ns) = within_rate
             && !matches!(identity, Some(Ok(_)))
         {
-            let refusal = Refusal::new(429, "rate_limited", "too many attempts from this address");
-            let seconds = u32::try_from(wait_ns.div_ceil(1_000_000_000)).unwrap_or(u32::MAX);
-            return Err(refusal.with_retry_after(seconds));
+            return Err(rate_limited(wait_ns));
         }
         let origins = live.config.allowed_origins.as_deref();
         if !origin::allowed(origins, request.single("origin")?, request.host()) {
@@ -260,6 +280,13 @@ impl Reactor {
                 ..refusal
             }
         })?;
+        if let Some(identity) = &identity
+            && self.has_enough(identity)
+        {
+            let message = "this customer has as many connections as one may have";
+            let refusal = Refusal::new(429, "too_many_connections", message);
+            return Err(refusal.with_retry_after(FULL_RETRY_SECONDS));
+        }
         // Another reactor may have taken the last place meanwhile.
         if !shared.admission.enter_websocket(role) {
             return Err(full());
@@ -268,6 +295,15 @@ impl Reactor {
             shared.admission.give_back_handshake(ip);
         }
         Ok((upgrade, identity))
+    }
+
+    /// Whether a customer has so many connections that others' places would be at stake.
+    fn has_enough(&self, identity: &Identity) -> bool {
+        let (config, stats) = (&self.shared.config, &self.shared.stats);
+        let share = config.customer_connections as usize / stats.reactors.len();
+        config.customer_connections > 0
+            && identity.role == Role::Customer
+            && self.directory.of_user(&identity.user).len() >= share.max(limits::CUSTOMER_SHARE_MIN)
     }
 
     /// Why nobody is let in now but the back office, if so.

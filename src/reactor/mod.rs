@@ -10,10 +10,11 @@
 //! | `connection` | what is remembered of one connection |
 //! | `directory` | who gets which frame |
 //! | `fanout`, `outbox`, `layer` | how frames reach sockets, also over TLS |
-//! | `read`, `secure`, `handshake` | from bytes to requests and messages |
+//! | `newcomers` | who gives way when few sockets are left |
+//! | `read`, `secure`, `handshake`, `token_trials` | from bytes to requests and messages |
 //! | `message`, `client`, `answers` | what a client may say, what happens then, what it hears |
 //! | `timers`, `ticks` | heartbeat, token end, time limits |
-//! | `budget` | how much all outboxes may hold |
+//! | `budget` | how much all outboxes, and all beginnings of messages, may hold |
 //! | `strain` | whether turns take too long |
 //! | `past`, `resume` | what is kept of the newest events, and how it is replayed |
 //! | `ending` | how a connection ends |
@@ -33,6 +34,7 @@ mod handshake;
 mod layer;
 mod listing;
 pub mod message;
+mod newcomers;
 mod outbox;
 pub mod past;
 mod read;
@@ -42,6 +44,7 @@ mod secure;
 mod strain;
 mod ticks;
 mod timers;
+mod token_trials;
 mod why;
 
 use std::net::IpAddr;
@@ -66,11 +69,13 @@ use connection::{Connection, Stage};
 use directory::{Directory, Plan, PresenceChange};
 pub use fanout::lay_out;
 use layer::Writing;
+use newcomers::Newcomers;
 pub use past::Replay as ReplayState;
 use past::{Batch, History, Replays};
 use renewal::Rates;
 use strain::Strain;
 use ticks::{Tick, Wheel};
+use token_trials::TokenTrials;
 
 /// Answers a whole text or binary message: appends frames to the bytes that its connection is sent.
 pub type Dialect = fn(&Incoming<'_>, &mut Vec<u8>);
@@ -85,6 +90,7 @@ pub struct Reactor {
     ring: Receiver<ToReactor>,
     uplink: Sender<ToRouter>,
     connections: Slab<Connection>,
+    newcomers: Newcomers,
     directory: Directory,
     plan: Plan,
     scratch: fanout::Scratch,
@@ -98,6 +104,7 @@ pub struct Reactor {
     answers: Answers,
     /// What is said on its WebSockets instead of shopwire's own protocol.
     dialect: Option<Dialect>,
+    token_trials: TokenTrials,
     /// Checks client-published events.
     parser: Parser,
     /// Flights of TLS handshakes answered in this turn.
@@ -122,6 +129,8 @@ pub struct Reactor {
     outbox_limit: usize,
     /// What all writes share, and what the outboxes hold.
     writing: Writing,
+    /// What is held of messages whose ends have not come, in bytes.
+    unfinished: usize,
     rates: Rates,
     strain: Strain,
     /// Connections in `Stage::KeepAlive`.
@@ -134,6 +143,7 @@ pub struct Reactor {
     /// When draining: clients are told to come back spread over so many milliseconds.
     reconnect_spread_ms: u64,
     refusals: LogThrottle,
+    crowding: LogThrottle,
     slow: LogThrottle,
 }
 
@@ -170,6 +180,7 @@ impl Reactor {
             ring,
             uplink,
             connections: Slab::new(),
+            newcomers: Newcomers::default(),
             directory: Directory::new(config.access.clone(), shared.hasher.clone()),
             plan: Plan::default(),
             scratch: fanout::Scratch::default(),
@@ -179,6 +190,7 @@ impl Reactor {
             online: 0,
             answers: Answers::default(),
             dialect: None,
+            token_trials: TokenTrials::default(),
             parser: Parser::new(rules),
             flights: 0,
             read_buffer: vec![0; limits::READ_BUFFER],
@@ -194,6 +206,7 @@ impl Reactor {
             tick: Tick(0),
             outbox_limit: config.outbox_limit,
             writing: Writing::default(),
+            unfinished: 0,
             rates: Rates::of(config),
             strain: Strain::default(),
             keep_alive: 0,
@@ -202,6 +215,7 @@ impl Reactor {
             stands_still: false,
             reconnect_spread_ms: 0,
             refusals: LogThrottle::default(),
+            crowding: LogThrottle::default(),
             slow: LogThrottle::default(),
             shared,
         }
@@ -253,6 +267,7 @@ impl Reactor {
         self.read_sockets();
         self.replay_past();
         self.keep_budget();
+        self.keep_unfinished();
         self.run_timers();
         self.run_sweep();
         self.advance_drain();
@@ -397,8 +412,9 @@ impl Reactor {
     fn adopt(&mut self, stream: TcpStream, ip: IpAddr, serial: Serial) {
         let due = self.tick.plus(timers::steps(limits::HEAD_TIMEOUT));
         let connection = Connection::new(stream, serial, ip.to_canonical(), due);
-        if self.register(connection).is_none() {
-            self.shared.admission.leave_socket();
+        match self.register(connection) {
+            Some(key) => self.note_newcomer(key),
+            None => self.shared.admission.leave_socket(),
         }
     }
 

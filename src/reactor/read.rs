@@ -103,6 +103,7 @@ impl Reactor {
     /// Takes the whole messages that `bytes` complete.
     pub(super) fn take_frames(&mut self, key: u32, bytes: &mut [u8]) {
         let mut assembler = std::mem::take(&mut self.connections[key as usize].assembler);
+        self.unfinished -= assembler.unfinished();
         let mut at = 0;
         let ending = loop {
             let limits = Limits {
@@ -121,7 +122,10 @@ impl Reactor {
             }
         };
         match ending {
-            None => self.connections[key as usize].assembler = assembler,
+            None => {
+                self.unfinished += assembler.unfinished();
+                self.connections[key as usize].assembler = assembler;
+            }
             Some(Ending::Close(reason)) => self.close(key, reason),
             Some(Ending::Reply(code)) => {
                 close::put_close_reply(code, &mut self.out);

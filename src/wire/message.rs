@@ -88,6 +88,11 @@ impl Assembler {
         incoming(found.opcode, payload).map(Some)
     }
 
+    /// The memory that a message takes whose end has not come, in bytes.
+    pub fn unfinished(&self) -> usize {
+        self.held.as_ref().map_or(0, |held| held.message.capacity())
+    }
+
     /// What is kept of a cut-off message, if there is one.
     pub fn partial(&self) -> Option<PartialMessage> {
         let held = self.held.as_deref().filter(|held| !held.is_spent())?;

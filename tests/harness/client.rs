@@ -168,7 +168,12 @@ impl<S: Read + Write> Client<S> {
 
     /// Puts bytes on the wire that no well-behaved client would.
     pub fn send_raw(&mut self, bytes: &[u8]) {
-        self.socket.get_mut().write_all(bytes).unwrap();
+        self.try_send_raw(bytes).unwrap();
+    }
+
+    /// As [`Client::send_raw`], where the server may have closed already.
+    pub fn try_send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.socket.get_mut().write_all(bytes)
     }
 
     /// The next message, control frames included.

@@ -1,4 +1,4 @@
-//! What a crowd in the storefront cannot take: the back office's places, emitters' files, and the time of
+//! What a crowd in the storefront cannot take: the places of the back office, and the time of
 //! those who are there already.
 
 use std::sync::Arc;
@@ -8,13 +8,9 @@ use std::thread;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
-use crate::harness::client::dial;
-use crate::harness::examples::event;
 use crate::harness::head::Head;
-use crate::harness::http::Connection;
-use crate::harness::server::text;
 use crate::harness::tokens::{now_seconds, of};
-use crate::harness::{Client, Opening, Server, Setup, wait_until};
+use crate::harness::{Client, Opening, Server, wait_until};
 
 fn status(server: &Server, role: &str) -> Option<u16> {
     let opening = match role {
@@ -61,31 +57,6 @@ fn a_crowd_leaves_places_for_the_back_office() {
     crowd.push(server.public());
     assert_eq!(status(&server, "public"), Some(503));
     assert_eq!(status(&server, "staff"), None);
-}
-
-#[test]
-fn browsers_leave_files_for_emitters_and_for_the_server_itself() {
-    let setup = Setup::new(&["--workers", "1"]).open_files(96);
-    let server = setup.start();
-    let mut watcher = server.user("root", "admin");
-    watcher.subscribe(&["products"]);
-    // More than it can have. They stay while the rest happens.
-    let crowd: Vec<Connection> = (0..200).map(|_| Connection::open(server.address)).collect();
-    wait_until("it has all that it takes", || {
-        server.stderr().contains("too many sockets")
-    });
-    for _ in 0..3 {
-        let id = server.emitter().emit(&event("product:created"));
-        assert_eq!(watcher.expect_event("product:created")["id"], id.as_str());
-    }
-    let output = server.ctl(&["reload"]);
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-    assert!(!server.stderr().contains("accepting failed"));
-    drop(crowd);
-    // One that comes too early is cut off without an answer.
-    wait_until("newcomers are let in again", || {
-        dial(server.address, &Opening::new()).is_ok()
-    });
 }
 
 /// Tokens that are costly to check, shown again and again, make turns long.

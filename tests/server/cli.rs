@@ -424,6 +424,7 @@ fn every_help_is_complete_with_an_example() {
         ("--require-auth", "WS_REQUIRE_AUTH"),
         ("--max-connections", "WS_MAX_CONNECTIONS"),
         ("--reserved-share", "WS_RESERVED_SHARE"),
+        ("--customer-connections", "WS_CUSTOMER_CONNECTIONS"),
         ("--ping-interval", "WS_PING_INTERVAL"),
         ("--pong-timeout", "WS_PONG_TIMEOUT"),
         ("--message-rate", "WS_MESSAGE_RATE"),

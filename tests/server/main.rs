@@ -31,6 +31,7 @@ mod drain;
 mod frames;
 mod handshake;
 mod heartbeat;
+mod hoarding;
 mod hostile;
 mod http;
 mod ingest;

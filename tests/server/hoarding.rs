@@ -1,0 +1,158 @@
+//! Callers who take what others need: sockets, places, memory, checks of signatures.
+
+use std::io::Write;
+use std::net::TcpStream;
+
+use crate::harness::client::tcp;
+use crate::harness::examples::event;
+use crate::harness::head::Head;
+use crate::harness::http::{Connection, get_with};
+use crate::harness::server::text;
+use crate::harness::{Client, Opening, Server, Setup, tokens, wait_until};
+
+fn status(server: &Server, user: &str, role: &str) -> Option<u16> {
+    let opening = Opening::new().bearer(&tokens::of(user, role));
+    Client::try_connect(server.address, opening).err()
+}
+
+#[test]
+fn those_who_only_hold_sockets_give_way_to_newcomers() {
+    let setup = Setup::new(&["--workers", "1"]).open_files(96);
+    let server = setup.start();
+    let mut watcher = server.user("root", "admin");
+    watcher.subscribe(&["products"]);
+    // More than it can have. They stay while the rest happens.
+    let mut crowd: Vec<TcpStream> = (0..200).map(|_| tcp(server.address, None)).collect();
+    for half in crowd.iter_mut().step_by(2) {
+        // Those that gave way already may say so.
+        half.write_all(b"GET /api/ws HTTP/1.1\r\nX-").ok();
+    }
+    wait_until("somebody has given way", || {
+        server.stderr().contains("few sockets are left")
+    });
+    for role in ["admin", "customer", "staff"] {
+        assert_eq!(status(&server, "ann", role), None, "{role}");
+    }
+    server.public().ping();
+    // Nor do they take the files of emitters, or of what the server opens itself.
+    for _ in 0..3 {
+        let id = server.emitter().emit(&event("product:created"));
+        assert_eq!(watcher.expect_event("product:created")["id"], id.as_str());
+    }
+    let output = server.ctl(&["reload"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let log = server.stderr();
+    assert!(!log.contains("accepting failed"), "{log}");
+    assert!(log.lines().count() < 100, "{log}");
+}
+
+#[test]
+fn places_of_the_back_office_are_there_where_files_are_few() {
+    let setup = Setup::new(&["--workers", "1"]).open_files(96);
+    let server = setup.start();
+    let mut crowd = Vec::new();
+    let refused = loop {
+        match Client::try_connect(server.address, Opening::new()) {
+            Ok(client) => crowd.push(client),
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!(refused, 503, "an answer, and no socket that is cut off");
+    assert!(crowd.len() > 20, "{}", crowd.len());
+    assert_eq!(status(&server, "root", "admin"), None);
+}
+
+#[test]
+fn one_customer_takes_only_so_many_places() {
+    let server = Server::with(&["--workers", "1", "--customer-connections", "12"]);
+    let many: Vec<Client> = (0..12).map(|_| server.user("ann", "customer")).collect();
+    let token = format!("Bearer {}", tokens::of("ann", "customer"));
+    let refused = Head::new(&server)
+        .with("Authorization", &token)
+        .refused(&server, 429);
+    assert_eq!(refused.json()["error"]["code"], "too_many_connections");
+    assert!(refused.header("Retry-After").is_some());
+    assert_eq!(status(&server, "bob", "customer"), None);
+    // Tills and dashboards may share a name.
+    let _staff: Vec<Client> = (0..20).map(|_| server.user("shop", "staff")).collect();
+    drop(many);
+    wait_until("there is room again", || {
+        status(&server, "ann", "customer").is_none()
+    });
+}
+
+#[test]
+fn messages_that_never_end_are_bounded_together() {
+    let server = Server::with(&["--workers", "1"]);
+    let before = server.resident_kib();
+    let mut good = server.user("ann", "customer");
+    // Each announces 1 MiB and sends all but the end of it.
+    let mut frame = vec![0x81, 0xff];
+    frame.extend_from_slice(&(1_u64 << 20).to_be_bytes());
+    frame.extend_from_slice(&[0; 4]);
+    frame.extend_from_slice(&vec![b' '; (1 << 20) - 100]);
+    let mut hoarders: Vec<Client> = (0..80)
+        .map(|number| server.user(&format!("hoarder-{number}"), "customer"))
+        .collect();
+    for hoarder in &mut hoarders {
+        // Some are closed meanwhile.
+        hoarder.try_send_raw(&frame).ok();
+    }
+    wait_until("most of them are closed", || {
+        server.stats()["totalConnections"].as_u64() <= Some(40)
+    });
+    let grown = server.resident_kib().saturating_sub(before);
+    assert!(grown < 64 * 1024, "{grown} KiB");
+    good.ping();
+}
+
+#[test]
+fn bad_tokens_at_the_operators_doors_are_counted_and_cost_the_connection() {
+    let server = Server::with(&["--connect-rate", "3"]);
+    let get = |token: &str| {
+        let header = format!("Authorization: Bearer {token}");
+        get_with(server.address, "/api/ws/stats", &[&header])
+    };
+    let request = |token: &str| {
+        format!(
+            "GET /metrics HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\n\r\n",
+            server.address
+        )
+    };
+    // All in one go, on a connection that would stay open: one answer.
+    let mut connection = Connection::open(server.address);
+    connection.send(request("nonsense").repeat(20).as_bytes());
+    let response = connection.response(false);
+    response.assert_refusal(401, "the first");
+    assert_eq!(response.header("Connection"), Some("close"));
+    connection.expect_end();
+    for _ in 0..2 {
+        get("nonsense").assert_refusal(401, "within the rate");
+    }
+    let refused = get("nonsense");
+    refused.assert_refusal(429, "over it");
+    assert!(refused.header("Retry-After").is_some());
+    // The same bucket as that of handshakes, and a good token still gets in.
+    let opening = Opening::new();
+    assert_eq!(
+        Client::try_connect(server.address, opening).err(),
+        Some(429)
+    );
+    for _ in 0..5 {
+        assert_eq!(get(&tokens::of("root", "admin")).status, 200);
+    }
+}
+
+#[test]
+fn who_asks_without_end_and_reads_nothing_in_between_is_let_go() {
+    let server = Server::start();
+    let mut connection = Connection::open(server.address);
+    let request = format!("GET /healthz HTTP/1.1\r\nHost: {}\r\n\r\n", server.address);
+    connection.send(request.repeat(1000).as_bytes());
+    let mut answers = 1;
+    while connection.response(false).header("Connection") != Some("close") {
+        answers += 1;
+    }
+    assert!((16..1000).contains(&answers), "{answers}");
+    connection.expect_end();
+}
