@@ -257,7 +257,10 @@ fn what_becomes_of_events_without_redis_is_one_of_two() {
     assert_eq!(outage(flag("redis-outage", "hold")), RedisOutage::Hold);
     assert_eq!(outage(env("WS_REDIS_OUTAGE", "local")), RedisOutage::Local);
     let error = flag("redis-outage", "drop").error();
-    assert_says(&error, &["redis-outage", "\"drop\"", "must be hold or local"]);
+    assert_says(
+        &error,
+        &["redis-outage", "\"drop\"", "must be hold or local"],
+    );
 }
 
 #[test]
