@@ -30,6 +30,7 @@ pub struct Admission {
     reserved_percent: u8,
     /// Reactors that lag.
     lagging: AtomicUsize,
+    memory_is_scarce: AtomicBool,
     draining: AtomicBool,
     /// Handshakes a minute from one address.
     connect_rate: AtomicU32,
@@ -52,6 +53,7 @@ impl Admission {
             crowded_at: 0,
             reserved_percent,
             lagging: AtomicUsize::new(0),
+            memory_is_scarce: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             connect_rate: AtomicU32::new(connects_per_minute),
             addresses: Default::default(),
@@ -162,9 +164,19 @@ impl Admission {
         }
     }
 
-    /// Whether a reactor lags, so that only the back office is let in.
+    /// Memory is about to run out, or is no longer.
+    pub fn set_memory_is_scarce(&self, is_scarce: bool) {
+        self.memory_is_scarce.store(is_scarce, Ordering::Relaxed);
+    }
+
+    /// Whether memory is about to run out.
+    pub fn memory_is_scarce(&self) -> bool {
+        self.memory_is_scarce.load(Ordering::Relaxed)
+    }
+
+    /// Whether a reactor lags or memory is scarce, so that only the back office is let in.
     pub fn is_overloaded(&self) -> bool {
-        self.lagging.load(Ordering::Relaxed) > 0
+        self.lagging.load(Ordering::Relaxed) > 0 || self.memory_is_scarce()
     }
 
     /// WebSockets open now.
@@ -291,6 +303,18 @@ mod tests {
             gate.leave_websocket(role);
         }
         assert_eq!((gate.websockets(), gate.storefront.into_inner()), (0, 0));
+    }
+
+    #[test]
+    fn it_is_overloaded_for_want_of_time_or_of_memory() {
+        let gate = Admission::new(2, 0, 0);
+        for (lags, is_scarce) in [(false, true), (true, true), (true, false), (false, false)] {
+            gate.set_memory_is_scarce(is_scarce);
+            if lags != (gate.lagging.load(Ordering::Relaxed) > 0) {
+                gate.set_lagging(lags);
+            }
+            assert_eq!(gate.is_overloaded(), lags || is_scarce);
+        }
     }
 
     #[test]

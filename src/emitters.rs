@@ -6,6 +6,7 @@
 //! is the kernel says (SO_PEERCRED, unix(7)), and the caller passes it in.
 
 use crate::access::{Namespace, NamespaceMask};
+use crate::limits;
 
 /// A user's number, as the kernel counts them.
 pub type UserId = u32;
@@ -143,6 +144,29 @@ impl Emitters {
     }
 }
 
+/// With how many emitters connected one more of this user is let in, and a sentence for one who is not; `own`
+/// is the server's user. However many API routes leave their connections open, an operator still gets in, and
+/// root where they run as the server's user.
+pub fn places(user: Option<UserId>, own: UserId) -> (usize, String) {
+    let (kept, whose) = match user {
+        Some(0) => (0, None),
+        Some(user) if user == own => (limits::EMITTERS_OF_ROOT, Some("root")),
+        _ => (
+            limits::EMITTERS_OF_OPERATORS,
+            Some("root and the server's own user"),
+        ),
+    };
+    let places = limits::EMITTERS_MAX - kept;
+    let sentence = match whose {
+        None => format!("{places} emitters are connected, the most there may be"),
+        Some(whose) => format!(
+            "{places} emitters are connected, and the last {kept} places are kept for {whose}; connections \
+             that are not needed any more should be closed"
+        ),
+    };
+    (places, sentence)
+}
+
 /// What the user at the other end may do, under this table if there is one; `own` is the server's user.
 /// `None`: the kernel did not say who it is.
 pub fn rights(table: Option<&Emitters>, user: Option<UserId>, own: UserId) -> Rights {
@@ -172,6 +196,17 @@ mod tests {
         ] {
             assert_eq!(rights(None, user, OWN), expected, "{user:?}");
         }
+    }
+
+    #[test]
+    fn an_operator_finds_a_place_when_others_have_all_of_theirs() {
+        let places = |user| places(user, OWN).0;
+        assert_eq!((places(Some(33)), places(None)), (1008, 1008));
+        assert_eq!((places(Some(OWN)), places(Some(0))), (1016, 1024));
+        let (_, sentence) = super::places(Some(33), OWN);
+        assert!(sentence.contains("last 16 places are kept for root and"));
+        // Where the server is root's, there is nobody above it.
+        assert_eq!(super::places(Some(0), 0).0, 1024);
     }
 
     #[test]

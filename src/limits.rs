@@ -60,6 +60,11 @@ pub const SPARE_SOCKETS_PART: usize = 8;
 /// Files that browsers' sockets are not given where the process may open few, or half of all: for
 /// emitters, and for polls, listeners, the journal and what is read at a reload.
 pub const FILES_BESIDE_SOCKETS: usize = EMITTERS_MAX + 64;
+/// Files that a process wants to be able to open, for so many connections at once. The unit in deploy/ and the
+/// documents have the number beside them, too.
+pub const fn files_wanted(max_connections: usize) -> u64 {
+    max_connections as u64 + FILES_BESIDE_SOCKETS as u64
+}
 /// A reactor lags when so many turns, ...
 pub const LAGGING_TURNS: u32 = 3;
 /// ... none of them longer than `CALM_AFTER` behind another, have each taken longer than this. A turn
@@ -67,6 +72,11 @@ pub const LAGGING_TURNS: u32 = 3;
 pub const TURN_MAX: Duration = Duration::from_millis(250);
 /// It no longer lags when no turn has been so long for so long.
 pub const CALM_AFTER: Duration = Duration::from_secs(1);
+/// While it lags, a reactor reads the storefront for about so long in a turn, the back office first; what is
+/// left has to wait, and those who send it feel it in their sockets ...
+pub const LAGGING_READ_TIME: Duration = Duration::from_millis(100);
+/// ... and so much at a time, in bytes, so that one of them does not take all of it.
+pub const LAGGING_READ: usize = 4 * 1024;
 /// How long a connection that nobody authenticated stays under `--require-auth` (4401 after it).
 pub const AUTH_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest message of a connection that has not authenticated, in bytes: what it may make the
@@ -210,8 +220,15 @@ pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one event of the canary's may be on its way, and each step before that may take.
 pub const CANARY_PATIENCE: Duration = Duration::from_secs(2);
 
+/// How often it is looked for the ingest socket's file, at most; a loop that sleeps is woken for it every 2 s.
+pub const INGEST_LOOK: Duration = Duration::from_secs(1);
 /// Emitters connected to the ingest socket at once.
 pub const EMITTERS_MAX: usize = 1024;
+/// So many of these places are for root and the server's own user, so that `ctl` gets in where emitters are
+/// left open ...
+pub const EMITTERS_OF_OPERATORS: usize = 16;
+/// ... and so many of those for root alone, where they are left open by the server's own user.
+pub const EMITTERS_OF_ROOT: usize = 8;
 /// First size of an emitter's read buffer, in bytes; it grows for longer lines only.
 pub const INGEST_READ: usize = 256 * 1024;
 /// Acks and errors an emitter may leave unread, in bytes, before the server stops reading it.
@@ -251,6 +268,11 @@ pub const EXPIRY_NOTICE_MS: u16 = 60_000;
 pub const LIST_MAX: usize = 1000;
 /// ... and bytes of events' data in it.
 pub const LIST_DATA_MAX: usize = 1 << 20;
+/// How long reactors may take to answer an operator's question: a turn takes milliseconds, so one that does not
+/// answer hangs, or is so far behind that it is worth telling.
+pub const QUESTION_PATIENCE: Duration = Duration::from_secs(2);
+/// How long the disk may take, behind that, for what was revoked: with it less than `ctl` waits.
+pub const STORING_PATIENCE: Duration = Duration::from_secs(5);
 /// Operators who tap at once.
 pub const TAPS_MAX: usize = 4;
 /// Copies that may wait for one who taps, in bytes, before further ones are lost to him. It may be passed

@@ -1,5 +1,5 @@
 //! What an operator asks to see: open connections (`ctl connections`), kept events (`ctl history`), what
-//! another access table would change for those who are connected (`ctl access`), and why a user was not
+//! another access table would change for those who are connected (`ctl access`), and why somebody was not
 //! sent an event (`ctl why`).
 //!
 //! The router reads the question from a command and sends it down; each reactor answers for its own,
@@ -221,13 +221,22 @@ pub struct Events {
     pub kept_bytes: usize,
 }
 
-/// Whether which user was sent which event.
+/// Whether who was sent which event.
 #[derive(Debug, PartialEq, Eq)]
 pub struct WhyWanted {
     /// The event's id.
     pub event: String,
-    /// The user.
-    pub user: String,
+    /// On which connections.
+    pub whose: Whose,
+}
+
+/// Which connections are meant.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// All of this user.
+    User(String),
+    /// This one, of a user or of nobody.
+    Connection(Serial),
 }
 
 /// What one reactor, or all of them, know of that.
@@ -235,7 +244,7 @@ pub struct WhyWanted {
 pub struct Why {
     /// The event, or why nothing can be said of it.
     pub event: Result<Value, Unseen>,
-    /// The user's connections, as they came.
+    /// The connections that are meant, as they came.
     pub rows: Vec<WhyRow>,
 }
 
@@ -269,6 +278,9 @@ pub struct WhyRow {
     /// By which rule it was not, or would not be as it is now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<&'static str>,
+    /// Why it is unknown, if it is: `came_over`, `last`, `local` or `changed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub because: Option<&'static str>,
     /// Bytes that wait for its socket.
     pub waiting_bytes: usize,
     /// Waiting stock and price events give way to newer ones, as it asked for.

@@ -179,6 +179,11 @@ fn is_absent(value: &str) -> bool {
     value.is_empty()
 }
 
+/// A figure as it stands in a line: to three digits behind the point.
+pub fn rounded(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

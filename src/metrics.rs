@@ -36,6 +36,7 @@ pub fn text(shared: &Shared) -> String {
     };
     sheet.put_server(shared);
     sheet.put_connections(shared);
+    sheet.put_ingest_socket();
     sheet.put_handshakes(shared);
     sheet.put_events();
     sheet.put_deliveries();
@@ -70,12 +71,21 @@ impl<'s> Sheet<'s> {
         self.page
             .gauge(
                 "shopwire_ready",
-                "1 while /readyz says 200. At 0 the server drains, its journal cannot be written, \
-                 Redis is out of reach, it is overloaded, or its canary does not come back: see \
-                 shopwire_draining, shopwire_journal_failing, shopwire_redis_connected, \
-                 shopwire_worker_lagging and shopwire_canary_missing.",
+                "1 while /readyz says 200. At 0 the server drains, a loop hangs, its ingest socket is \
+                 gone, its journal cannot be written, Redis is out of reach, it is overloaded, or its \
+                 canary does not come back: see shopwire_draining, shopwire_loop_hanging, \
+                 shopwire_ingest_socket_missing, shopwire_journal_failing, \
+                 shopwire_redis_connected, shopwire_worker_lagging, shopwire_memory_scarce and \
+                 shopwire_canary_missing.",
             )
             .sample(&[], f64::from(u8::from(is_ready)));
+        self.page
+            .gauge(
+                "shopwire_memory_scarce",
+                "1 while memory is about to run out and only the back office is let in: see what else \
+                 the machine runs, or give it, or the server's control group, more.",
+            )
+            .sample(&[], f64::from(u8::from(shared.admission.memory_is_scarce())));
         self.page
             .gauge(
                 "shopwire_draining",
@@ -157,8 +167,8 @@ impl<'s> Sheet<'s> {
         self.page
             .gauge(
                 "shopwire_emitters",
-                "Emitters connected to the ingest socket now; at most 1,024. One that grows \
-                 without end is a leak in an API route.",
+                "Emitters connected to the ingest socket now; at most 1,024, the last 16 of them for root \
+                 and the server's own user. One that grows without end is a leak in an API route.",
             )
             .sample(&[], self.stats.router.emitters.get() as f64);
         self.page
@@ -167,6 +177,16 @@ impl<'s> Sheet<'s> {
                 "The most emitters at once; further ones are turned away.",
             )
             .sample(&[], limits::EMITTERS_MAX as f64);
+    }
+
+    fn put_ingest_socket(&mut self) {
+        self.page
+            .gauge(
+                "shopwire_ingest_socket_missing",
+                "1 while the ingest socket's file is gone, or another's, and cannot be put there again: \
+                 emitters that connect fail, those that are connected go on. The log says why.",
+            )
+            .sample(&[], self.stats.router.ingest_missing.get() as f64);
     }
 
     fn put_handshakes(&mut self, shared: &Shared) {

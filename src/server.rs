@@ -6,6 +6,7 @@
 
 mod displace;
 mod listen;
+mod memory;
 mod observer;
 pub mod past;
 mod process;
@@ -34,7 +35,7 @@ use crate::journal::{Disk, Syncer};
 use crate::limits;
 use crate::reactor::{Dialect, Reactor};
 use crate::ring::{self, Doorbell, Post, Receiver, Sender, ToReactor, ToRouter};
-use crate::router::{Lane, Router};
+use crate::router::{Ingest, Lane, Router};
 use crate::shared::Shared;
 use crate::takeover::Hello;
 use crate::takeover::door::{FileId, Guard};
@@ -114,7 +115,7 @@ impl Server {
                 let port = port.map_or_else(|| listen::websockets(&config), Ok)?;
                 // Only a port may need root. All files are to be the user's own.
                 process::drop_root(&config)?;
-                (port, listen::ingest(&config)?)
+                (port, Ingest::open(&config.socket, config.socket_folder)?)
             }
         };
         let door = past.take_door();

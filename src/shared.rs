@@ -90,6 +90,14 @@ impl Shared {
         if self.admission.is_draining() {
             return Some("draining");
         }
+        // Some of its browsers get nothing, and soon nobody does: what one loop does not take holds up all.
+        if self.stats.any_hangs() {
+            return Some("worker hangs");
+        }
+        // Nobody new can emit here.
+        if self.stats.router.ingest_missing.get() != 0 {
+            return Some("ingest socket missing");
+        }
         // Events are delivered, but emitters are told that they are not safe.
         if self.stats.journal.is_failing() {
             return Some("journal unavailable");

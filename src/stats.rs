@@ -152,6 +152,8 @@ pub struct RouterStats {
     pub rejected: Tally,
     /// Emitters connected now.
     pub emitters: Counter,
+    /// 1 while the ingest socket's file is not in its place.
+    pub ingest_missing: Counter,
     /// 1 while emitters are not read, because a reactor, the disk or Redis is behind.
     pub held_up: Counter,
     /// When the certificate that new connections are shown ends, in seconds since 1970; 0 without one.
@@ -167,6 +169,7 @@ impl Default for RouterStats {
             repeated: Counter::default(),
             rejected: Tally::of(Code::ALL.map(Code::as_str)),
             emitters: Counter::default(),
+            ingest_missing: Counter::default(),
             held_up: Counter::default(),
             certificate_end: Counter::default(),
             reloads: Tally::of(RELOADS),
@@ -358,6 +361,8 @@ pub struct LoopStats {
     pub turns: Times,
     /// How late it came to what was due at a certain time.
     pub lag: Times,
+    /// 1 while it does not come round; the thread that looks after the process writes this one.
+    pub hangs: Counter,
 }
 
 /// What is told of the process as a whole; written by the thread that looks after it.
@@ -409,6 +414,16 @@ impl Stats {
     /// The loop of the reactor with this index; behind the last one, the router's own.
     pub fn of_loop(&self, index: usize) -> &LoopStats {
         &self.loops[index]
+    }
+
+    /// Whether that loop does not come round, as far as somebody has noticed.
+    pub fn hangs(&self, index: usize) -> bool {
+        self.of_loop(index).hangs.get() != 0
+    }
+
+    /// Whether any loop does not.
+    pub fn any_hangs(&self) -> bool {
+        (0..self.loops.len()).any(|index| self.hangs(index))
     }
 
     /// What the outboxes of all reactors hold now, in bytes.

@@ -1,14 +1,13 @@
 // The client: what a page wants to see, who it is, and where it goes on after a lost connection.
 // The line itself is `link.ts`'s.
 
-import type { Namespace, ShopEvent } from './generated/events.js';
+import type { EventType, Namespace, ShopEvent } from './generated/events.js';
 import { newLink, noToken, UNAUTHORIZED } from './link.js';
-import { newListeners } from './listeners.js';
+import { newListeners, patternsOf } from './listeners.js';
 import { newOutbox } from './outbox.js';
-import { moveTo, settlePlace, type Asked, type Place } from './place.js';
-import { newRecent } from './recent.js';
+import { numberOf } from './numbers.js';
 import type { Client, ConnectionState, Identity, ListenOptions, Problem, Publishable, ShopwireOptions, Subscribed, TokenSource, Want } from './types.js';
-import { lastOf, pastsOf, sumOf, typesIn } from './wants.js';
+import { keyOf, lastOf, pastsOf, sumOf, typesIn, typesOf } from './wants.js';
 
 const PROTOCOL = 'shopwire.v1';
 /** Close codes after which the same client would only be closed again: it broke the protocol, was disconnected by the operator, or flooded. */
@@ -24,6 +23,8 @@ const JWT = /^[\w-]+(\.[\w-]+){2}$/;
 
 /** The server's code for a message at fault, and not its sender. */
 const INVALID = 'invalid_message';
+/** How many of the newest events are kept: as many as one `last` can bring. */
+const KEPT = 1000;
 
 /** Before anything was begun, and on a server that renders pages. */
 export const IDLE: ConnectionState = { status: 'idle', reason: '' };
@@ -38,10 +39,24 @@ export class ShopwireClient {
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
+/** A `subscribe` that was sent. */
+interface Asked {
+  names: Namespace[];
+  /** All types that anybody narrows to; of those, the message names the ones of its namespaces. */
+  events: readonly EventType[] | undefined;
+  since?: string;
+  /** How many old events were asked for. */
+  last?: number;
+  /** Only asks whether a want, this one, is allowed. */
+  probe?: string;
+  /** Each want in it was found to be allowed. */
+  isProbed?: boolean;
+}
+
 /** Makes `client` one. All that it knows is in here, out of the page's reach. */
 function connectClient(client: Mutable<Client>, options: ShopwireOptions): void {
   let { token } = options;
-  const listeners = newListeners();
+  const [listen, call, dispatch] = newListeners();
   const wants = new Set<Want>();
 
   // Of this connection.
@@ -59,15 +74,25 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
   let isProbed = false;
   /** The page gave another token; if this connection does not take it, because it is another user's, a new one shall. */
   let isSwapping = false;
+  /** Gives a token function up, or asks it again. */
   let again: ReturnType<typeof setTimeout> | undefined;
 
   // Of this user.
-  /** Namespaces that were refused, and by what code. */
-  let denied = new Map<Namespace, string>();
-  /** Namespaces that are wanted and were subscribed to ever since: their past is no longer asked for. */
-  let begun = new Set<Namespace>();
-  let place: Place = {};
-  let recent = newRecent();
+  /** Namespaces that were refused, and by their keys the parts of wants that were. */
+  let denied = new Set<string>();
+  /**
+   * Namespaces that are wanted and were subscribed to ever since, and the number of the newest event that came of each: their past is no
+   * longer asked for, and what has no higher number came before.
+   */
+  let begun = new Map<Namespace, number>();
+  /** Behind which event a new connection goes on. */
+  let place: string | undefined;
+  /** The newest events that came, oldest first: what a part of a page that is mounted later begins with. */
+  let recent: ShopEvent[] = [];
+  /** What the server narrows to. */
+  let narrowed: Want['events'];
+  /** Those that came while only some types of their namespace did: another one may have said something newer. */
+  let partial = new Set<ShopEvent>();
   /** Events that wait for the next frame. */
   let frame: ShopEvent[] = [];
 
@@ -80,62 +105,51 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
   let isAnother = false;
   let isSyncDue = false;
 
-  const link = newLink(options, protocols, receive, lost, changed);
-  const outbox = newOutbox(
+  const [start, stop, restart, send] = newLink(options, protocols, receive, lost, changed);
+  const [publish, flush, pause, disown, belongTo] = newOutbox(
     // Not while a new token is being judged: it may be another user's.
-    (type, data) => isLive && !isSwapping && link.send(type, data),
+    (type, data) => isLive && !isSwapping && send(type, data),
     (type) => tell({ code: 'not_sent', message: 'another user is here', request: type }),
   );
 
   changed(IDLE);
   Object.assign(client, {
-    connect: link.start,
+    connect: start,
 
     close() {
       reset();
-      link.stop('closed by the page');
+      stop('closed by the page');
     },
 
     setToken(next: TokenSource) {
       const isNew = next !== token;
       token = next;
-      if (isNew) outbox.disown();
-      if (next == null) become(undefined);
+      if (isNew) disown();
+      if (next == null) become();
       const { status, code } = client.state;
-      if (status === 'closed' && code === UNAUTHORIZED) link.start();
+      if (status === 'closed' && code === UNAUTHORIZED) start();
       else if (isReady) {
         isSwapping = true;
         renew();
-      } else if (isNew) link.restart();
+      } else if (isNew) restart();
     },
 
-    on: listeners.add,
+    on: listen,
 
-    once(name: string, handler: (...values: any[]) => void, options?: ListenOptions) {
-      const once = (...values: any[]) => {
-        undo();
-        handler(...values);
-      };
-      const undo = listeners.add(name, once, options);
-      return undo;
-    },
+    once: (name: string, handler: (...values: any[]) => void, options?: ListenOptions) => listen(name, handler, options, true),
 
-    recent: (pattern: string) => recent.list(pattern),
+    recent: (pattern: string, isWhole?: boolean) => recent.filter((event) => patternsOf(event).includes(pattern) && !(isWhole && isPartial(event))),
 
     subscribe(want: Want) {
-      const own = { ...want };
       const { namespaces, events = [] } = want;
-      const resync = () => {
-        // What is at fault may be one of these wants, and then is so no longer.
-        for (const name of namespaces) if (denied.get(name) === INVALID) denied.delete(name);
-        syncSoon();
-      };
+      const own = { ...want };
       wants.add(own);
-      resync();
+      isProbed = false;
+      syncSoon();
       if (typesIn(namespaces, events).length < events.length) tell({ code: INVALID, message: `not all in ${namespaces}: ${events}` });
       return () => {
         wants.delete(own);
-        resync();
+        syncSoon();
       };
     },
 
@@ -149,26 +163,26 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
       // The time it happened, not the time it could be sent.
       const dated = type === 'customer:activity' ? { timestamp: Date.now(), ...data } : data;
       const limit = options.queueLimit ?? QUEUE_LIMIT;
-      const isTaken = outbox.add(type, dated, limit);
+      const isTaken = publish(type, dated, limit);
       if (!isTaken) tell({ code: 'queue_full', message: `${limit} wait already`, request: type });
       return isTaken;
     },
   });
   if (options.namespaces) client.subscribe(options as Want);
-  if (options.autoConnect !== false) link.start();
+  if (options.autoConnect !== false) start();
 
   function changed(state: ConnectionState): void {
     client.state = state;
     client.status = state.status;
     client.isConnected = isLive;
     // It goes on with the next connection that stands. A closed client leaves no timer behind.
-    outbox.pause();
-    listeners.call('status', state);
+    pause();
+    call('status', state);
   }
 
   function tell(problem: Problem): void {
     // Whoever listens to no errors shall at least find them.
-    if (!listeners.call('error', problem)) console.warn(`shopwire: ${problem.code}: ${problem.message}`);
+    if (!call('error', problem)) console.warn(`shopwire: ${problem.code}: ${problem.message}`);
   }
 
   // Who this is.
@@ -185,9 +199,11 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
     const source = token;
     // Called before there is a timer: it may throw.
     const answer = typeof source === 'function' ? source() : source;
-    let timer: ReturnType<typeof setTimeout> | undefined;
+    // Whoever asks now asks for all who asked before, on this connection or on one that is gone.
+    clearTimeout(again);
+    let timer: typeof again;
     const late = new Promise<never>((_, fail) => {
-      timer = setTimeout(() => fail(new Error('none came in time')), TOKEN_MS);
+      again = timer = setTimeout(fail, TOKEN_MS, new Error('none came in time'));
     });
     const given = await Promise.race([answer, late]).finally(() => clearTimeout(timer));
     // Another one was set meanwhile.
@@ -206,19 +222,19 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
       if (!isWelcomed) return;
       if (given) {
         shown = given;
-        link.send('auth', { token: given });
-      } else if (isSwapping) link.restart();
+        send('auth', { token: given });
+      } else if (isSwapping) restart();
     } catch (error) {
       tell({ code: 'no_token', message: noToken(error) });
       // The page said that the old one shall no longer be shown.
-      if (isSwapping) link.restart();
+      if (isSwapping) restart();
       else if (isReady) again = setTimeout(renew, wait * (0.5 + Math.random()), 2 * wait);
     }
   }
 
   function begin(identity?: Identity): void {
     become(identity);
-    outbox.belongTo(identity?.userId ?? '');
+    belongTo(identity?.userId ?? '');
     isReady = true;
     sync();
   }
@@ -228,18 +244,23 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
     const before = client.identity;
     client.identity = identity;
     if (before?.userId === identity?.userId && before?.role === identity?.role) return;
-    denied = new Map();
+    denied = new Set();
     isProbed = false;
     askedFor = '';
     // What the public saw everybody may see.
     if (!before) return;
-    begun = new Set();
-    place = {};
-    recent = newRecent();
+    forget();
     frame = [];
     client.online = undefined;
     isAnother = true;
-    listeners.call('identity', identity);
+    call('identity', identity);
+  }
+
+  /** What was seen is no longer what there is. */
+  function forget(): void {
+    begun = new Map();
+    place = undefined;
+    recent = [];
   }
 
   // What the line says.
@@ -248,10 +269,10 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
     // A handshake that was refused does not say why: the next attempt finds out.
     if (!isWelcomed) inMessage = !inMessage && shown !== undefined;
     reset();
-    const isRefused = code === UNAUTHORIZED;
-    if (isRefused && shown) refused = shown;
-    else if (isRefused) tell({ code: 'no_token', message: reason });
-    return FOR_GOOD.includes(code) || (isRefused && typeof token !== 'function');
+    if (code !== UNAUTHORIZED) return FOR_GOOD.includes(code);
+    if (shown) refused = shown;
+    else tell({ code: 'no_token', message: reason });
+    return typeof token !== 'function';
   }
 
   /** Forgets what belongs to one connection. */
@@ -259,7 +280,6 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
     isWelcomed = isReady = isLive = isProbed = isSwapping = false;
     asked = [];
     askedFor = '';
-    if (place.apart) place.apart.left = Infinity;
     clearTimeout(again);
   }
 
@@ -269,29 +289,37 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
   }
 
   function arrived(event: ShopEvent): void {
-    if (!isLive || !begun.has(event.namespace)) return;
-    moveTo(place, event);
-    if (!recent.add(event)) return;
-    if (!options.batch) listeners.dispatch(event);
+    const number = numberOf(event.id);
+    // Not of a namespace that has begun, or a repeat.
+    if (!isLive || !(number > begun.get(event.namespace)!)) return;
+    begun.set(event.namespace, number);
+    moveTo(event.id);
+    if (recent.push(event) > KEPT) recent.shift();
+    if (!options.batch) dispatch(event);
     else if (frame.push(event) === 1) options.batch(flushFrame);
   }
 
+  /** All up to here has come. What is older, such as the past of a namespace, does not lead back. */
+  function moveTo(id: string): void {
+    if (!(numberOf(place) > numberOf(id))) place = id;
+  }
+
   function flushFrame(): void {
-    for (const event of frame.splice(0)) listeners.dispatch(event);
+    for (const event of frame.splice(0)) dispatch(event);
   }
 
   const said: Record<string, (data: any) => void> = {
     welcome() {
       isWelcomed = true;
       if (!shown) begin();
-      else if (inMessage) link.send('auth', { token: shown });
+      else if (inMessage) send('auth', { token: shown });
     },
 
     authenticated(identity: Identity) {
       inMessage = isSwapping = false;
       refused = undefined;
       begin(identity);
-      listeners.call('authenticated', identity);
+      call('authenticated', identity);
     },
 
     'token:expiring'() {
@@ -300,65 +328,77 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
 
     subscribed(data: Subscribed) {
       const answered = asked.shift();
-      // One that was to follow another counts only if that one was not refused.
-      if (answered && !answered.isProbe && (answered.isFirst || isLive)) settle(answered, data);
-      sync();
-    },
-
-    error(problem: Problem) {
-      if (problem.request === 'auth' && isSwapping) return link.restart();
-      const failed = problem.request === 'subscribe' && asked.shift();
-      if (!failed) return tell(problem);
-      const { names } = failed;
-      askedFor = '';
-      if (problem.retryAfter) {
-        // Answers no longer tell what is subscribed to. A new connection does, when the server can bear it.
-        tell(problem);
-        link.restart(problem.retryAfter);
-      } else if (names.length > 1 && !failed.isProbed) {
-        // One name that is not allowed refuses the whole message: which one?
-        isProbed = true;
-        for (const name of names) ask({ names: [name], isProbe: true });
-      } else {
-        for (const name of names) {
-          denied.set(name, problem.code);
-          tell({ ...problem, namespace: name });
-        }
+      if (answered && !answered.probe) {
+        isProbed = false;
+        // What came before a gap says nothing about how things stand.
+        if (data.recovered === false) forget();
+        for (const name of answered.names) begun.set(name, begun.get(name) ?? -1);
+        // What was missed and what others miss is still to come: the place to go on from is the last one seen.
+        if (answered.last ? !place : !data.recovered) moveTo(data.position);
+        partial = new Set(recent.filter(isPartial));
+        narrowed = answered.events;
+        client.online = data.online ?? client.online;
+        goLive(data);
       }
       sync();
     },
 
-    reconnect({ after }: { after: number }) {
-      link.after = after;
+    error(problem: Problem) {
+      if (problem.request === 'auth' && isSwapping) return restart();
+      const failed = problem.request === 'subscribe' && asked.shift();
+      if (!failed) return tell(problem);
+      const { names, probe } = failed;
+      const isInvalid = problem.code === INVALID;
+      askedFor = '';
+      if (problem.retryAfter) {
+        // Answers no longer tell what is subscribed to. A new connection does, when the server can bear it.
+        tell(problem);
+        restart(problem.retryAfter);
+      } else if (!probe && !failed.isProbed && (names[1] || isInvalid)) {
+        // One want that is not allowed refuses the whole message: which one? Each is asked for once. Its past need not come for that.
+        isProbed = true;
+        for (const want of allowed()) {
+          for (const name of want.namespaces) {
+            const probe = keyOf(want, name);
+            const isNew = names.includes(name) && !asked.some((each) => each.probe === probe);
+            if (isNew) ask({ names: [name], events: want.events, last: isInvalid ? want.last : undefined, probe });
+          }
+        }
+      } else {
+        for (const name of names) {
+          if (!denied.has(name)) tell({ ...problem, namespace: name });
+          // Who asks for what there is not takes nothing from others.
+          denied.add((isInvalid && probe) || name);
+        }
+      }
+      sync();
     },
   };
 
   // What is asked of the server.
-
-  function settle(answered: Asked, data: Subscribed): void {
-    isProbed = false;
-    for (const name of answered.names) begun.add(name);
-    settlePlace(place, answered, data);
-    client.online = data.online ?? client.online;
-    // What came before a gap says nothing about how things stand.
-    if (data.recovered === false) recent.keep(() => false);
-    goLive(data);
-  }
 
   /** Without an answer: nothing is wanted. */
   function goLive(answer?: Subscribed): void {
     if (!isLive) {
       isLive = true;
       changed({ status: 'connected', reason: '' });
-      outbox.flush();
+      flush();
     }
     // What came before the answer is told before it: that may be in what the answer says.
     flushFrame();
-    if (answer) listeners.call('subscribed', answer);
+    if (answer) call('subscribed', answer);
     if (answer?.recovered === false || isAnother) {
       isAnother = false;
-      listeners.call('gap', answer ?? { namespaces: [], position: '' });
+      call('gap', answer ?? { namespaces: [], position: '' });
     }
+  }
+
+  /** What is wanted, without what was refused. */
+  function allowed(): Want[] {
+    return [...wants].map((want) => {
+      const namespaces = want.namespaces.filter((name) => !denied.has(name) && !denied.has(keyOf(want, name)));
+      return { ...want, namespaces };
+    });
   }
 
   function syncSoon(): void {
@@ -371,43 +411,44 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
   function sync(): void {
     isSyncDue = false;
     if (!isReady || asked.length) return;
-    let { names, events } = sumOf([...wants], denied);
+    const mine = allowed();
+    const [names, events] = sumOf(mine);
     const wanted = `${names} ${events}`;
     if (wanted === askedFor) return;
     askedFor = wanted;
     // What came of a namespace or type says nothing about now when it is no longer seen, and is asked for anew when it is again.
-    const gone = [...begun].filter((name) => !names.includes(name) && begun.delete(name));
-    recent.keep(({ namespace, type }) => begun.has(namespace) && (events.includes(type) || !typesIn([namespace], events)[0]));
-    if (gone.length) link.send('unsubscribe', { namespaces: gone });
-    if (!names.length) return goLive();
+    const gone = [...begun.keys()].filter((name) => !names.includes(name) && begun.delete(name));
+    if (!begun.size) place = undefined;
+    recent = recent.filter(({ namespace, type }) => begun.has(namespace) && (events.includes(type) || !typesOf(namespace, events)[0]));
+    if (gone[0]) send('unsubscribe', { namespaces: gone });
+    if (!names[0]) return goLive();
 
-    // Those that begin with their past, once; those that go on from a place of their own; and all others. The others come first, and
-    // also on a connection that has them already: then the `position` of the answer is where this client stands, whatever is being replayed.
-    const since = isLive ? undefined : place.since;
-    const parts: Asked[] = [];
-    const part = (how: Partial<Asked>, isPart: (name: Namespace) => unknown = () => true) => {
-      const own = names.filter(isPart);
-      names = names.filter((name) => !own.includes(name));
-      if (own[0]) parts.unshift({ ...how, names: own, events });
-    };
-    for (const want of pastsOf(wants)) part({ last: lastOf(want, events) }, (name) => want.namespaces.includes(name) && !begun.has(name));
-    const fresh = parts.length;
-    const { apart } = place;
-    if (since && apart) part({ since: apart.since, isApart: true }, (name) => apart.names.includes(name));
-    part({ since });
-    if (since && fresh && parts[fresh]) {
-      // Nothing may come before what was missed: the fresh ones are asked for when that is settled.
-      parts.length -= fresh;
-      askedFor = '';
+    // Those that begin with their past, once, and all others. The others come first, and also on a connection that has them already: then
+    // the `position` of the answer is where this client stands, whatever is being replayed.
+    let rest = names;
+    const pasts: Asked[] = [];
+    for (const want of pastsOf(mine)) {
+      const own = rest.filter((name) => want.namespaces.includes(name) && !begun.has(name));
+      rest = rest.filter((name) => !own.includes(name));
+      if (own[0]) pasts.push({ names: own, events, last: lastOf(want, events) });
     }
-    parts[0]!.isFirst = true;
-    parts.forEach(ask);
+    const since = isLive ? undefined : place;
+    if (rest[0]) ask({ names: rest, events, since });
+    // Nothing may come before what was missed: the past is asked for when that is settled.
+    if (since && pasts[0]) askedFor = '';
+    else pasts.forEach(ask);
+  }
+
+  /** Whether there may be something newer that did not come. */
+  function isPartial(event: ShopEvent): unknown {
+    return partial.has(event) || typesOf(event.namespace, narrowed)[0];
   }
 
   function ask(question: Asked): void {
     const { names, since, last } = question;
-    const events = typesIn(names, question.events ?? []);
-    asked.push({ ...question, isProbed });
-    link.send('subscribe', { namespaces: names, events: events.length ? events : undefined, since, last });
+    const events = typesIn(names, question.events);
+    question.isProbed = isProbed;
+    asked.push(question);
+    send('subscribe', { namespaces: names, events: events[0] && events, since, last });
   }
 }

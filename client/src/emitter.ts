@@ -24,7 +24,7 @@ export interface EmitOptions {
   to?: Target;
   /** Milliseconds since 1970. Default: the server's clock. */
   timestamp?: number;
-  /** The same key again within 10 minutes is not sent again. Default: a new one for each call. */
+  /** The same key again within 10 minutes, for an event of the same namespace, is not sent again. Default: a new one for each call. */
   key?: string;
 }
 

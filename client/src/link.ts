@@ -45,59 +45,58 @@ export function newLink(
   /** Aborted when the page need no longer be watched. */
   let ends: AbortController;
 
-  const link = {
-    /** How long the server asked to wait before the next attempt, in ms. */
-    after: undefined as number | undefined,
+  /** How long the server asked to wait before the next attempt, in ms. */
+  let after: number | undefined;
 
-    /** Connects, and keeps connected until `stop`. */
-    start(): void {
-      if (isRunning) return;
-      isRunning = true;
-      failures = 0;
-      ends = new AbortController();
-      const handlers = {
-        online: wake,
-        visibilitychange: () => isHidden() || wake(),
-        // The browser may be wrong, as on the machine that the server is on.
-        offline: probe,
-        // Maybe for the browser's back/forward cache, which takes no page with an open connection.
-        pagehide() {
-          down(CUT, 'the page was left');
-          clearTimeout(retry);
-        },
-        pageshow: ({ persisted }: PageTransitionEvent) => persisted && open(),
-      };
-      watchPage(handlers, ends.signal);
-      open();
-    },
+  return [start, stop, restart, send] as const;
 
-    /** Ends it for good, until the next `start`. */
-    stop(reason: string, code?: number): void {
-      if (!isRunning) return;
-      isRunning = false;
-      ends.abort();
-      drop();
-      changed({ status: 'closed', reason, code });
-    },
+  /** Connects, and keeps connected until `stop`. */
+  function start(): void {
+    if (isRunning) return;
+    isRunning = true;
+    failures = 0;
+    ends = new AbortController();
+    const handlers = {
+      online: wake,
+      visibilitychange: () => isHidden() || wake(),
+      // The browser may be wrong, as on the machine that the server is on.
+      offline: probe,
+      // Maybe for the browser's back/forward cache, which takes no page with an open connection.
+      pagehide() {
+        down(CUT, 'the page was left');
+        clearTimeout(retry);
+      },
+      pageshow: ({ persisted }: PageTransitionEvent) => persisted && open(),
+    };
+    watchPage(handlers, ends.signal);
+    open();
+  }
 
-    /** Leaves this connection for a new one. */
-    restart(wait = 0): void {
-      if (isRunning) down(CUT, '', wait);
-    },
+  /** Ends it for good, until the next `start`. */
+  function stop(reason: string, code?: number): void {
+    if (!isRunning) return;
+    isRunning = false;
+    ends.abort();
+    drop();
+    changed({ status: 'closed', reason, code });
+  }
 
-    /** Whether it could be handed to the network; it may be lost there. */
-    send(type: string, data?: unknown): boolean {
-      if (socket?.readyState !== OPEN) return false;
-      socket.send(JSON.stringify({ type, data }));
-      return true;
-    },
-  };
-  return link;
+  /** Leaves this connection for a new one. */
+  function restart(wait = 0): void {
+    if (isRunning) down(CUT, '', wait);
+  }
+
+  /** Whether it could be handed to the network; it may be lost there. */
+  function send(type: string, data?: unknown): boolean {
+    if (socket?.readyState !== OPEN) return false;
+    socket.send(JSON.stringify({ type, data }));
+    return true;
+  }
 
   async function open(): Promise<void> {
     drop();
     const mine = turn;
-    link.after = undefined;
+    after = undefined;
     changed({ status: 'connecting', reason: '' });
     // What is started and stopped at once, as React's StrictMode does, makes no connection.
     await undefined;
@@ -114,14 +113,17 @@ export function newLink(
       address.protocol = address.protocol.replace('http', 'ws');
       socket = new (options.WebSocket ?? WebSocket)(address.href, protocols);
     } catch (error) {
-      return link.stop(`there is no way to ${url}: ${sentence(error)}`);
+      return stop(`there is no way to ${url}: ${sentence(error)}`);
     }
     socket.onmessage = ({ data }) => {
       if (mine !== turn) return;
       const message = JSON.parse(data);
-      greetedAt = Math.min(greetedAt, Date.now());
       // Browsers answer the server's pings unseen, so the line is listened to here.
-      if (message.type === 'welcome') pingMs = message.data.pingInterval;
+      if (message.type === 'welcome') {
+        greetedAt = Date.now();
+        pingMs = message.data.pingInterval;
+      }
+      if (message.type === 'reconnect') after = message.data.after;
       ring(pingMs, probe);
       receive(message);
     };
@@ -135,13 +137,13 @@ export function newLink(
   /** The page is looked at again, or the network is back: now is a good moment to try. */
   function wake(): void {
     // What the server asked for is waited for: it spreads its clients.
-    if (retry && link.after === undefined) open();
+    if (retry && after === undefined) open();
     else probe();
   }
 
   /** Asks for a sign of life, if there is a connection. Whatever comes is one. */
   function probe(): void {
-    if (link.send('ping')) ring(ANSWER_MS, leave);
+    if (send('ping')) ring(ANSWER_MS, leave);
   }
 
   function leave(): void {
@@ -157,11 +159,11 @@ export function newLink(
     retry = socket = undefined;
   }
 
-  function down(code: number, reason: string, ms = link.after): void {
+  function down(code: number, reason: string, ms = after): void {
     drop();
     if (Date.now() - greetedAt > STEADY_MS) failures = 0;
     greetedAt = Infinity;
-    if (lost(code, reason)) return link.stop(reason, code);
+    if (lost(code, reason)) return stop(reason, code);
     clearTimeout(retry);
     const offline = isOffline();
     // Where nobody looks, or there seems to be no network, there is no hurry.

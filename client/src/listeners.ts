@@ -6,14 +6,17 @@ import type { ListenOptions } from './types.js';
 type Handler = (...values: any[]) => void;
 
 export function newListeners() {
-  const byName = new Map<string, Set<Handler>>();
+  const byName: { [name: string]: Set<Handler> } = Object.create(null);
+  const named = (name: string) => (byName[name] ??= new Set());
 
-  /** Adds a handler under a name; returns how to take it away. */
-  function add(name: string, handler: Handler, { signal }: ListenOptions = {}): () => void {
-    const handlers = byName.get(name) ?? new Set();
-    byName.set(name, handlers);
+  /** Adds a handler under a name, maybe for one time; returns how to take it away. */
+  function add(name: string, handler: Handler, { signal }: ListenOptions = {}, isOnce?: boolean): () => void {
+    const handlers = named(name);
     // A function of its own, since one may be added twice.
-    const entry: Handler = (...values) => handler(...values);
+    const entry: Handler = (...values) => {
+      if (isOnce) undo();
+      handler(...values);
+    };
     const undo = () => {
       handlers.delete(entry);
       signal?.removeEventListener('abort', undo);
@@ -26,12 +29,12 @@ export function newListeners() {
 
   /** Calls who listens under this name; false if nobody does. One handler's fault is reported and harms no other. */
   function call(name: string, ...values: unknown[]): boolean {
-    const handlers = byName.get(name);
-    const present = [...(handlers ?? [])];
+    const handlers = named(name);
+    const present = [...handlers];
     for (const entry of present) {
       try {
         // An earlier handler may have taken it away.
-        if (handlers!.has(entry)) entry(...values);
+        if (handlers.has(entry)) entry(...values);
       } catch (error) {
         (globalThis.reportError ?? console.error)(error);
       }
@@ -44,7 +47,7 @@ export function newListeners() {
     for (const name of patternsOf(event)) call(name, event.data, event);
   }
 
-  return { add, call, dispatch };
+  return [add, call, dispatch] as const;
 }
 
 /** The patterns that stand for an event: its type, its kind, and everything. */

@@ -12,10 +12,12 @@ interface Owner {
   user?: string;
 }
 
+type Waiting = [type: Publishable, data: unknown, owner: Owner];
+
 /** `send` says false while it cannot; `drop` is told of one that is not sent at all, because another user is here. */
-export function newOutbox(send: (type: Publishable, data: unknown) => boolean, drop: (type: Publishable) => void) {
+export function newOutbox(send: (...event: Waiting) => boolean, drop: (type: Publishable) => void) {
   let owner: Owner = {};
-  let queue: [Publishable, unknown, Owner][] = [];
+  let queue: Waiting[] = [];
   /** Up to when the rate is used up, in ms since 1970. */
   let usedUntil = 0;
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -26,41 +28,41 @@ export function newOutbox(send: (type: Publishable, data: unknown) => boolean, d
     const now = Date.now();
     // What was not used for long is worth a burst and no more.
     usedUntil = Math.max(usedUntil, now - BURST * PACE_MS);
-    while (queue[0] && usedUntil < now && send(queue[0][0], queue[0][1])) {
+    while (queue[0] && usedUntil < now && send(...queue[0])) {
       queue.shift();
       usedUntil += PACE_MS;
     }
     if (queue[0] && usedUntil >= now) timer = setTimeout(flush, PACE_MS);
   }
 
-  return {
-    flush,
+  return [add, flush, pause, disown, belongTo] as const;
 
-    /** Sends nothing more by itself until the next `flush`. */
-    pause: () => clearTimeout(timer),
+  /** Takes one, unless more than `limit` would wait. */
+  function add(type: Publishable, data: unknown, limit: number): boolean {
+    queue.push([type, data, owner]);
+    flush();
+    if (queue.length <= limit) return true;
+    queue.pop();
+    return false;
+  }
 
-    /** Takes one, unless more than `limit` would wait. */
-    add(type: Publishable, data: unknown, limit: number): boolean {
-      queue.push([type, data, owner]);
-      flush();
-      if (queue.length <= limit) return true;
-      queue.pop();
-      return false;
-    },
+  /** Sends nothing more by itself until the next `flush`. */
+  function pause(): void {
+    clearTimeout(timer);
+  }
 
-    /** What is published from now on may be another's. */
-    disown(): void {
-      owner = {};
-    },
+  /** What is published from now on may be another's. */
+  function disown(): void {
+    owner = {};
+  }
 
-    /** This user is here. What others left behind is dropped, what is left is sent. */
-    belongTo(user: string): void {
-      owner.user ??= user;
-      if (owner.user !== user) owner = { user };
-      const isOwn = (its: Owner) => its.user === user;
-      for (const [type, , its] of queue) if (!isOwn(its)) drop(type);
-      queue = queue.filter(([, , its]) => isOwn(its));
-      flush();
-    },
-  };
+  /** This user is here. What others left behind is dropped, what is left is sent. */
+  function belongTo(user: string): void {
+    owner.user ??= user;
+    if (owner.user !== user) owner = { user };
+    const isOwn = (its: Owner) => its.user === user;
+    for (const [type, , its] of queue) if (!isOwn(its)) drop(type);
+    queue = queue.filter(([, , its]) => isOwn(its));
+    flush();
+  }
 }

@@ -190,8 +190,11 @@ export interface Client {
   /** Like `on`, for one time. */
   once<P extends Pattern>(pattern: P, handler: EventHandler<P>, options?: ListenOptions): () => void;
   once<S extends keyof Signals>(signal: S, handler: (value: Signals[S]) => void, options?: ListenOptions): () => void;
-  /** The newest events that came, oldest first: at most a thousand of all types together, and only of types that were wanted ever since. */
-  recent<P extends Pattern>(pattern: P): ShopEvent<Matching<P>>[];
+  /**
+   * The newest events that came, oldest first: at most a thousand of all types together, and only of types that were wanted ever since.
+   * `isWhole`: only those since which all of their namespace was wanted, so that nothing was said that did not come.
+   */
+  recent<P extends Pattern>(pattern: P, isWhole?: boolean): ShopEvent<Matching<P>>[];
 
   /** Wants to see namespaces, beside what others want. Returns how to stop; the last one to stop unsubscribes. */
   subscribe(want: Want): () => void;

@@ -46,6 +46,8 @@ test('a namespace that was asked for wrongly is had when it is asked for rightly
   await settle();
   socket.subscribed(['products'], 'p-1');
   refuse('invalid_message');
+  // It is the only one who wants them, so that is asked for sure.
+  refuse('invalid_message');
   await settle();
   expect(problems).toMatchObject([{ code: 'invalid_message', namespace: 'orders' }]);
   socket.subscribed(['products'], 'p-1');

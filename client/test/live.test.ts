@@ -5,7 +5,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { ShopwireClient } from '../src/client.js';
 import type { EventType, Namespace } from '../src/generated/events.js';
 import type { ConnectionState, Problem } from '../src/types.js';
-import { typesIn } from '../src/wants.js';
+import { typesOf } from '../src/wants.js';
 import { order, Server, token, until } from './server.js';
 
 let server: Server;
@@ -156,6 +156,23 @@ test('a namespace that is forbidden does not take the others with it', async () 
   expect(problems).toMatchObject([{ code: 'forbidden', namespace: 'inventory' }]);
 });
 
+test('a want that is wrong takes nothing from others who want the same namespace', async () => {
+  const client = server.client({ namespaces: ['orders'], events: ['order:created'] });
+  const problems: Problem[] = [];
+  const seen: string[] = [];
+  client.on('error', (problem) => problems.push(problem));
+  client.on('order:created', ({ orderId }) => seen.push(orderId));
+  client.subscribe({ namespaces: ['orders'], events: ['order:lost' as EventType] });
+  client.subscribe({ namespaces: ['orders'], events: ['order:created'], last: 1001 });
+  await until('it is connected', () => client.isConnected);
+  await server.emitter().emit('order:created', order('o-1'));
+  await until('the event has come', () => seen.length === 1);
+  expect(problems).toMatchObject([
+    { code: 'invalid_message', namespace: 'orders' },
+    { code: 'invalid_message', namespace: 'orders' },
+  ]);
+});
+
 test('a page can begin with the newest events', async () => {
   const emitter = server.emitter();
   for (const id of ['o-1', 'o-2', 'o-3']) await emitter.emit('order:created', order(id));
@@ -184,7 +201,7 @@ test('every type is of the namespace that is called as it begins: the client tel
   const { features } = (await answer.json()) as { features: { eventTypes: Record<Namespace, EventType[]> } };
   const all = Object.values(features.eventTypes).flat();
   expect(all).toHaveLength(23);
-  for (const [name, types] of Object.entries(features.eventTypes)) expect(typesIn([name as Namespace], all)).toEqual(types);
+  for (const [name, types] of Object.entries(features.eventTypes)) expect(typesOf(name as Namespace, all)).toEqual(types);
 });
 
 test('a public page needs no token', async () => {

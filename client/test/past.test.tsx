@@ -4,7 +4,7 @@
 import { act, cleanup, render, screen } from '@testing-library/react';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 
-import { LiveSalesTicker, OrderStatusBadge, ShopwireProvider } from '../src/react/index.js';
+import { LiveSalesTicker, OrderStatusBadge, ShopwireProvider, useWebSocketEvent } from '../src/react/index.js';
 import { connected, FakeSocket, settle } from './fake-socket.js';
 
 beforeEach(() => {
@@ -17,13 +17,21 @@ afterEach(() => {
 
 interface Parts {
   ticker?: boolean;
+  /** Somebody looks at changes of status, and at nothing else that happens to orders. */
+  changes?: boolean;
   /** The order whose badge is there, and its status as the page knows it. */
   badge?: [orderId: string, status: string];
 }
 
-const Shop = ({ ticker, badge }: Parts) => (
+function Changes() {
+  useWebSocketEvent('order:status_changed', () => {});
+  return null;
+}
+
+const Shop = ({ ticker, changes, badge }: Parts) => (
   <ShopwireProvider url="ws://shop.test/api/ws" token="h.a.s" WebSocket={FakeSocket} namespaces={['products']}>
     {ticker && <LiveSalesTicker currency="EUR" max={3} />}
+    {changes && <Changes />}
     {badge && <OrderStatusBadge orderId={badge[0]} initialStatus={badge[1]} />}
   </ShopwireProvider>
 );
@@ -85,6 +93,19 @@ describe('a badge shows no older status than the one it was given', () => {
     await show({ ticker: true });
     await show({ ticker: true, badge: ['o-1', 'delivered'] });
     expect(status()).toBe('Delivered');
+  });
+
+  test('where one kind of change was looked at, and the shop knows others', async () => {
+    const { socket, show } = await shop({ changes: true });
+    changed(socket, 'e-1', 'processing');
+    // Then came an `order:updated`, which nobody wanted.
+    await show({ changes: true, badge: ['o-1', 'shipped'] });
+    expect(status()).toBe('Shipped');
+    changed(socket, 'e-3', 'delivered');
+    expect(status()).toBe('Delivered');
+    await show({ changes: true });
+    await show({ changes: true, badge: ['o-1', 'cancelled'] });
+    expect(status()).toBe('Cancelled');
   });
 
   test('where the line is lost', async () => {

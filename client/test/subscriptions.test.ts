@@ -2,8 +2,9 @@
 
 import { describe, expect, test, vi } from 'vitest';
 
+import type { EventType } from '../src/generated/events.js';
 import type { Problem } from '../src/types.js';
-import { connected, driveClock, FakeSocket, newClient, nextAttempt, reopened, settle } from './fake-socket.js';
+import { connected, driveClock, FakeSocket, ids, newClient, nextAttempt, reopened, settle } from './fake-socket.js';
 
 driveClock();
 
@@ -85,13 +86,8 @@ describe('subscriptions', () => {
     socket.event('e-3', 'payment:received');
     socket.end();
     await nextAttempt();
-    // Each from its own place, until an event has come: going on from p-20, older payments would come behind this one.
     const second = reopened();
-    expect(second.said('subscribe')).toEqual([
-      { namespaces: ['orders'], since: 'p-20' },
-      { namespaces: ['payments'], since: 'p-21' },
-    ]);
-    second.subscribed(['orders'], 'p-22', { recovered: true });
+    expect(second.said('subscribe')).toEqual([{ namespaces: ['orders', 'payments'], since: 'p-20' }]);
     second.subscribed(['orders', 'payments'], 'p-22', { recovered: true });
     second.event('e-22', 'payment:received');
     second.end();
@@ -99,34 +95,20 @@ describe('subscriptions', () => {
     expect(reopened().said('subscribe')).toEqual([{ namespaces: ['orders', 'payments'], since: 'e-22' }]);
   });
 
-  test('that go on from a place of their own keep it until the new connection has them', async () => {
+  test('that begin with their past are not led back: not the place to go on from, nor what they show', async () => {
     const { client, socket } = await connected();
-    client.subscribe({ namespaces: ['payments'], last: 5 });
+    client.subscribe({ namespaces: ['payments'], last: 2 });
     await settle();
     socket.subscribed(['orders'], 'p-20');
-    socket.subscribed(['orders', 'payments'], 'p-21');
+    socket.subscribed(['orders', 'payments'], 'p-30');
+    socket.event('e-28', 'payment:received');
     socket.end();
     await nextAttempt();
-    const second = reopened();
-    second.subscribed(['orders'], 'p-30', { recovered: true });
-    second.event('e-25');
-    second.end();
-    await nextAttempt();
-    const third = reopened();
-    expect(third.said('subscribe')).toEqual([
-      { namespaces: ['orders'], since: 'e-25' },
-      { namespaces: ['payments'], since: 'p-21' },
-    ]);
-    // Refused now: what comes counts only when the orders are settled, else they would lose their place.
-    vi.spyOn(console, 'warn').mockImplementation(() => {});
-    third.say({ type: 'error', data: { code: 'forbidden', message: 'no', request: 'subscribe' } });
-    third.subscribed(['payments'], 'p-31', { recovered: true });
-    third.event('e-22', 'payment:received');
-    expect(client.recent('payment:*')).toHaveLength(0);
-    expect(third.said('subscribe').slice(2)).toEqual([{ namespaces: ['payments'], since: 'p-21' }]);
-    third.subscribed(['payments'], 'p-31', { recovered: true });
-    third.event('e-22', 'payment:received');
-    expect(client.recent('payment:*')).toHaveLength(1);
+    const next = reopened();
+    expect(next.said('subscribe')).toEqual([{ namespaces: ['orders', 'payments'], since: 'e-28' }]);
+    next.subscribed(['orders', 'payments'], 'p-31', { recovered: true });
+    for (const id of ['e-27', 'e-28', 'e-29']) next.event(id, 'payment:received');
+    expect(ids(client.recent('*'))).toEqual(['e-28', 'e-29']);
   });
 
   test('asked for while the line was lost wait for what was missed', async () => {
@@ -206,6 +188,56 @@ describe('subscriptions', () => {
     const before = socket.said('subscribe').length;
     socket.authenticate('u-1', 'manager');
     expect(socket.said('subscribe').slice(before)).toEqual([{ namespaces: ['orders', 'system'] }]);
+  });
+
+  test('one that is wrong takes nothing from others who want the same namespace', async () => {
+    const { client, socket } = await connected({ namespaces: ['products'] });
+    const problems: Problem[] = [];
+    client.on('error', (problem) => problems.push(problem));
+    const sales = { namespaces: ['orders'], events: ['order:created'] } as const;
+    const lost = { namespaces: ['orders'], events: ['order:lost' as EventType] } as const;
+    for (const want of [sales, sales, lost, lost]) client.subscribe(want);
+    await settle();
+    expect(socket.said('subscribe')[1]).toEqual({ namespaces: ['orders', 'products'], events: ['order:created', 'order:lost'] });
+    const invalid = { type: 'error', data: { code: 'invalid_message', message: 'no such type', request: 'subscribe' } };
+    socket.say(invalid);
+    // What several want in the same way is asked for once.
+    expect(socket.said('subscribe').slice(2)).toEqual([{ namespaces: ['products'] }, sales, lost]);
+    socket.subscribed(['products'], 'p-1');
+    socket.subscribed(['orders', 'products'], 'p-1');
+    socket.say(invalid);
+    expect(socket.said('subscribe').slice(5)).toEqual([{ namespaces: ['orders', 'products'], events: ['order:created'] }]);
+    socket.subscribed(['orders', 'products'], 'p-1');
+    socket.event('e-2');
+    expect(ids(client.recent('*'))).toEqual(['e-2']);
+    expect(problems).toEqual([{ ...invalid.data, namespace: 'orders' }]);
+    client.subscribe(lost);
+    await settle();
+    expect(socket.said('subscribe')).toHaveLength(6);
+  });
+
+  test('whose `last` is wrong take nothing from others either', async () => {
+    const client = newClient({ namespaces: ['orders'] });
+    vi.spyOn(console, 'warn').mockImplementation(() => {});
+    client.subscribe({ namespaces: ['orders', 'payments'], last: 5000 });
+    client.subscribe({ namespaces: ['payments'], last: 5 });
+    await settle();
+    const socket = FakeSocket.last;
+    socket.welcome();
+    socket.authenticate();
+    const asked = (from: number) => socket.said('subscribe').slice(from).map(({ namespaces, last }) => [`${namespaces}`, last]);
+    expect(asked(0)).toEqual([['orders,payments', 5000]]);
+    const invalid = { type: 'error', data: { code: 'invalid_message', message: 'no', request: 'subscribe' } };
+    socket.say(invalid);
+    expect(asked(1)).toEqual([['orders', undefined], ['orders', 5000], ['payments', 5000], ['payments', 5]]);
+    socket.subscribed(['orders'], 'p-1');
+    socket.say(invalid);
+    socket.say(invalid);
+    socket.subscribed(['orders', 'payments'], 'p-1');
+    // Old ones, brought by the question whether they may be had.
+    socket.event('e-1', 'payment:received');
+    expect(client.recent('*')).toEqual([]);
+    expect(asked(5)).toEqual([['orders', undefined], ['payments', 5]]);
   });
 
   test('that are refused together and allowed alone are given up, not asked for forever', async () => {

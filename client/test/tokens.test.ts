@@ -96,6 +96,26 @@ describe('tokens', () => {
     await nextAttempt();
   });
 
+  test.each(['at first', 'before the token ends'])('a client that is closed while its function hangs %s keeps no timer', async (when) => {
+    let hangs = when === 'at first';
+    const token = () => (hangs ? new Promise<string>(() => {}) : 'h.a.s');
+    let client = newClient({ token });
+    await settle();
+    if (!hangs) {
+      client.close();
+      const { client: other, socket } = await connected({ token });
+      client = other;
+      hangs = true;
+      // It is asked once more while it hangs.
+      socket.say({ type: 'token:expiring', data: { expiresAt: 1 } });
+      client.setToken(token);
+      await settle();
+    }
+    expect(vi.getTimerCount()).toBeGreaterThan(0);
+    client.close();
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
   test.each(['fails', 'hangs'])('a function that %s before the token ends is asked again on the same connection', async (how) => {
     let asked = 0;
     const bad = () => (how === 'fails' ? Promise.reject(new Error('503')) : new Promise<string>(() => {}));

@@ -129,6 +129,11 @@ fn judge(claims: &Tree) -> Result<Identity, TokenError> {
     if time("nbf")?.is_some_and(|begins| NOW + LEEWAY < begins) {
         return Err(refused());
     }
+    // What is no time says nothing.
+    let issued_at = time("iat").ok().flatten();
+    if issued_at.is_some_and(|made| NOW + LEEWAY < made) {
+        return Err(refused());
+    }
     if NOW >= expires_at + LEEWAY {
         return Err(TokenError::Expired);
     }
@@ -136,8 +141,7 @@ fn judge(claims: &Tree) -> Result<Identity, TokenError> {
         user: user.to_owned(),
         role,
         session: session.map(str::to_owned),
-        // What is no time says nothing.
-        issued_at: time("iat").ok().flatten(),
+        issued_at,
         expires_at,
     })
 }

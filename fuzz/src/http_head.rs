@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use shopwire::wire::client_address::AddressHeader;
 use shopwire::wire::handshake::{Upgrade, bearer, check_upgrade};
 use shopwire::wire::request::{Head, Request, parse};
 use shopwire::wire::response::put_refusal;
@@ -25,7 +26,11 @@ pub fn holds(bytes: &[u8]) {
         }
         Head::Complete { length, request } => {
             assert!(*length <= bytes.len().min(HEAD_MAX));
-            let lines = Lines::read(&bytes[..*length]);
+            let head = &bytes[..*length];
+            let mut before = head.iter().zip(&head[1..]);
+            let bare = before.any(|(before, byte)| *byte == b'\n' && *before != b'\r');
+            assert!(!bare && head[0] != b'\n', "a line ends with LF alone");
+            let lines = Lines::read(head);
             check_request(request, &lines);
             check_handshake(request, &lines);
             check_origin(request, &lines);
@@ -335,14 +340,26 @@ fn page(text: &str) -> Option<(String, String, u16)> {
 }
 
 fn check_address(request: &Request<'_>, lines: &Lines) {
-    let trusted = ["10.0.0.0/8", "fd00::/8"].map(|net| net.parse().unwrap());
-    let shown = request.values("x-forwarded-for");
-    let found = client_address::client_ip(PEER, &trusted, shown);
     let values = lines.values("x-forwarded-for");
-    let entries: Vec<&str> = values.iter().flat_map(|value| value.split(',')).collect();
+    let entries = values.iter().flat_map(|value| value.split(','));
+    let told: Vec<Option<IpAddr>> = entries.map(|entry| address(trimmed(entry))).collect();
+    check_told(request, AddressHeader::XForwardedFor, &told);
+    let told: Vec<Option<IpAddr>> = lines
+        .values("forwarded")
+        .into_iter()
+        .flat_map(forwarded_elements)
+        .collect();
+    check_told(request, AddressHeader::Forwarded, &told);
+}
+
+/// Of the addresses that a header tells, from the client's end to ours, the one that has to count does.
+fn check_told(request: &Request<'_>, header: AddressHeader, told: &[Option<IpAddr>]) {
+    let trusted = ["10.0.0.0/8", "fd00::/8"].map(|net| net.parse().unwrap());
+    let shown = request.values(header.name());
+    let found = client_address::client_ip(PEER, &trusted, header, shown);
     let mut expected = PEER;
-    for entry in entries.iter().rev() {
-        let Some(ip) = address(trimmed(entry)) else {
+    for told in told.iter().rev() {
+        let Some(ip) = *told else {
             break;
         };
         expected = ip;
@@ -354,9 +371,105 @@ fn check_address(request: &Request<'_>, lines: &Lines) {
             break;
         }
     }
-    assert_eq!(found, expected, "{entries:?}");
-    let nobody = client_address::client_ip(PEER, &[], request.values("x-forwarded-for"));
+    assert_eq!(found, expected, "{header:?} {told:?}");
+    let shown = request.values(header.name());
+    let nobody = client_address::client_ip(PEER, &[], header, shown);
     assert_eq!(nobody, PEER, "somebody was believed whom nobody trusts");
+}
+
+/// What the elements at the end of a line tell, each the shortest that is written as RFC 7239 has it,
+/// and `None` before those for the first that is not.
+fn forwarded_elements(line: &str) -> Vec<Option<IpAddr>> {
+    let mut told = Vec::new();
+    let mut rest = Some(line);
+    while let Some(line) = rest {
+        let commas = line.rmatch_indices(',').map(|(at, _)| at + 1);
+        let starts = commas.chain([0]);
+        let mut found = starts.map(|at| (at, forwarded_element(trimmed(&line[at..]))));
+        let Some((at, Some(ip))) = found.find(|(_, element)| element.is_some()) else {
+            told.push(None);
+            break;
+        };
+        told.push(ip);
+        rest = at.checked_sub(1).map(|end| &line[..end]);
+    }
+    told.reverse();
+    told
+}
+
+/// Whose address a well-formed element tells, if it does.
+fn forwarded_element(element: &str) -> Option<Option<IpAddr>> {
+    // Name and value of the pair that is being read, and what reads it.
+    let (mut name, mut value) = (String::new(), String::new());
+    let mut state = ' ';
+    let mut nodes = Vec::new();
+    for c in element.chars().chain([';']) {
+        state = match (state, c) {
+            (' ', ';') if name.is_empty() => ' ',
+            (' ', '=') if !name.is_empty() => '=',
+            (' ', c) if is_token(c) => {
+                name.push(c);
+                ' '
+            }
+            ('=', '"') => '"',
+            ('=' | 'v', c) if is_token(c) || "[]:".contains(c) => {
+                value.push(c);
+                'v'
+            }
+            ('"', '\\') => {
+                value.push('\\');
+                '\\'
+            }
+            ('"', '"') => 'e',
+            ('"' | '\\', c) => {
+                value.push(c);
+                '"'
+            }
+            ('v' | 'e', ';') => {
+                if name.eq_ignore_ascii_case("for") {
+                    nodes.push(value.clone());
+                }
+                (name, value) = (String::new(), String::new());
+                ' '
+            }
+            _ => return None,
+        };
+    }
+    if state != ' ' {
+        return None;
+    }
+    match &nodes[..] {
+        [node] => Some(node_address(node)),
+        _ => Some(None),
+    }
+}
+
+fn is_token(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)
+}
+
+/// An address as RFC 7239 writes it: IPv6 in brackets only, and a port of digits or one made up.
+fn node_address(node: &str) -> Option<IpAddr> {
+    let (ip, port) = match node.rfind(']') {
+        Some(end) => node.split_at(end + 1),
+        None => node.split_at(node.find(':').unwrap_or(node.len())),
+    };
+    let is_port = |port: &str| {
+        let made_up = port.strip_prefix('_').unwrap_or("");
+        let is_made_up = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        (!made_up.is_empty() && made_up.chars().all(is_made_up))
+            || (port.len() < 6 && !port.is_empty() && port.chars().all(|c| c.is_ascii_digit()))
+    };
+    if !port.is_empty() && !port.strip_prefix(':').is_some_and(is_port) {
+        return None;
+    }
+    match ip.strip_prefix('[') {
+        Some(ip) => {
+            let ip: Ipv6Addr = ip.strip_suffix(']')?.parse().ok()?;
+            Some(ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4))
+        }
+        None => ip.parse().ok().map(IpAddr::V4),
+    }
 }
 
 /// An address, or one with a port.

@@ -60,6 +60,11 @@ impl Claims {
         {
             return Err(refused("the token is not valid yet (nbf)"));
         }
+        let issued_at = self.issued_at();
+        // A revocation tells by it which tokens are meant: one that is dated ahead would outlive it.
+        if issued_at.is_some_and(|made| now_ms.saturating_add(expected.leeway_ms) < made) {
+            return Err(refused("the token was made in the future (iat)"));
+        }
         if now_ms >= expires_at.saturating_add(expected.leeway_ms) {
             return Err(TokenError::Expired);
         }
@@ -67,13 +72,13 @@ impl Claims {
             user,
             role,
             session,
-            issued_at: self.issued_at(),
+            issued_at,
             expires_at,
         })
     }
 
-    /// One that is no time is as none: it is looked at only for tokens that were revoked, and then a
-    /// token that does not say when it was made is refused.
+    /// One that is no time is as none: where tokens were revoked, one that does not say when it was made
+    /// is refused.
     fn issued_at(&self) -> Option<u64> {
         time_ms("iat", &self.iat).ok().flatten()
     }

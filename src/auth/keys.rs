@@ -7,12 +7,22 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
-use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, EcdsaVerificationAlgorithm, ParsedPublicKey,
+};
+use jsonwebtoken::jwk::{
+    AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyOperations, PublicKeyUse, RSAKeyParameters,
+};
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use zeroize::Zeroizing;
 
 /// The shortest signing secret, in bytes: the output of SHA-256 (RFC 7518 section 3.2).
 const SECRET_MIN_BYTES: usize = 32;
+
+/// What a block of a PEM file begins with.
+const PEM_BEGIN: &str = "-----BEGIN ";
 
 /// The shortest RSA modulus, in bytes (RFC 7518 section 3.3 asks for 2048 bits).
 const RSA_MIN_BYTES: usize = 256;
@@ -32,7 +42,7 @@ pub struct KeySettings {
     pub issuer: Option<String>,
     /// What `aud` must be or contain; unchecked if absent.
     pub audience: Option<String>,
-    /// How far clocks may differ when `exp` and `nbf` are checked.
+    /// How far clocks may differ when `exp`, `nbf` and `iat` are checked.
     pub leeway: Duration,
 }
 
@@ -64,9 +74,15 @@ impl Secret {
     /// Takes the bytes as they are.
     ///
     /// # Errors
-    /// If there are fewer than 32 of them: a sentence that says so.
+    /// If there are fewer than 32 of them, or they are a key of another kind: a sentence that says so.
     pub fn new(bytes: Vec<u8>) -> Result<Secret, String> {
         let bytes = Zeroizing::new(bytes);
+        if let Some(what) = key_of_another_kind(&bytes) {
+            return Err(format!(
+                "a signing secret is bytes that nobody else knows, and this is {what}, which others may \
+                 have; public keys belong into jwt-public-key or jwks-file"
+            ));
+        }
         if bytes.len() < SECRET_MIN_BYTES {
             return Err(format!(
                 "a signing secret needs at least {SECRET_MIN_BYTES} bytes, this one has {}",
@@ -90,6 +106,21 @@ impl Secret {
     pub(super) fn bytes(&self) -> &[u8] {
         &self.0
     }
+}
+
+/// What is there in place of a secret, if its form tells: everybody who has a public key could sign with
+/// it.
+fn key_of_another_kind(bytes: &[u8]) -> Option<&'static str> {
+    #[derive(Deserialize)]
+    struct Jwks {
+        kty: Option<IgnoredAny>,
+        keys: Option<IgnoredAny>,
+    }
+    if memchr::memmem::find(bytes, PEM_BEGIN.as_bytes()).is_some() {
+        return Some("a PEM file");
+    }
+    let json = serde_json::from_slice::<Jwks>(bytes).ok()?;
+    (json.kty.is_some() || json.keys.is_some()).then_some("a JSON Web Key")
 }
 
 impl fmt::Debug for Secret {
@@ -220,6 +251,13 @@ impl Key {
                 error.column()
             )
         })?;
+        if let Some(at) = first_private(json) {
+            return Err(format!(
+                "key {}: it is private (d); give the public part alone, the private one is for whoever \
+                 signs",
+                at + 1
+            ));
+        }
         let mut keys = Vec::new();
         for (index, jwk) in set.keys.iter().enumerate() {
             let key = Key::from_jwk(jwk).map_err(|why| format!("key {}: {why}", index + 1))?;
@@ -227,15 +265,16 @@ impl Key {
         }
         if keys.is_empty() {
             return Err(
-                "it has no key for signatures (RSA, EC P-256 or P-384, Ed25519, oct)".into(),
+                "it has no key that signatures may be checked with: RSA, EC P-256 or P-384, Ed25519 or \
+                 oct; with use, it must be sig, and with key_ops, verify must be among them"
+                    .into(),
             );
         }
         Ok(keys)
     }
 
     fn from_jwk(jwk: &Jwk) -> Result<Option<Key>, String> {
-        let usage = &jwk.common.public_key_use;
-        if !matches!(usage, None | Some(PublicKeyUse::Signature)) || !is_supported_kind(jwk) {
+        if !may_verify(jwk) || !is_supported_kind(jwk) {
             return Ok(None);
         }
         let decoding = DecodingKey::from_jwk(jwk).map_err(|_| "it cannot be read".to_string())?;
@@ -258,6 +297,33 @@ impl Key {
     }
 }
 
+/// The place of the first key of a set that has a private part (RFC 7518 section 6; `priv` is that of
+/// kinds that came later).
+fn first_private(json: &[u8]) -> Option<usize> {
+    #[derive(Deserialize)]
+    struct Set {
+        keys: Vec<Member>,
+    }
+    #[derive(Deserialize)]
+    struct Member {
+        d: Option<IgnoredAny>,
+        #[serde(rename = "priv")]
+        private: Option<IgnoredAny>,
+    }
+    let set: Set = serde_json::from_slice(json).ok()?;
+    let mut keys = set.keys.iter();
+    keys.position(|key| key.d.is_some() || key.private.is_some())
+}
+
+/// Whether the key's own words leave it for signatures (RFC 7517 sections 4.2 and 4.3).
+fn may_verify(jwk: &Jwk) -> bool {
+    let operations = jwk.common.key_operations.as_deref();
+    matches!(
+        jwk.common.public_key_use,
+        None | Some(PublicKeyUse::Signature)
+    ) && operations.is_none_or(|operations| operations.contains(&KeyOperations::Verify))
+}
+
 fn is_supported_kind(jwk: &Jwk) -> bool {
     match &jwk.algorithm {
         AlgorithmParameters::RSA(_) | AlgorithmParameters::OctetKey(_) => true,
@@ -276,22 +342,62 @@ fn algorithms_of(key: &DecodingKey) -> Result<Vec<Algorithm>, String> {
         .map_err(|_| "it cannot be read, or is of a size that is not supported".to_string())?;
     match &jwk.algorithm {
         AlgorithmParameters::RSA(rsa) => {
-            let modulus_bytes = rsa.n.len() * 3 / 4;
-            if modulus_bytes < RSA_MIN_BYTES {
-                return Err(format!(
-                    "an RSA key needs at least {} bits",
-                    RSA_MIN_BYTES * 8
-                ));
-            }
+            check_rsa(rsa)?;
             Ok(AlgorithmFamily::Rsa.algorithms().to_vec())
         }
         AlgorithmParameters::EllipticCurve(ec) if ec.curve == EllipticCurve::P256 => {
+            check_point(key, &ECDSA_P256_SHA256_FIXED)?;
             Ok(vec![Algorithm::ES256])
         }
-        AlgorithmParameters::EllipticCurve(_) => Ok(vec![Algorithm::ES384]),
+        AlgorithmParameters::EllipticCurve(_) => {
+            check_point(key, &ECDSA_P384_SHA384_FIXED)?;
+            Ok(vec![Algorithm::ES384])
+        }
         AlgorithmParameters::OctetKeyPair(_) => Ok(vec![Algorithm::EdDSA]),
         _ => Ok(key.family().algorithms().to_vec()),
     }
+}
+
+/// With the exponent 1 anybody can sign, and an even one belongs to no private key.
+fn check_rsa(rsa: &RSAKeyParameters) -> Result<(), String> {
+    let key = DecodingKey::from_rsa_components(&rsa.n, &rsa.e)
+        .map_err(|_| "it cannot be read".to_owned())?;
+    let DecodingKeyKind::RsaModulusExponent { n, e } = key.kind() else {
+        return Err("it cannot be read".to_owned());
+    };
+    let modulus_bytes = n.iter().skip_while(|&&byte| byte == 0).count();
+    if modulus_bytes < RSA_MIN_BYTES {
+        return Err(format!(
+            "an RSA key needs at least {} bits",
+            RSA_MIN_BYTES * 8
+        ));
+    }
+    let is_odd = |number: &[u8]| number.last().is_some_and(|last| last % 2 == 1);
+    let (last, before) = e.split_last().ok_or("its exponent e is missing")?;
+    let is_one = *last == 1 && before.iter().all(|&byte| byte == 0);
+    if !is_odd(e) || is_one {
+        return Err(
+            "its exponent e must be odd and more than 1 (65537 is usual): anybody could sign"
+                .into(),
+        );
+    }
+    if !is_odd(n) {
+        return Err("its modulus n is even: it is no RSA key".into());
+    }
+    Ok(())
+}
+
+/// A point that is not on its curve belongs to no private key.
+fn check_point(
+    key: &DecodingKey,
+    algorithm: &'static EcdsaVerificationAlgorithm,
+) -> Result<(), String> {
+    let point = key
+        .try_get_as_bytes()
+        .map_err(|_| "it cannot be read".to_owned())?;
+    ParsedPublicKey::new(algorithm, point)
+        .map(|_| ())
+        .map_err(|_| "its point (x, y) is not on the curve".into())
 }
 
 /// A block of a PEM file (RFC 7468 section 3): its label, and its text from BEGIN to END.
@@ -302,13 +408,12 @@ struct PemBlock<'a> {
 
 /// The blocks of a PEM file, at least one. What stands between them is explanation.
 fn pem_blocks(pem: &[u8]) -> Result<Vec<PemBlock<'_>>, String> {
-    const BEGIN: &str = "-----BEGIN ";
     let is_none = || "it is not a PEM file with a PUBLIC KEY".to_owned();
     let mut rest = std::str::from_utf8(pem).map_err(|_| is_none())?;
     let mut blocks = Vec::new();
-    while let Some(start) = rest.find(BEGIN) {
+    while let Some(start) = rest.find(PEM_BEGIN) {
         let from = &rest[start..];
-        let (label, _) = from[BEGIN.len()..]
+        let (label, _) = from[PEM_BEGIN.len()..]
             .split_once("-----")
             .ok_or_else(is_none)?;
         let end = format!("-----END {label}-----");

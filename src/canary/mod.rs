@@ -1,10 +1,13 @@
-//! The canary: an event of the server's own that goes from the ingest socket to a WebSocket of its own,
-//! again and again, to show that delivery works.
+//! The canary: an event of the server's own that goes from the ingest socket to WebSockets of its own, one
+//! on each worker, again and again, to show that delivery works.
 //!
 //! A process may live, take connections and deliver nothing: a probe that only asks it does not see that.
-//! This one is an emitter and a browser, in one thread, with nothing but the sockets that others have, so
-//! that whatever holds up their events holds up its, too: the router, a reactor, Redis, the port, TLS.
+//! This one is an emitter and some browsers, in one thread, with nothing but the sockets that others have, so
+//! that whatever holds up their events holds up its, too: the router, any reactor, Redis, the port, TLS.
 //! Its events name its user, whom nobody else can be, so nobody else sees them.
+//!
+//! In one thing it is not like others: the router asks it to which worker a connection of its own belongs, and
+//! does not hash that. Else it would be by chance which workers it shows.
 //!
 //! Owns what is known of it: [`crate::shared`] has one where the setting says so, the router tells it what
 //! is in force, `/readyz` and the metrics read it. [`flight`] has the sockets.
@@ -20,6 +23,7 @@ use std::{io, thread};
 use crate::auth::OwnPass;
 use crate::limits;
 use crate::live::Live;
+use crate::logging::rounded;
 use crate::shared::Shared;
 use crate::stats::{Counter, Times};
 use flight::Flight;
@@ -37,6 +41,8 @@ pub struct Canary {
     since: OnceLock<Instant>,
     /// When it came back last, in microseconds behind that; 0 before the first time.
     returned: AtomicU64,
+    /// The worker that its next connection is for, above the port that this one comes from; 0 before the first.
+    next: AtomicU64,
     /// What its events took, from the line on the ingest socket to the frame.
     pub round_trips: Times,
     /// Times that it did not come back.
@@ -55,6 +61,7 @@ impl Canary {
             live: Mutex::default(),
             since: OnceLock::new(),
             returned: AtomicU64::new(0),
+            next: AtomicU64::new(0),
             round_trips: Times::default(),
             failures: Counter::default(),
         })
@@ -74,6 +81,19 @@ impl Canary {
     fn live(&self) -> Option<Arc<Live>> {
         let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         live.clone()
+    }
+
+    /// A connection from this port of this host will be for that worker.
+    fn send_to(&self, worker: usize, port: u16) {
+        let next = (worker as u64) << 16 | u64::from(port);
+        self.next.store(next, Ordering::Release);
+    }
+
+    /// The worker for a connection from there, if it is the canary's own. Another one from the same port, at
+    /// another address, loses nothing by going there.
+    pub fn worker_for(&self, from: SocketAddr) -> Option<usize> {
+        let next = self.next.load(Ordering::Acquire);
+        (next & 0xFFFF == u64::from(from.port())).then_some((next >> 16) as usize)
     }
 
     /// How long ago it came back, or was sent off first; zero before that.
@@ -134,9 +154,10 @@ fn fly(canary: &Canary, shared: &Shared, address: SocketAddr) {
     while !shared.admission.is_draining() {
         let began = Instant::now();
         number += 1;
-        let came_back = match flight.take() {
-            Some(open) if !open.is_old(began) => Ok(open),
-            _ => take_off(canary, shared, address),
+        // One that is old goes before another comes, which may need its places.
+        let came_back = match flight.take().filter(|open| !open.is_old(began)) {
+            Some(open) => Ok(open),
+            None => take_off(canary, shared, address),
         }
         .and_then(|mut open| Ok((open.send_off(number)?, open)));
         if shared.admission.is_draining() {
@@ -148,7 +169,7 @@ fn fly(canary: &Canary, shared: &Shared, address: SocketAddr) {
                 canary.came_back(took, now);
                 flight = Some(open);
                 if std::mem::take(&mut is_told_missing) {
-                    log::info!(round_trip_ms = took.as_secs_f64() * 1000.0; "the canary comes back again");
+                    log::info!(round_trip_ms = rounded(took.as_secs_f64() * 1000.0); "the canary comes back again");
                 }
             }
             Err(why) => {
@@ -177,7 +198,8 @@ fn fly(canary: &Canary, shared: &Shared, address: SocketAddr) {
 
 fn take_off(canary: &Canary, shared: &Shared, address: SocketAddr) -> Result<Flight, String> {
     let live = canary.live().ok_or("the server is still being made")?;
-    Flight::open(address, &live, &canary.pass, shared.wall.ms())
+    let workers = shared.stats.reactors.len();
+    Flight::open(canary, address, workers, &live, shared.wall.ms())
 }
 
 #[cfg(test)]
@@ -197,5 +219,17 @@ mod tests {
         assert_eq!(canary.age(at(41)), Duration::from_secs(1));
         assert!(!canary.is_missing(at(72)) && canary.is_missing(at(73)));
         assert_eq!(canary.round_trips.total(), 1);
+    }
+
+    #[test]
+    fn its_connections_are_told_by_their_ports() {
+        let canary = Canary::new(Duration::from_secs(10)).unwrap();
+        let from = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        assert_eq!(canary.worker_for(from(4000)), None);
+        canary.send_to(0, 4000);
+        assert_eq!(canary.worker_for(from(4000)), Some(0));
+        canary.send_to(1023, 65_535);
+        assert_eq!(canary.worker_for(from(65_535)), Some(1023));
+        assert_eq!(canary.worker_for(from(4000)), None);
     }
 }

@@ -11,6 +11,7 @@ mod tap;
 mod watch;
 mod why;
 
+use std::ops::RangeInclusive;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,7 +20,7 @@ use std::time::Duration;
 use clap::{Subcommand, value_parser};
 use serde_json::Value;
 
-use super::{FAILED, WRONG_USAGE, fail, print, unreachable_socket};
+use super::{FAILED, WRONG_USAGE, fail, print, terminal, unreachable_socket};
 use crate::config;
 use crate::limits::{self, LIST_MAX, TAP_COPIES_MAX};
 use crate::logging::LEVELS;
@@ -53,7 +54,7 @@ enum Command {
         #[arg(long)]
         watch: bool,
         /// With --watch: how often
-        #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = every)]
+        #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = every, requires = "watch")]
         every: Duration,
     },
     /// Open connections, oldest first
@@ -74,11 +75,12 @@ enum Command {
         Examples:\n  shopwire ctl tap --namespace orders --for 5m\n  shopwire ctl tap --user c-42 --limit 10"
     )]
     Tap(Tap),
-    /// Whether a user was sent an event: for each of his connections, or by which rule it was not
+    /// Whether an event was sent to a user, on each of his connections, or to one connection; if not, by which rule
     #[command(
-        after_help = "The exit code is 1 where nothing can be said: the event is not kept any more, or the user has no connection \
+        after_help = "The exit code is 1 where nothing can be said: the event is not kept any more, or there is no such connection \
         here.\n\n\
-        Example:\n  shopwire ctl why --event 18bcfe56800beef-42 --user c-42"
+        Examples:\n  shopwire ctl why --event 18bcfe56800beef-42 --user c-42\n  \
+        shopwire ctl why --event 18bcfe56800beef-42 --connection c1f"
     )]
     Why(Why),
     /// What a changed access table would open and close for those who are connected; nothing is changed
@@ -207,7 +209,7 @@ struct Tap {
     #[arg(long, value_name = "ID")]
     user: Option<String>,
     /// For so long, at most 1h
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = config::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = tapped)]
     r#for: Duration,
     /// So many at most
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = value_parser!(u64).range(1..=TAP_COPIES_MAX as u64))]
@@ -219,19 +221,49 @@ struct Why {
     /// The event's id, as ctl history, emit's ack and the browser have it
     #[arg(long, value_name = "ID")]
     event: String,
-    /// The user's id
-    #[arg(long, value_name = "ID")]
-    user: String,
+    #[command(flatten)]
+    reader: Reader,
 }
 
-/// As the server takes it, which says so in milliseconds.
+#[derive(clap::Args)]
+#[group(required = true, multiple = false)]
+struct Reader {
+    /// The user's id: all of his connections
+    #[arg(long, value_name = "ID")]
+    user: Option<String>,
+    /// This connection, a guest's too (the connectionId of its welcome)
+    #[arg(long, value_name = "ID")]
+    connection: Option<String>,
+}
+
 fn kept(text: &str) -> Result<Duration, String> {
     let allowed = limits::REVOKED_FOR_MIN..=limits::REVOKED_FOR_MAX;
-    let kept = config::duration(text).ok();
-    kept.filter(|kept| allowed.contains(kept)).ok_or_else(|| {
-        "must be from 1s to 366d: with a unit, like 90s, 24h or 30d (a number alone is milliseconds)"
-            .to_owned()
-    })
+    within(
+        text,
+        allowed,
+        "from 1s to 366d: with a unit, like 90s, 24h or 30d",
+    )
+}
+
+fn tapped(text: &str) -> Result<Duration, String> {
+    let allowed = Duration::from_millis(1)..=limits::TAP_LASTS_MAX;
+    within(
+        text,
+        allowed,
+        "from 1ms to 1h: with a unit, like 90s or 15m",
+    )
+}
+
+/// As the server takes it, which would say so in milliseconds.
+fn within(
+    text: &str,
+    allowed: RangeInclusive<Duration>,
+    in_words: &str,
+) -> Result<Duration, String> {
+    let given = config::duration(text).ok();
+    given
+        .filter(|given| allowed.contains(given))
+        .ok_or_else(|| format!("must be {in_words} (a number alone is milliseconds)"))
 }
 
 fn every(text: &str) -> Result<Duration, String> {
@@ -264,8 +296,8 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     match answered {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(result)) => match &arguments.command {
-            Command::Why(wanted) => why::print_answer(&result, &wanted.user, arguments.json),
-            _ => print(&text_of(arguments, &result)),
+            Command::Why(wanted) => why::print_answer(&result, &wanted.reader, arguments.json),
+            _ => print(&terminal::lines(&text_of(arguments, &result))),
         },
         Err(sentence) => fail(FAILED, sentence),
     }

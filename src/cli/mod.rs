@@ -14,6 +14,7 @@ mod schema;
 mod serve;
 mod server_flags;
 mod tail;
+mod terminal;
 mod token;
 
 use std::fmt::Display;
@@ -78,7 +79,8 @@ fn print(text: &str) -> ExitCode {
 
 /// Says on stderr why the command ends, and gives its exit code.
 fn fail(code: u8, reason: impl Display) -> ExitCode {
-    eprintln!("shopwire: {reason}");
+    // A server's refusal may repeat what somebody else has written.
+    eprintln!("shopwire: {}", terminal::lines(&reason.to_string()));
     ExitCode::from(code)
 }
 

@@ -22,10 +22,12 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::access::{AccessTable, Namespace};
-use crate::auth::KeySettings;
+use crate::auth::{KeySettings, SecretsFrom};
 use crate::cluster::Address;
 use crate::emitters::Emitters;
+use crate::files;
 use crate::journal::SyncPolicy;
+use crate::wire::client_address::AddressHeader;
 use crate::wire::origin::OriginRule;
 
 use settings::Setting;
@@ -103,8 +105,12 @@ pub struct Config {
     pub gather: Duration,
     /// The proxies whose word about a client's address is taken.
     pub trusted_proxies: Vec<IpNet>,
+    /// The header in which they give it.
+    pub forwarded_header: AddressHeader,
     /// The certificate that the port shows, where it speaks TLS.
     pub tls: Option<TlsSettings>,
+    /// The files with a secret or a key in them that every user of the machine may read.
+    pub exposed: Vec<PathBuf>,
     /// The process may be dumped and looked into.
     pub core_dumps: bool,
     /// How long stopping may take.
@@ -174,6 +180,8 @@ impl Config {
             Some(file) => (file.access()?, file.emitters()?, file.order_statuses()?),
             None => (AccessTable::default(), None, Vec::new()),
         };
+        let tls = tls::resolve(&sources)?;
+        let exposed = exposed(&sources, &jwt, tls.as_ref())?;
         let history = sources.read_or_default(&settings::HISTORY, values::history_size)?;
         let history_age = sources.read_or_default(&settings::HISTORY_AGE, values::history_age)?;
         let keeps_history = history > 0 && !history_age.is_zero();
@@ -183,6 +191,11 @@ impl Config {
             values::outbox_budget(text, outbox_limit)
         })?;
 
+        let workers = sources.read(&settings::WORKERS, values::workers)?;
+        let workers = workers.unwrap_or_else(cores);
+        let max_connections =
+            sources.read_or_default(&settings::MAX_CONNECTIONS, values::connections)?;
+
         Ok(Config {
             dev,
             host: host(&sources, dev)?,
@@ -190,15 +203,12 @@ impl Config {
             user: sources.read(&settings::USER, users::find)?,
             socket,
             socket_folder,
-            workers: sources
-                .read(&settings::WORKERS, values::workers)?
-                .unwrap_or_else(cores),
+            workers,
             allowed_origins: sources.read_list(&settings::ALLOWED_ORIGINS, OriginRule::parse)?,
             jwt,
             require_auth: sources.read_or_default(&settings::REQUIRE_AUTH, values::switch)?,
             page: !sources.read_or_default(&settings::NO_PAGE, values::switch)?,
-            max_connections: sources
-                .read_or_default(&settings::MAX_CONNECTIONS, values::connections)?,
+            max_connections,
             reserved_share: sources.read_or_default(&settings::RESERVED_SHARE, values::share)?,
             customer_connections: sources
                 .read_or_default(&settings::CUSTOMER_CONNECTIONS, values::rate)?,
@@ -223,12 +233,15 @@ impl Config {
             trusted_proxies: sources
                 .read_list(&settings::TRUSTED_PROXIES, values::network)?
                 .unwrap_or_default(),
-            tls: tls::resolve(&sources)?,
+            forwarded_header: sources
+                .read_or_default(&settings::FORWARDED_HEADER, values::forwarded_header)?,
+            exposed,
+            tls,
             core_dumps: sources
                 .read(&settings::CORE_DUMPS, values::switch)?
                 .unwrap_or(dev),
             drain_timeout: sources.read_or_default(&settings::DRAIN_TIMEOUT, values::timeout)?,
-            canary: canary_interval(&sources, &access)?,
+            canary: canary_interval(&sources, &access, (workers, max_connections))?,
             log_format: sources.read_or_default(&settings::LOG_FORMAT, values::log_format)?,
             log_figures: sources.read_or_default(&settings::LOG_FIGURES, values::log_figures)?,
             access,
@@ -250,7 +263,24 @@ impl Config {
                 self.host
             )
         });
-        untimely.into_iter().chain(open).collect()
+        let trust = self.trusts_everybody().map(|network| {
+            format!(
+                "trusted-proxies has {network}, which is every address: anybody may say that he comes from \
+                 any other, and has no connect rate; name the proxies' own addresses"
+            )
+        });
+        let exposed = self.exposed.iter().map(|file| {
+            let file = file.display();
+            format!("{file}: every user of this machine may read it (chmod o-r {file})")
+        });
+        let certain = untimely.into_iter().chain(open).chain(trust);
+        certain.chain(exposed).collect()
+    }
+
+    /// The network among the trusted ones that has every address in it.
+    pub fn trusts_everybody(&self) -> Option<&IpNet> {
+        let mut networks = self.trusted_proxies.iter();
+        networks.find(|network| network.prefix_len() == 0)
     }
 }
 
@@ -279,6 +309,23 @@ pub fn socket_to_talk_to(given: Option<&Path>) -> PathBuf {
     }
 }
 
+/// Of the files that hold a secret, those that every user of the machine may read.
+fn exposed(
+    sources: &Sources<'_>,
+    jwt: &KeySettings,
+    tls: Option<&TlsSettings>,
+) -> Result<Vec<PathBuf>, ConfigError> {
+    let mut secret: Vec<PathBuf> = Vec::new();
+    if jwt.secrets_from == SecretsFrom::Files
+        && let Some(given) = sources.given(&settings::JWT_SECRET_FILE)?
+    {
+        secret.extend(given.texts.iter().map(PathBuf::from));
+    }
+    secret.extend(tls.map(|tls| tls.files.key.clone()));
+    secret.retain(|file| files::is_for_everybody(file));
+    Ok(secret)
+}
+
 fn host(sources: &Sources<'_>, dev: bool) -> Result<IpAddr, ConfigError> {
     if !dev {
         return sources.read_or_default(&settings::HOST, values::host);
@@ -301,15 +348,29 @@ fn journal(sources: &Sources<'_>, keeps_history: bool) -> Result<Option<PathBuf>
     })
 }
 
-/// Its events are of the namespace `system`, so somebody of the back office must see that.
-fn canary_interval(sources: &Sources<'_>, access: &AccessTable) -> Result<Duration, ConfigError> {
-    sources.read_or_default(&settings::CANARY, |text| match values::canary(text)? {
-        every if every.is_zero() || access.back_office_for(Namespace::System).is_some() => Ok(every),
-        _ => Err(
-            "the canary needs admin, manager or staff to see system: give one of them all or own in \
-             [access], or leave the canary out"
-                .into(),
-        ),
+/// Said of an access table under which nobody could be the canary.
+pub const CANARY_NEEDS_SYSTEM: &str = "the canary needs admin, manager or staff to see system: give one of \
+    them all or own in [access], or leave the canary out";
+
+/// Its events are of the namespace `system`, so somebody of the back office must see that; and it has a
+/// connection on each worker.
+fn canary_interval(
+    sources: &Sources<'_>,
+    access: &AccessTable,
+    (workers, max_connections): (usize, usize),
+) -> Result<Duration, ConfigError> {
+    sources.read_or_default(&settings::CANARY, |text| {
+        let every = values::canary(text)?;
+        if !every.is_zero() && access.back_office_for(Namespace::System).is_none() {
+            return Err(CANARY_NEEDS_SYSTEM.into());
+        }
+        if !every.is_zero() && max_connections < workers {
+            return Err(format!(
+                "the canary has a connection on each of {workers} workers, and max-connections is \
+                 {max_connections}: raise it, or leave the canary out"
+            ));
+        }
+        Ok(every)
     })
 }
 

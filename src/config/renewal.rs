@@ -73,6 +73,8 @@ impl Config {
             tls,
             allowed_origins: read.allowed_origins,
             trusted_proxies: read.trusted_proxies,
+            forwarded_header: read.forwarded_header,
+            exposed: read.exposed,
             message_rate: read.message_rate,
             connect_rate: read.connect_rate,
             access: read.access,
@@ -189,6 +191,11 @@ fn comparison(old: &Config, new: &Config) -> Vec<(&'static str, Effect, bool)> {
             s::TRUSTED_PROXIES.name,
             Now,
             old.trusted_proxies == new.trusted_proxies,
+        ),
+        (
+            s::FORWARDED_HEADER.name,
+            Now,
+            old.forwarded_header == new.forwarded_header,
         ),
         (s::CORE_DUMPS.name, Later, old.core_dumps == new.core_dumps),
         (

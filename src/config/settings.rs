@@ -107,7 +107,7 @@ settings! {
     JWT_AUDIENCE = One "jwt-audience" "WS_JWT_AUDIENCE" <"TEXT"> ["unchecked"]
         "What a token's aud must be or contain";
     JWT_LEEWAY = One "jwt-leeway" "WS_JWT_LEEWAY" <"DURATION"> ["0s"]
-        "How far clocks may differ when a token's exp and nbf are checked";
+        "How far clocks may differ when a token's exp, nbf and iat are checked";
     REQUIRE_AUTH = Switch "require-auth" "WS_REQUIRE_AUTH" <"BOOL"> ["false"]
         "Take no public connections: without a token within 10 s they are closed";
     NO_PAGE = Switch "no-page" "WS_NO_PAGE" <"BOOL"> ["false"]
@@ -148,6 +148,8 @@ settings! {
         "How long an event that follows another closely may wait for more, to share their sends; 0 is not at all";
     TRUSTED_PROXIES = List "trusted-proxies" "WS_TRUSTED_PROXIES" <"CIDRS"> ["none"]
         "Networks of proxies whose word about a client's address is taken, comma-separated";
+    FORWARDED_HEADER = One "forwarded-header" "WS_FORWARDED_HEADER" <"NAME"> ["x-forwarded-for"]
+        "The header in which they give it: x-forwarded-for, or forwarded (RFC 7239); the other one is not read, since a client may have written it";
     TLS_CERT = One "tls-cert" "WS_TLS_CERT" <"FILE"> ["none"]
         "PEM file with the server's certificate and those that lead to its authority: the port then speaks TLS alone (wss, https); read again on reload";
     TLS_KEY = One "tls-key" "WS_TLS_KEY" <"FILE"> ["none"]
@@ -157,7 +159,7 @@ settings! {
     DRAIN_TIMEOUT = One "drain-timeout" "WS_DRAIN_TIMEOUT" <"DURATION"> ["10000"]
         "How long stopping may take";
     CANARY = One "canary" "WS_CANARY" <"DURATION"> ["0"]
-        "How often an event of the server's own goes from the ingest socket to a WebSocket of its own, to show that delivery works; 0 is never";
+        "How often an event of the server's own goes from the ingest socket to WebSockets of its own, one on each worker, to show that delivery works; 0 is never";
     LOG_FORMAT = One "log-format" "WS_LOG_FORMAT" <"FORMAT"> ["text"]
         "Log lines as text or json; their level is set by RUST_LOG, and by ctl log-level while the server runs";
     LOG_FIGURES = One "log-figures" "WS_LOG_FIGURES" <"DURATION"> ["60s"]

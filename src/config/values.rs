@@ -12,6 +12,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::journal::SyncPolicy;
+use crate::wire::client_address::AddressHeader;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,6 +189,13 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
     text.parse()
         .or_else(|_| text.parse().map(|address: IpAddr| IpNet::from(address)))
         .map_err(|_| "must be a network like 10.0.0.0/8 or fd00::/8, or an address".into())
+}
+
+pub(super) fn forwarded_header(text: &str) -> Result<AddressHeader, String> {
+    [AddressHeader::XForwardedFor, AddressHeader::Forwarded]
+        .into_iter()
+        .find(|header| header.name().eq_ignore_ascii_case(text))
+        .ok_or_else(|| "must be x-forwarded-for or forwarded".into())
 }
 
 pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {

@@ -27,14 +27,14 @@ impl Sheet<'_> {
         self.page
             .counter(
                 "shopwire_canary_failures_total",
-                "Times that the canary could not connect or was not back within 2 s. Single ones: \
+                "Times that the canary could not connect or was not back from every worker within 2 s. Single ones: \
                  the host is busy, or was being taken over.",
             )
             .sample(&[], canary.failures.get() as f64);
         let family = self.page.histogram(
             "shopwire_canary_round_trip_seconds",
-            "From the canary's line on the ingest socket to its frame at a WebSocket: what a browser \
-             on this host would wait, Redis and TLS included. If it grows and \
+            "From the canary's line on the ingest socket to its frame at the last of its WebSockets, one on \
+             each worker: what a browser on this host would wait, Redis and TLS included. If it grows and \
              shopwire_delivery_latency_seconds does not: Redis, or the host's other load.",
         );
         drop(with_times(family, &[], &canary.round_trips));

@@ -230,6 +230,17 @@ impl Sheet<'_> {
             family = with_times(family, &[("worker", worker)], lag);
         }
         drop(family);
+        let mut family = self.page.gauge(
+            "shopwire_loop_hanging",
+            "1 while an event loop has not come round for 4 s, though it was woken: what it has is not \
+             served, new connections go to the other workers, and /readyz says 503. Restart: see \
+             docs/operations.md#shopwireloophangs.",
+        );
+        for &(worker, index) in &all {
+            let hangs = self.stats.of_loop(index).hangs.get();
+            family = family.sample(&[("worker", worker)], hangs as f64);
+        }
+        drop(family);
         self.gauges(
             "shopwire_worker_lagging",
             "1 while a worker's turns take over 250 ms again and again: events are late, and \

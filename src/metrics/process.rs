@@ -94,8 +94,9 @@ fn put_figures(figures: Figures, page: &mut Page) {
     .sample(&[], figures.virtual_bytes as f64);
     page.gauge(
         "process_threads",
-        "Threads: one a worker, the router's if there are several workers, the journal's, and two \
-         that sleep.",
+        "Threads: one a worker, the router's if there are several workers, and four that mostly sleep \
+         (main, signals, observer, takeover); one for a journal, one for a canary, two for Redis. A \
+         reload or a revocation has one more while it lasts.",
     )
     .sample(&[], figures.threads as f64);
     page.gauge(

@@ -7,7 +7,8 @@
 //! there is no lock, and reactors that are unevenly loaded still share one budget. If the sum is
 //! over it, at least one reactor holds more than its share, and there connections are looked
 //! through; never for an event, and never while all is well. Reactors that find it out in the same
-//! moment may close a few more between them than one would have.
+//! moment may close a few more between them than one would have. The back office comes last: what the storefront leaves
+//! unread costs it nothing.
 //!
 //! Second, the beginnings of messages whose ends have not come: there each reactor has a bound of its own.
 
@@ -55,14 +56,15 @@ impl Reactor {
         if self.unfinished <= limits::UNFINISHED_MAX {
             return;
         }
-        let mut beginnings: Vec<(usize, u32)> = self
+        let mut beginnings: Vec<(bool, usize, u32)> = self
             .connections
             .iter()
-            .map(|(key, connection)| (connection.assembler.unfinished(), key as u32))
-            .filter(|&(held, _)| held > 0)
+            .map(|(key, connection)| (key as u32, connection.assembler.unfinished()))
+            .filter(|&(_, held)| held > 0)
+            .map(|(key, held)| (!self.is_back_office(key), held, key))
             .collect();
         beginnings.sort_unstable_by(|one, other| other.cmp(one));
-        for (_, key) in beginnings {
+        for (.., key) in beginnings {
             self.close(key, CloseReason::TooBig);
             if self.unfinished <= limits::UNFINISHED_MAX {
                 return;
@@ -70,19 +72,22 @@ impl Reactor {
         }
     }
 
-    /// The open connections for which anything waits, from the most that waits to the least.
+    /// The open connections for which anything waits, from the most that waits to the least, the back office
+    /// behind all others.
     fn fattest_first(&self) -> Vec<u32> {
-        let mut waiting: Vec<(usize, u32)> = self
+        let mut waiting: Vec<(bool, usize, u32)> = self
             .connections
             .iter()
             .filter(|(_, connection)| connection.stage == Stage::Open)
             .filter(|(_, connection)| connection.is_waiting())
             .map(|(key, connection)| {
                 let plain = connection.outbox().map_or(0, Outbox::length);
-                (plain + connection.sealed_waiting(), key as u32)
+                let key = key as u32;
+                let waiting = plain + connection.sealed_waiting();
+                (!self.is_back_office(key), waiting, key)
             })
             .collect();
         waiting.sort_unstable_by(|one, other| other.cmp(one));
-        waiting.into_iter().map(|(_, key)| key).collect()
+        waiting.into_iter().map(|(.., key)| key).collect()
     }
 }

@@ -13,11 +13,43 @@ use super::connection::Stage;
 use super::outbox::{Outbox, left_of_frame};
 use super::timers::steps;
 use crate::access::NamespaceMask;
+use crate::auth::Whom;
 use crate::limits;
 use crate::log_throttle::held_back;
+use crate::ring::Selector;
 use crate::wire::{CloseReason, close};
 
 impl Reactor {
+    /// `ctl disconnect` and `ctl revoke`: closes those whom the selector names, and gives how many they were.
+    pub(super) fn disconnect(&mut self, selector: &Selector) -> usize {
+        let keys: Vec<u32> = match selector {
+            Selector::User(user) => self.directory.of_user(user).to_vec(),
+            Selector::Session(session) => self.directory.of_session(session).to_vec(),
+            Selector::Connection(id) => {
+                self.open_ones(|_, connection| Self::id_of(connection) == *id)
+            }
+            Selector::Role(role) => self.open_ones(|key, _| self.directory.role(key) == *role),
+        };
+        let mut latest_end = 0;
+        for &key in &keys {
+            let expires_at = self.connections[key as usize].expires_at;
+            if expires_at > 0 {
+                latest_end = latest_end.max(self.live.verifier.token_end(expires_at));
+            }
+            self.close(key, CloseReason::Disconnected);
+        }
+        // If it was a revocation: their tokens may last longer than it would be remembered.
+        let whom = match selector {
+            Selector::User(user) => Some(Whom::User(user.clone())),
+            Selector::Session(session) => Some(Whom::Session(session.clone())),
+            Selector::Connection(_) | Selector::Role(_) => None,
+        };
+        if let Some(whom) = whom {
+            self.shared.revoked.keep_until(&whom, latest_end);
+        }
+        keys.len()
+    }
+
     /// Writes what `out` holds to the connection, behind what already waits.
     pub(super) fn send_out(&mut self, key: u32) {
         let is_http = std::mem::take(&mut self.out_is_http);

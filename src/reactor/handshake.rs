@@ -129,8 +129,10 @@ impl Reactor {
 
     fn answer(&mut self, key: u32, request: &Request<'_>, body: &[u8], is_last: bool) -> Outcome {
         let peer = self.connections[key as usize].ip;
-        let forwarded = request.values("x-forwarded-for");
-        let ip = client_address::client_ip(peer, &self.live.config.trusted_proxies, forwarded);
+        let config = &self.live.config;
+        let header = config.forwarded_header;
+        let lines = request.values(header.name());
+        let ip = client_address::client_ip(peer, &config.trusted_proxies, header, lines);
         if request.path() != http::WEBSOCKET_PATH {
             let from = From { peer, ip };
             return self.answer_http(key, request, body, from, is_last);

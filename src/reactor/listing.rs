@@ -102,10 +102,12 @@ impl Reactor {
         connection.outbox().map_or(0, Outbox::length) + connection.sealed_waiting()
     }
 
-    /// Tells how many are subscribed to what, by role.
+    /// Tells how many are subscribed to what, by role; the server's own canary is nobody.
     pub(super) fn count_subscribers(&mut self) {
         let mut subscribers = Subscribers::default();
-        for key in self.open_ones(|_, _| true) {
+        let canary = self.shared.canary.as_ref();
+        let canary = canary.map(|canary| canary.pass().user());
+        for key in self.open_ones(|key, _| canary.is_none() || self.directory.user(key) != canary) {
             subscribers.count(self.directory.role(key), self.directory.subscribed(key));
         }
         self.uplink

@@ -17,7 +17,7 @@
 //! | `budget` | how much all outboxes, and all beginnings of messages, may hold |
 //! | `strain` | whether turns take too long |
 //! | `past`, `resume` | what is kept of the newest events, and how it is replayed |
-//! | `ending` | how a connection ends |
+//! | `ending`, `drain` | how a connection ends, and how all of them do |
 //! | `listing`, `why` | what an operator is shown of them, and why one was not sent an event |
 //! | `renewal` | what a reload changes for those who are connected |
 //! | `handover` | how all of them go to another process, and come from one |
@@ -27,6 +27,7 @@ mod budget;
 mod client;
 mod connection;
 pub mod directory;
+mod drain;
 mod ending;
 mod fanout;
 mod handover;
@@ -55,18 +56,18 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use slab::Slab;
 
-use crate::auth::Whom;
 use crate::event::{Block, Parser, Rules};
 use crate::limits;
 use crate::listing::connection_id;
 use crate::live::Live;
 use crate::log_throttle::LogThrottle;
-use crate::ring::{Receiver, Selector, Sender, Serial, ToReactor, ToRouter};
+use crate::ring::{Receiver, Sender, Serial, ToReactor, ToRouter};
 use crate::shared::Shared;
-use crate::wire::{CloseReason, Incoming};
+use crate::wire::Incoming;
 use answers::Answers;
-use connection::{Connection, Stage};
+use connection::Connection;
 use directory::{Directory, Plan, PresenceChange};
+use drain::Drain;
 pub use fanout::lay_out;
 use layer::Writing;
 use newcomers::Newcomers;
@@ -145,17 +146,6 @@ pub struct Reactor {
     refusals: LogThrottle,
     crowding: LogThrottle,
     slow: LogThrottle,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Drain {
-    No,
-    /// Goodbyes are said; connections are still parting.
-    Parting,
-    /// The router was told that all have parted.
-    Told,
-    /// The router wants us to end.
-    Stopped,
 }
 
 impl Reactor {
@@ -360,24 +350,12 @@ impl Reactor {
                 }
                 Some(ToReactor::Disconnect(selector)) => {
                     self.fan_out();
-                    let (connections, latest_end) = self.disconnect(&selector);
-                    self.uplink.send(ToRouter::Disconnected {
-                        connections,
-                        latest_end,
-                    });
+                    let connections = self.disconnect(&selector);
+                    self.uplink.send(ToRouter::Disconnected(connections));
                 }
                 Some(ToReactor::DisconnectToo(selector)) => {
                     self.fan_out();
-                    let (_, latest_end) = self.disconnect(&selector);
-                    // If it was a revocation: their tokens may last longer than it would be remembered.
-                    let whom = match &*selector {
-                        Selector::User(user) => Some(Whom::User(user.clone())),
-                        Selector::Session(session) => Some(Whom::Session(session.clone())),
-                        Selector::Connection(_) | Selector::Role(_) => None,
-                    };
-                    if let Some(whom) = whom {
-                        self.shared.revoked.keep_until(&whom, latest_end);
-                    }
+                    self.disconnect(&selector);
                 }
                 Some(ToReactor::Connections(wanted)) => self.list_connections(&wanted),
                 Some(ToReactor::Subscribers) => self.count_subscribers(),
@@ -456,28 +434,6 @@ impl Reactor {
         }
     }
 
-    /// `ctl disconnect` and `ctl revoke`: closes those whom the selector names, and gives how many they
-    /// were and how long the last of their tokens is good.
-    fn disconnect(&mut self, selector: &Selector) -> (usize, u64) {
-        let keys: Vec<u32> = match selector {
-            Selector::User(user) => self.directory.of_user(user).to_vec(),
-            Selector::Session(session) => self.directory.of_session(session).to_vec(),
-            Selector::Connection(id) => {
-                self.open_ones(|_, connection| Self::id_of(connection) == *id)
-            }
-            Selector::Role(role) => self.open_ones(|key, _| self.directory.role(key) == *role),
-        };
-        let mut latest_end = 0;
-        for &key in &keys {
-            let expires_at = self.connections[key as usize].expires_at;
-            if expires_at > 0 {
-                latest_end = latest_end.max(self.live.verifier.token_end(expires_at));
-            }
-            self.close(key, CloseReason::Disconnected);
-        }
-        (keys.len(), latest_end)
-    }
-
     /// The WebSockets for which this holds.
     fn open_ones(&self, holds: impl Fn(u32, &Connection) -> bool) -> Vec<u32> {
         self.connections
@@ -491,39 +447,5 @@ impl Reactor {
     /// The `connectionId` that `welcome` told: unique in this run of the server.
     fn id_of(connection: &Connection) -> String {
         connection_id(connection.generation)
-    }
-
-    fn begin_drain(&mut self) {
-        if self.drain != Drain::No {
-            return;
-        }
-        self.drain = Drain::Parting;
-        self.replays.news();
-        self.reconnect_spread_ms = self.shared.admission.reconnect_spread_ms();
-        // Those whose past is being replayed are sent the rest of it before.
-        let live: Vec<u32> = self
-            .connections
-            .iter()
-            .filter(|(_, connection)| connection.stage == Stage::Open)
-            .map(|(key, _)| key as u32)
-            .filter(|&key| !self.directory.is_held(key))
-            .collect();
-        for key in live {
-            self.say_reconnect(key);
-        }
-    }
-
-    /// Tells a client when to come back, and says goodbye.
-    fn say_reconnect(&mut self, key: u32) {
-        let after = fastrand::u64(0..=self.reconnect_spread_ms);
-        self.answers.reconnect(after, &mut self.out);
-        self.say_goodbye(key);
-    }
-
-    fn advance_drain(&mut self) {
-        if self.drain == Drain::Parting && self.parting == 0 && self.replays.is_empty() {
-            self.drain = Drain::Told;
-            self.uplink.send(ToRouter::Drained);
-        }
     }
 }

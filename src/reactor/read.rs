@@ -2,9 +2,11 @@
 //!
 //! Part of the reactor. All connections are read into one buffer and parsed there; only what is
 //! cut off is kept, by the connection. A read is bounded, so that one busy client does not hold up
-//! the others: what is left stays queued for the next turn.
+//! the others: what is left stays queued for the next turn. A reactor that lags reads the back office first,
+//! and everybody else for a part of its time only, so that events are still delivered in good time.
 
 use std::io::{self, Read};
+use std::time::Instant;
 
 use super::Reactor;
 use super::connection::Stage;
@@ -23,15 +25,26 @@ impl Reactor {
         // Those that are not read to the end are put behind these.
         let count = self.readable.len();
         self.flights = 0;
+        let began = self.strain.lags().then(|| self.put_back_office_first());
         let mut buffer = std::mem::take(&mut self.read_buffer);
         for index in 0..count {
             let key = self.readable[index];
             if self.connections.contains(key as usize) {
                 self.connections[key as usize].queued = false;
+                let room = match began {
+                    Some(began) if !self.is_back_office(key) => {
+                        if began.elapsed() > limits::LAGGING_READ_TIME {
+                            self.queue(key);
+                            continue;
+                        }
+                        limits::LAGGING_READ
+                    }
+                    _ => buffer.len(),
+                };
                 if self.awaits_flight(key) {
                     self.queue(key);
                 } else {
-                    self.read_socket(key, &mut buffer);
+                    self.read_socket(key, &mut buffer[..room]);
                 }
             }
         }
@@ -39,9 +52,26 @@ impl Reactor {
         self.readable.drain(..count);
     }
 
+    /// Gives when that was done.
+    fn put_back_office_first(&mut self) -> Instant {
+        let mut readable = std::mem::take(&mut self.readable);
+        readable.sort_by_key(|&key| !self.is_back_office(key));
+        self.readable = readable;
+        Instant::now()
+    }
+
+    /// Whether it is one of those for whom a share of everything is kept.
+    pub(super) fn is_back_office(&self, key: u32) -> bool {
+        self.connections
+            .get(key as usize)
+            .is_some_and(|each| each.stage == Stage::Open)
+            && self.directory.role(key).is_back_office()
+    }
+
     fn read_socket(&mut self, key: u32, buffer: &mut [u8]) {
         let generation = self.connections[key as usize].generation;
-        let mut budget = limits::READ_BUDGET;
+        // Who is read little at a time is not read much in a turn either.
+        let mut budget = limits::READ_BUDGET.min(2 * buffer.len());
         loop {
             let Some(connection) = self.connections.get_mut(key as usize) else {
                 return;

@@ -34,6 +34,11 @@ impl Strain {
         (self.lags != lagged).then_some(self.lags)
     }
 
+    /// Whether the reactor lags.
+    pub(super) fn lags(&self) -> bool {
+        self.lags
+    }
+
     /// When a turn has to come although nothing happens: then it no longer lags.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.calm_at().filter(|_| self.lags)

@@ -2,31 +2,37 @@
 //!
 //! Part of the reactor. The judgement is [`super::directory`]'s own, by which the past is replayed and
 //! which the tests hold against the live plan. It is made by what a connection is now, so it tells of
-//! events since what it is now began; of earlier ones is said that this is not known. What can be asked,
+//! events since what it is now began; of earlier ones is said that this is not known, and why. What can be asked,
 //! and how answers are put together, is in [`crate::listing`].
 
 use serde_json::{Value, json};
 
 use super::Reactor;
-use super::directory::Known;
+use super::directory::{Before, Known};
 use super::message::{Start, Subscribe};
 use super::resume::issued;
 use crate::access::TypeMask;
 use crate::event::{Block, Frame, Mark, Naming, Position, types_of};
-use crate::listing::{Unseen, Why, WhyRow, WhyWanted, connection_id};
+use crate::listing::{Unseen, Whose, Why, WhyRow, WhyWanted, connection_id};
 use crate::ring::ToRouter;
 
 impl Reactor {
-    /// Tells what became of an event on each of a user's connections.
+    /// Tells what became of an event on each of a user's connections, or on one.
     pub(super) fn tell_why(&mut self, wanted: &WhyWanted) {
-        let why = match self.kept(&wanted.event) {
-            Ok((block, frame)) => {
-                let keys = self.directory.of_user(&wanted.user).iter();
-                Why {
-                    event: Ok(self.shown(block, frame)),
-                    rows: keys.map(|&key| self.why_row(key, block, frame)).collect(),
-                }
+        let keys = match &wanted.whose {
+            Whose::User(user) => self.directory.of_user(user).to_vec(),
+            Whose::Connection(serial) => {
+                self.open_ones(|_, connection| connection.generation == *serial)
             }
+        };
+        let why = match self.kept(&wanted.event) {
+            Ok((block, frame)) => Why {
+                event: Ok(self.shown(block, frame)),
+                rows: keys
+                    .iter()
+                    .map(|&key| self.why_row(key, block, frame))
+                    .collect(),
+            },
             Err(unseen) => Why {
                 event: Err(unseen),
                 rows: Vec::new(),
@@ -87,28 +93,29 @@ impl Reactor {
         let judged = self.directory.view(key).judge(block, frame);
         let rule = judged.err().map(|hidden| hidden.word());
         let waiting_bytes = self.waiting_bytes(key);
-        let (outcome, rule) = if block.naming == Naming::Alone {
+        let (began, before) = known.began();
+        let (outcome, rule, because) = if block.naming == Naming::Alone {
             // It has no number to hold against those of the connection.
-            (
-                if rule.is_some() {
-                    "not_sent"
-                } else {
-                    "unknown"
-                },
-                rule,
-            )
-        } else if frame.id <= known.opened.min(known.from) {
-            ("not_sent", Some("connected_later"))
+            match rule {
+                Some(_) => ("not_sent", rule, None),
+                None => ("unknown", None, Some("local")),
+            }
+        } else if frame.id <= began.min(known.from) {
+            match before {
+                Before::NotThere => ("not_sent", Some("connected_later"), None),
+                Before::CameOver => ("unknown", rule, Some("came_over")),
+                Before::AskedForLast => ("unknown", rule, Some("last")),
+            }
         } else if frame.id <= known.from {
-            ("unknown", rule)
+            ("unknown", rule, Some("changed"))
         } else if rule.is_some() {
-            ("not_sent", rule)
+            ("not_sent", rule, None)
         } else if self.directory.is_held(key) {
-            ("replaying", None)
+            ("replaying", None, None)
         } else if waiting_bytes > 0 {
-            ("waiting", None)
+            ("waiting", None, None)
         } else {
-            ("sent", None)
+            ("sent", None, None)
         };
         WhyRow {
             serial: connection.generation,
@@ -118,6 +125,7 @@ impl Reactor {
             session_id: self.directory.session(key).map(str::to_owned),
             outcome,
             rule,
+            because,
             waiting_bytes,
             conflates: connection.conflates,
         }
@@ -125,27 +133,20 @@ impl Reactor {
 
     /// A connection has opened: what it is sent is known from here on.
     pub(super) fn know_from_now(&mut self, key: u32) {
-        let newest = self.history.newest();
-        let known = Known {
-            opened: newest,
-            from: newest,
-        };
+        let known = Known::behind(self.history.newest(), Before::NotThere);
         self.directory.know(key, known);
     }
 
     /// What a connection sees has changed: what it was sent before is not to be told from it any more.
     pub(super) fn note_change(&mut self, key: u32) {
-        let known = Known {
-            from: self.history.newest(),
-            ..self.directory.known(key)
-        };
+        let known = self.directory.known(key).seen_from(self.history.newest());
         self.directory.know(key, known);
     }
 
     /// A connection has come over from another process, which kept no account of it for this one.
     pub(super) fn know_nothing_of_before(&mut self, key: u32) {
-        self.directory.know(key, Known::default());
-        self.note_change(key);
+        let known = Known::behind(self.history.newest(), Before::CameOver);
+        self.directory.know(key, known);
     }
 
     /// A subscription was made, of types that were `wanted_before`; all behind `since` come, if so.
@@ -174,13 +175,11 @@ impl Reactor {
                     // One number stands for all that it is subscribed to.
                     false => known.from.max(since),
                 };
-                // What lay between was sent, though it was not there then.
-                let opened = known.opened.min(since);
-                self.directory.know(key, Known { opened, from });
+                let known = known.since(since).seen_from(from);
+                self.directory.know(key, known);
             }
             Start::Last(_) => {
-                // Which ones these were depends on what was kept then.
-                self.directory.know(key, Known { opened: 0, ..known });
+                self.directory.know(key, known.with_last());
                 self.note_change(key);
             }
             Start::Now | Start::Since(_) => self.note_change(key),

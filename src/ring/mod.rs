@@ -40,10 +40,10 @@ pub enum ToReactor {
     Socket(TcpStream, IpAddr, Serial),
     /// From now on this is in force.
     Renew(Arc<Live>),
-    /// `ctl disconnect`; answered by [`ToRouter::Disconnected`].
-    Disconnect(Arc<Selector>),
-    /// The same, asked for on another host; not answered. How long the tokens of those last whose were
+    /// `ctl disconnect`; answered by [`ToRouter::Disconnected`]. How long the tokens of those last whose were
     /// revoked, the reactor tells the list itself.
+    Disconnect(Arc<Selector>),
+    /// The same, asked for on another host; not answered.
     DisconnectToo(Arc<Selector>),
     /// `ctl connections`; answered by [`ToRouter::Connections`].
     Connections(Arc<ConnectionsWanted>),
@@ -97,13 +97,8 @@ pub enum ToRouter {
     /// An event that came to a reactor, from a customer's page or under --dev from the live page,
     /// checked: an ingest line.
     Published(Box<[u8]>),
-    /// What one [`ToReactor::Disconnect`] has done.
-    Disconnected {
-        /// So many connections were closed.
-        connections: usize,
-        /// The last of their tokens ends then, in ms since the epoch; 0 if none of them had one.
-        latest_end: u64,
-    },
+    /// So many connections were closed by one [`ToReactor::Disconnect`].
+    Disconnected(usize),
     /// What was asked by one [`ToReactor::Connections`].
     Connections(Box<Connections>),
     /// What was asked by one [`ToReactor::Subscribers`].

@@ -105,7 +105,7 @@ impl Accepting {
             match listener.accept() {
                 Ok((stream, address)) => {
                     if shared.admission.enter_socket() {
-                        let lane = self.lane(address, lanes.len());
+                        let lane = self.lane(address, shared, lanes.len());
                         self.serial = (self.serial + 1) & SERIAL_MAX;
                         let socket = ToReactor::Socket(stream, address.ip(), self.serial);
                         lanes[lane].down.send(socket);
@@ -125,11 +125,20 @@ impl Accepting {
         }
     }
 
-    fn lane(&self, address: SocketAddr, lanes: usize) -> usize {
+    /// The reactor for whoever comes from this address; one that hangs only where all do, or for the canary.
+    fn lane(&self, address: SocketAddr, shared: &Shared, lanes: usize) -> usize {
         if lanes == 1 {
             return 0;
         }
-        (self.hasher.hash_one(address) % lanes as u64) as usize
+        let canary = shared.canary.as_ref();
+        if let Some(worker) = canary.and_then(|canary| canary.worker_for(address)) {
+            return worker;
+        }
+        let first = (self.hasher.hash_one(address) % lanes as u64) as usize;
+        let mut others = (0..lanes).map(|step| (first + step) % lanes);
+        others
+            .find(|&lane| !shared.stats.hangs(lane))
+            .unwrap_or(first)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::auth::Whom;
 use crate::emitters::Verb;
 use crate::event::{EventType, is_id};
 use crate::limits::{self, LIST_MAX};
-use crate::listing::{self, ConnectionsWanted, EventsWanted, Order, WhyWanted};
+use crate::listing::{self, ConnectionsWanted, EventsWanted, Order, Whose, WhyWanted};
 use crate::logging::LEVELS;
 use crate::ring::Selector;
 
@@ -44,7 +44,7 @@ pub enum Command {
     Access(AccessTable),
     /// Send copies of what passes.
     Tap(TapWanted),
-    /// Tell whether a user was sent an event.
+    /// Tell whether somebody was sent an event.
     Why(WhyWanted),
 }
 
@@ -83,6 +83,8 @@ type Object = Map<String, Value>;
 /// Rows of a list where nothing is said.
 const LIMIT: usize = 100;
 
+const A_CONNECTION_ID: &str = "a connectionId, like c1f";
+
 type Read = fn(&Object) -> Result<Command, Fault>;
 
 /// What each command takes beside its name, and how it is read.
@@ -109,7 +111,7 @@ fn form(verb: Verb) -> (&'static [&'static str], Read) {
         Verb::History => (&["type", "namespace", "data", "limit"], history),
         Verb::Access => (&["try"], access),
         Verb::Tap => (&["type", "namespace", "user", "for", "limit"], tap),
-        Verb::Why => (&["event", "user"], why),
+        Verb::Why => (&["event", "user", "connection"], why),
     }
 }
 
@@ -160,7 +162,7 @@ fn log_level(object: &Object) -> Result<Command, Fault> {
 
 fn connections(object: &Object) -> Result<Command, Fault> {
     let after = one_of(object, "after", listing::parse_connection_id, || {
-        "a connectionId, like c1f".to_owned()
+        A_CONNECTION_ID.to_owned()
     })?;
     let order = match truth(object, "slow")? {
         false => Order::Age { after },
@@ -181,9 +183,10 @@ fn connections(object: &Object) -> Result<Command, Fault> {
 }
 
 fn history(object: &Object) -> Result<Command, Fault> {
+    let (kind, namespace) = kind_within_namespace(object)?;
     Ok(Command::Events(EventsWanted {
-        kind: event_type(object)?,
-        namespace: namespace(object)?,
+        kind,
+        namespace,
         data: truth(object, "data")?,
         limit: limit(object)?,
     }))
@@ -197,9 +200,10 @@ fn tap(object: &Object) -> Result<Command, Fault> {
         1..=limits::TAP_COPIES_MAX as u64,
         "of events",
     )?;
+    let (kind, namespace) = kind_within_namespace(object)?;
     Ok(Command::Tap(TapWanted {
-        kind: event_type(object)?,
-        namespace: namespace(object)?,
+        kind,
+        namespace,
         user: text(object, "user")?,
         lasts: lasts.map_or(TAP_LASTS, Duration::from_millis),
         limit: copies.map_or(TAP_COPIES, |copies| copies as usize),
@@ -207,19 +211,41 @@ fn tap(object: &Object) -> Result<Command, Fault> {
 }
 
 fn why(object: &Object) -> Result<Command, Fault> {
-    let needed = |field: &'static str, what: &str| {
-        text(object, field)?.ok_or_else(|| (field, format!("why needs {field}: {what}")))
+    const ALLOWED: &str = "why takes exactly one of user and connection, a string";
+    let event = text(object, "event")?
+        .ok_or_else(|| ("event", "why needs event: the event's id".to_owned()))?;
+    let (field, id) = the_only(object, &["user", "connection"], ALLOWED)?;
+    let whose = match field {
+        "user" => Whose::User(id),
+        _ => {
+            let serial = listing::parse_connection_id(&id);
+            let message = || format!("{field} must be {A_CONNECTION_ID}");
+            Whose::Connection(serial.ok_or_else(|| (field, message()))?)
+        }
     };
-    Ok(Command::Why(WhyWanted {
-        event: needed("event", "the event's id")?,
-        user: needed("user", "the user's id")?,
-    }))
+    Ok(Command::Why(WhyWanted { event, whose }))
 }
 
-fn event_type(object: &Object) -> Result<Option<EventType>, Fault> {
-    one_of(object, "type", EventType::from_name, || {
+/// The type and the namespace that are wanted; no event is of a type outside of its namespace, so that whoever
+/// asks for one would wait for ever.
+fn kind_within_namespace(object: &Object) -> Result<(Option<EventType>, Option<Namespace>), Fault> {
+    let kind = one_of(object, "type", EventType::from_name, || {
         "an event type, like order:created".to_owned()
-    })
+    })?;
+    let namespace = namespace(object)?;
+    match (kind, namespace) {
+        (Some(kind), Some(wanted)) if kind.namespace() != wanted => {
+            let (kind, own) = (kind.name(), kind.namespace().name());
+            let wanted = wanted.name();
+            Err((
+                "type",
+                format!(
+                    "type {kind} is of the namespace {own}, not of {wanted}: leave one of them out"
+                ),
+            ))
+        }
+        both => Ok(both),
+    }
 }
 
 /// A whole number within these bounds, where there is one.

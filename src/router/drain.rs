@@ -3,27 +3,13 @@
 //! Part of the router.
 
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 use std::time::Instant;
-
-use mio::net::UnixListener;
 
 use super::emitter::Emitter;
 use super::{Router, accept};
 use crate::clock::Now;
 use crate::cluster::Cluster;
 use crate::ring::ToReactor;
-
-/// The ingest socket, with its file.
-pub struct Ingest {
-    /// Where emitters come in.
-    pub listener: UnixListener,
-    /// The socket file, removed at a clean exit ...
-    pub path: PathBuf,
-    /// ... if it is still this one (device and inode): another server may have taken the path.
-    pub file: (u64, u64),
-}
 
 /// How far the way out is gone.
 pub(super) enum Drain {
@@ -92,7 +78,7 @@ impl Router {
                 // A Redis that is out of reach is not waited for: browsers have the events.
                 let is_alone = self.cluster.as_ref().is_some_and(Cluster::is_alone)
                     && self.sequencer.waiting() == 0;
-                let is_idle = self.question.is_none()
+                let is_idle = self.questions.is_empty()
                     && !self.reload.is_under_way()
                     && (self.is_shared_out() || is_alone);
                 if (all_read && is_idle) || now.instant >= until {
@@ -123,19 +109,6 @@ impl Router {
                     self.drain = Drain::Done;
                 }
             }
-        }
-    }
-}
-
-impl Ingest {
-    fn remove_file(&self) {
-        let is_ours = std::fs::symlink_metadata(&self.path)
-            .is_ok_and(|found| (found.dev(), found.ino()) == self.file);
-        if is_ours && let Err(error) = std::fs::remove_file(&self.path) {
-            log::warn!(
-                "could not remove the socket file {}: {error}",
-                self.path.display()
-            );
         }
     }
 }

@@ -10,7 +10,9 @@ use std::io::{self, Read, Write};
 use std::ops::Range;
 
 use mio::net::UnixStream;
+use rustix::net::{RecvFlags, recv};
 use rustix::process::Pid;
+use serde_json::{Value, json};
 
 use super::settling::Settling;
 use crate::cluster::Called;
@@ -149,6 +151,18 @@ impl Emitter {
             self.ended = true;
         }
         Ok(count)
+    }
+
+    /// Whether the next line is a command, as `ctl` writes it: looked at where it lies, and not read.
+    pub fn has_command(&self) -> bool {
+        const COMMAND: &[u8] = b"{\"command\"";
+        if !self.unread.is_empty() {
+            return self.input[self.unread.clone()].starts_with(COMMAND);
+        }
+        let mut begin = [0; COMMAND.len()];
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let seen = recv(&self.stream, &mut begin, flags);
+        seen.is_ok_and(|(count, _)| begin[..count] == *COMMAND)
     }
 
     /// Room for at least as much as is there: moves what is unread to the front, or grows.
@@ -293,15 +307,11 @@ impl Emitter {
     }
 
     fn put_error(&mut self, line: u64, code: &str, field: Option<&str>, message: &str) {
-        let mut error = serde_json::json!({ "line": line, "code": code, "message": message });
-        if let Some(field) = field {
-            error["field"] = field.into();
-        }
-        self.answer(&serde_json::json!({ "error": error }));
+        self.answer(&refusal_line(line, code, field, message));
     }
 
     /// Answers a command.
-    pub fn answer(&mut self, answer: &serde_json::Value) {
+    pub fn answer(&mut self, answer: &Value) {
         self.output.extend_from_slice(answer.to_string().as_bytes());
         self.output.push(b'\n');
     }
@@ -359,6 +369,15 @@ impl Emitter {
             ),
         }
     }
+}
+
+/// Why a line was refused, as it is told.
+pub(super) fn refusal_line(line: u64, code: &str, field: Option<&str>, message: &str) -> Value {
+    let mut error = json!({ "line": line, "code": code, "message": message });
+    if let Some(field) = field {
+        error["field"] = field.into();
+    }
+    json!({ "error": error })
 }
 
 fn keep_spare(spare: &mut Vec<u8>, returned: Vec<u8>) {

@@ -73,7 +73,7 @@ impl Router {
     fn is_settled(&self) -> bool {
         !self.is_clogged()
             && self.sequencer.waiting() == 0
-            && self.question.is_none()
+            && self.questions.is_empty()
             && self.is_shared_out()
             && !self.reload.is_under_way()
             && self.unacked.is_empty()
@@ -343,7 +343,8 @@ impl Router {
     }
 
     fn board_emitter(&mut self, state: EmitterState, stream: UnixStream) -> io::Result<()> {
-        let key = self.add_emitter(stream)?;
+        let peer = accept::peer(stream.as_fd());
+        let key = self.add_emitter(stream, peer)?;
         self.emitters[key].go_on(state);
         Ok(())
     }

@@ -3,21 +3,21 @@
 //! Part of the router. An emitter is read a buffer at a time, in turn with the others, and not at
 //! all while a reactor cannot follow: back-pressure instead of loss.
 
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::time::Instant;
 
 use mio::net::UnixStream;
 use mio::{Interest, Token};
+use rustix::net::UCred;
 use rustix::process::Pid;
 
-use super::emitter::{Emitter, Next};
+use super::emitter::{Emitter, Next, refusal_line};
 use super::sequencer::Settled;
 use super::{ROUTER, Router, accept, command};
 use crate::clock::Now;
-use crate::emitters::{self, Rights, UserId};
+use crate::emitters::{self, Rights, UserId, Verbs};
 use crate::event::{Code, Refusal};
-use crate::limits;
 use crate::log_throttle::held_back;
 use crate::shared::Shared;
 
@@ -32,22 +32,48 @@ impl Router {
                     continue;
                 }
             };
-            if self.emitters.len() == limits::EMITTERS_MAX {
-                log::warn!(
-                    "an emitter was turned away: {} are connected",
-                    limits::EMITTERS_MAX
-                );
-                continue;
-            }
-            if let Err(error) = self.add_emitter(stream) {
+            let peer = accept::peer(stream.as_fd());
+            // The canary has its place as root has.
+            let user = match peer {
+                Some(peer) if self.is_canary(Some(peer.pid)) => Some(0),
+                peer => peer.map(|peer| peer.uid.as_raw()),
+            };
+            let (places, full) = emitters::places(user, accept::own_user());
+            if self.emitters.len() >= places {
+                self.turn_away(stream, peer, &full, now);
+            } else if let Err(error) = self.add_emitter(stream, peer) {
                 log::warn!("registering an emitter failed: {error}");
             }
         }
     }
 
+    /// Closes a connection that there is no place for, and tells it so, as if its first line had been refused.
+    fn turn_away(&mut self, mut stream: UnixStream, peer: Option<UCred>, why: &str, now: Instant) {
+        let code = Code::Unavailable.as_str();
+        let line = format!("{}\n", refusal_line(1, code, None, why));
+        if let Err(error) = stream.write_all(line.as_bytes()) {
+            log::debug!("an emitter that was turned away does not hear it: {error}");
+        }
+        if let Some(held) = self.turned_away.admit(now) {
+            log::warn!(
+                uid = peer.map(|peer| peer.uid.as_raw()),
+                pid = peer.map(|peer| peer.pid.as_raw_nonzero().get());
+                "an emitter was turned away: {why}{}", held_back(held)
+            );
+        }
+    }
+
+    /// Whether it is this process itself, as its canary.
+    fn is_canary(&self, process: Option<Pid>) -> bool {
+        self.shared.canary.is_some() && process == Some(rustix::process::getpid())
+    }
+
     /// Gives an emitter its slot and has the poll watch it.
-    pub(super) fn add_emitter(&mut self, mut stream: UnixStream) -> io::Result<usize> {
-        let peer = accept::peer(stream.as_fd());
+    pub(super) fn add_emitter(
+        &mut self,
+        mut stream: UnixStream,
+        peer: Option<UCred>,
+    ) -> io::Result<usize> {
         let user = peer.map(|peer| peer.uid.as_raw());
         let process = peer.map(|peer| peer.pid);
         let rights = self.rights_of(user, process);
@@ -82,7 +108,7 @@ impl Router {
 
     /// What a user's process may do by the rules in force.
     fn rights_of(&self, user: Option<UserId>, process: Option<Pid>) -> Rights {
-        if self.shared.canary.is_some() && process == Some(rustix::process::getpid()) {
+        if self.is_canary(process) {
             return Rights::CANARY;
         }
         let table = self.live.config.emitters.as_ref();
@@ -108,6 +134,7 @@ impl Router {
             if self.is_held_up() {
                 // A reactor, the disk or Redis cannot keep up: the emitters wait, and feel it in their sockets.
                 self.ready.push(key);
+                self.hear_operator(key, now);
             } else if self.emitters.contains(key) {
                 self.read_emitter(key, now);
             }
@@ -115,6 +142,19 @@ impl Router {
         self.ready.drain(..count);
         self.ready.sort_unstable();
         self.ready.dedup();
+    }
+
+    /// Takes an operator's commands while no emitter is read: most of all then they are wanted.
+    fn hear_operator(&mut self, key: usize, now: Now) {
+        let Some(emitter) = self.emitters.get(key) else {
+            return;
+        };
+        // What is sent to a successor is not touched. Of the others a buffer full is taken: events in it, behind
+        // a command, are no more than that.
+        let may_command = emitter.rights.verbs != Verbs::default();
+        if !self.is_handing_over() && may_command && emitter.has_command() {
+            self.read_emitter(key, now);
+        }
     }
 
     /// Reads one buffer full from an emitter and settles its lines.
@@ -205,6 +245,8 @@ impl Router {
         if let Some(held) = self.refusals.admit(now) {
             log::warn!(
                 emitter = emitter.generation,
+                uid = emitter.user,
+                pid = emitter.process.map(|process| process.as_raw_nonzero().get()),
                 line = emitter.line_number(),
                 code = refusal.code.as_str(),
                 field = refusal.field.as_deref().unwrap_or_default();
@@ -216,7 +258,10 @@ impl Router {
     /// Once every reactor has all that was settled: tells the emitters, and lets go of those that are
     /// done. Comes after the sends of a reactor on the same thread, which browsers wait for.
     pub fn acknowledge(&mut self) {
-        if self.is_clogged() || self.sequencer.waiting() > 0 {
+        if self.is_clogged() {
+            return self.flush_answers();
+        }
+        if self.sequencer.waiting() > 0 {
             return;
         }
         if let Some(journal) = &mut self.journal
@@ -254,6 +299,20 @@ impl Router {
         }
         if let Some(cluster) = &mut self.cluster {
             cluster.forget_names();
+        }
+    }
+
+    /// What was answered does not wait for a reactor that is behind, as acks do.
+    fn flush_answers(&mut self) {
+        for index in 0..self.unacked.len() {
+            let key = self.unacked[index];
+            let emitter = self.emitters.get_mut(key);
+            if let Some(emitter) = emitter.filter(|emitter| emitter.unwritten() > 0) {
+                match emitter.flush() {
+                    Ok(all) => self.await_room(key, !all),
+                    Err(error) => self.drop_emitter(key, &error),
+                }
+            }
         }
     }
 

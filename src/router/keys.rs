@@ -1,5 +1,6 @@
-//! The `key`s of accepted events (CONTRACT section 4): the same key again within ten minutes is
-//! answered with the first event's id and not sent again.
+//! The `key`s of accepted events (CONTRACT section 4): the same key again within ten minutes, for an
+//! event of the same namespace, is answered with the first event's id and not sent again. Who may emit
+//! the events of one namespace alone cannot use up keys of another.
 //!
 //! Owned by the sequencer. Pure: time comes in as milliseconds of a monotonic clock. A key is kept
 //! as its 128-bit keyed hash, so that a million of them cost about 70 MB whatever their length, and
@@ -11,6 +12,8 @@ use std::hash::Hasher;
 use hashbrown::HashMap;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
+use crate::access::Namespace;
+
 /// The window of remembered keys.
 pub struct Keys {
     secret: (u64, u64),
@@ -19,6 +22,11 @@ pub struct Keys {
     ids: HashMap<u128, u64>,
     /// In the order of acceptance: when a key is forgotten.
     forget: VecDeque<(u64, u128)>,
+}
+
+/// The parts of what a key is known by. No namespace has a colon, so no two are the same.
+pub fn scoped(namespace: Namespace, key: &str) -> [&str; 3] {
+    [namespace.name(), ":", key]
 }
 
 /// A key's place in the window.
@@ -38,10 +46,12 @@ impl Keys {
         }
     }
 
-    /// The hash under which `key` is looked up and remembered.
-    pub fn hash(&self, key: &str) -> KeyHash {
+    /// The hash under which the `key` of an event of this namespace is looked up and remembered.
+    pub fn hash(&self, namespace: Namespace, key: &str) -> KeyHash {
         let mut hasher = SipHasher13::new_with_keys(self.secret.0, self.secret.1);
-        hasher.write(key.as_bytes());
+        for part in scoped(namespace, key) {
+            hasher.write(part.as_bytes());
+        }
         KeyHash(hasher.finish128().as_u128())
     }
 
@@ -105,15 +115,19 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::Namespace::{Orders, Payments};
 
     #[test]
     fn a_key_is_known_for_its_window_and_new_after_it() {
         let mut keys = Keys::new(600_000, 10, (1, 2));
-        let key = keys.hash("ord-1-created");
+        let key = keys.hash(Orders, "ord-1-created");
         assert_eq!(keys.find(key, 0), None);
         keys.remember(key, 7, 0);
         assert_eq!(keys.find(key, 599_999), Some(7));
-        assert_eq!(keys.find(keys.hash("ord-1-created "), 599_999), None);
+        assert_eq!(
+            keys.find(keys.hash(Orders, "ord-1-created "), 599_999),
+            None
+        );
         assert_eq!(keys.find(key, 600_000), None);
         keys.remember(key, 9, 600_000);
         assert_eq!(keys.find(key, 600_001), Some(9));
@@ -122,7 +136,7 @@ mod tests {
     #[test]
     fn a_key_of_an_earlier_run_is_known_for_the_rest_of_its_window() {
         let mut keys = Keys::new(600_000, 10, (1, 2));
-        let [old, new, gone] = ["old", "new", "gone"].map(|key| keys.hash(key));
+        let [old, new, gone] = ["old", "new", "gone"].map(|key| keys.hash(Orders, key));
         keys.restore(gone.0, 6, 0);
         keys.restore(old.0, 7, 100_000);
         // The clock was set back between the two.
@@ -136,14 +150,28 @@ mod tests {
     }
 
     #[test]
+    fn a_key_counts_within_its_namespace() {
+        let mut keys = Keys::new(600_000, 10, (1, 2));
+        let order = keys.hash(Orders, "pay-77-received");
+        keys.remember(order, 7, 0);
+        let payment = keys.hash(Payments, "pay-77-received");
+        assert_eq!(keys.find(payment, 1), None);
+        keys.remember(payment, 8, 1);
+        assert_eq!(
+            (keys.find(order, 2), keys.find(payment, 2)),
+            (Some(7), Some(8))
+        );
+    }
+
+    #[test]
     fn the_oldest_gives_way_when_the_window_is_full() {
         let mut keys = Keys::new(600_000, 3, (1, 2));
         for id in 0..4 {
-            keys.remember(keys.hash(&id.to_string()), id, id);
+            keys.remember(keys.hash(Orders, &id.to_string()), id, id);
         }
-        assert_eq!(keys.find(keys.hash("0"), 5), None);
+        assert_eq!(keys.find(keys.hash(Orders, "0"), 5), None);
         for id in 1..4 {
-            assert_eq!(keys.find(keys.hash(&id.to_string()), 5), Some(id));
+            assert_eq!(keys.find(keys.hash(Orders, &id.to_string()), 5), Some(id));
         }
     }
 }

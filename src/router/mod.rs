@@ -11,9 +11,11 @@ mod emitter;
 mod gathering;
 mod handover;
 mod ingest;
+mod ingest_socket;
 mod keys;
 mod operator;
 mod presence;
+mod question;
 mod reload;
 mod sequencer;
 mod settling;
@@ -40,12 +42,14 @@ use crate::shared::Shared;
 use crate::takeover::host::Request;
 pub use accept::peer_is_operator;
 use drain::Drain;
-pub use drain::Ingest;
 use emitter::Emitter;
 use gathering::Gathering;
 use handover::Handover;
-use operator::{Question, Stored};
+pub use ingest_socket::Ingest;
+use ingest_socket::Lookout;
 use presence::Presence;
+use question::Questions;
+pub use question::Stored;
 use reload::Reload;
 use sequencer::Settled;
 pub use sequencer::{Sequencer, random_secret};
@@ -69,6 +73,7 @@ pub struct Router {
     accepting: accept::Accepting,
     emitters_waiting: accept::Waiting,
     ingest: Option<Ingest>,
+    lookout: Lookout,
     /// The server that this process succeeds still has the ingest socket's file.
     is_guest: bool,
     emitters: Slab<Emitter>,
@@ -96,7 +101,7 @@ pub struct Router {
     presence: Presence,
     lanes: Vec<Lane>,
     /// What an operator has asked the reactors, and they have not all answered.
-    question: Option<Question>,
+    questions: Questions,
     /// The way of a thread that stores what is revoked to the router, and its end.
     stored: Option<(Post<Stored>, Mailbox<Stored>)>,
     /// Operators who are sent copies of what passes.
@@ -106,6 +111,7 @@ pub struct Router {
     /// To be drained when it is known who serves.
     drain_after_handover: bool,
     refusals: LogThrottle,
+    turned_away: LogThrottle,
 }
 const ROUTER: usize = 1 << 63;
 const LISTENER: Token = Token(ROUTER | 0xFFFF_FFFF);
@@ -125,6 +131,7 @@ impl Router {
         registry.register(&mut listener, LISTENER, Interest::READABLE)?;
         registry.register(&mut ingest.listener, INGEST, Interest::READABLE)?;
         let gathering = Gathering::new(shared.config.gather);
+        let questions = Questions::new(lanes.len());
         Ok(Self {
             live: Arc::clone(&shared.at_start),
             shared,
@@ -133,6 +140,7 @@ impl Router {
             accepting: accept::Accepting::default(),
             emitters_waiting: accept::Waiting::default(),
             ingest: Some(ingest),
+            lookout: Lookout::default(),
             is_guest: false,
             emitters: Slab::new(),
             generation: 0,
@@ -150,13 +158,14 @@ impl Router {
             gathering,
             presence: Presence::default(),
             lanes,
-            question: None,
+            questions,
             stored: None,
             taps: Taps::default(),
             reload: Reload::default(),
             drain: Drain::No,
             drain_after_handover: false,
             refusals: LogThrottle::default(),
+            turned_away: LogThrottle::default(),
         })
     }
 
@@ -214,9 +223,11 @@ impl Router {
         self.advance_reload(now.instant);
         self.advance_storing();
         self.announce_gone(now);
+        self.look_after_ingest(now.instant);
         self.accept_emitters(now.instant);
         self.read_emitters(now);
         self.accept_sockets(now.instant);
+        self.advance_question(now.instant);
         self.advance_drain(now);
         self.dispatch(now);
         self.deliver_alone(now);
@@ -287,6 +298,7 @@ impl Router {
             self.reload.deadline(),
             self.lets_in_by,
             self.taps.deadline(),
+            self.questions.deadline(),
         ]
         .into_iter()
         .chain(accepting)
@@ -313,14 +325,11 @@ impl Router {
                     }
                     ToRouter::CustomerLeft(user) => self.presence.left(user, now.instant),
                     ToRouter::Published(line) => self.settle_published(&line, now),
-                    ToRouter::Disconnected {
-                        connections,
-                        latest_end,
-                    } => self.on_disconnected(connections, latest_end),
-                    ToRouter::Connections(connections) => self.on_connections(*connections),
-                    ToRouter::Subscribers(subscribers) => self.on_subscribers(&subscribers),
-                    ToRouter::Events(events) => self.on_events(&events),
-                    ToRouter::Why(why) => self.on_why(*why),
+                    ToRouter::Disconnected(connections) => self.on_disconnected(index, connections),
+                    ToRouter::Connections(all) => self.on_connections(index, *all),
+                    ToRouter::Subscribers(all) => self.on_subscribers(index, &all),
+                    ToRouter::Events(events) => self.on_events(index, events),
+                    ToRouter::Why(why) => self.on_why(index, *why),
                     ToRouter::HandedOver(sent) => self.on_handed_over(sent, now),
                     ToRouter::Drained => {
                         if let Drain::Reactors { left, .. } = &mut self.drain {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::keys::Keys;
+use super::keys::{self, Keys};
 use crate::access::{Namespace, NamespaceMask};
 use crate::clock::Now;
 use crate::cluster::NamedKey;
@@ -177,7 +177,7 @@ impl Sequencer {
         let monotonic_ms = ms_between(self.started, now.instant);
         let is_shared = self.shared_keys.is_some();
         let own_key = event.key.filter(|_| !is_shared || self.may_judge);
-        let mut key = own_key.map(|key| self.keys.hash(key));
+        let mut key = own_key.map(|key| self.keys.hash(namespace, key));
         if let Some(hash) = key
             && let Some(first) = self.keys.find(hash, monotonic_ms)
         {
@@ -204,7 +204,7 @@ impl Sequencer {
             }
         }
         if let (Some(shared), Some(key)) = (&mut self.shared_keys, event.key) {
-            let key = key.into();
+            let key = keys::scoped(namespace, key).concat().into();
             shared.push(NamedKey { number: id, key });
         }
         self.received.get_or_insert(now.instant);
@@ -331,6 +331,17 @@ mod tests {
         );
     }
 
+    /// Who may emit orders only cannot take the key of a payment that somebody else will emit.
+    #[test]
+    fn a_key_of_one_namespace_is_none_of_another() {
+        let (mut sequencer, now) = (sequencer(), now());
+        let order = br#"{"type":"order:deleted","data":{"orderId":"o"},"key":"k"}"#;
+        assert_eq!(sequencer.line(order, now).unwrap(), Settled::Accepted(1));
+        assert_eq!(sequencer.line(DELETED, now).unwrap(), Settled::Accepted(2));
+        assert_eq!(sequencer.line(order, now).unwrap(), Settled::Repeated(1));
+        assert_eq!(sequencer.line(DELETED, now).unwrap(), Settled::Repeated(2));
+    }
+
     #[test]
     fn shared_keys_are_noted_and_judged_elsewhere() {
         let (mut sequencer, now) = (sequencer(), now());
@@ -340,7 +351,7 @@ mod tests {
         assert_eq!(sequencer.line(DELETED, now).unwrap(), Settled::Accepted(2));
         let keys = sequencer.take_shared_keys();
         let keys: Vec<_> = keys.iter().map(|key| (key.number, &*key.key)).collect();
-        assert_eq!(keys, [(1, "k"), (2, "k")]);
+        assert_eq!(keys, [(1, "products:k"), (2, "products:k")]);
         assert!(sequencer.take_shared_keys().is_empty());
     }
 

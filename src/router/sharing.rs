@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::operator::Others;
+use super::question::Others;
 use super::{Router, count_events, hand_out};
 use crate::auth::Revocation;
 use crate::clock::Now;

@@ -1,17 +1,15 @@
 //! The router alone, with reactors that are only the far ends of their rings.
 
 use std::io::{Read, Write};
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mio::net::UnixListener;
 use mio::{Events, Poll};
 
 use super::*;
 use crate::clock::wall_ms;
-use crate::config::{Config, Flags, settings};
+use crate::config::{Config, Flags, SocketFolder, settings};
 use crate::engine::DOORBELL;
 use crate::event::{BlockBuilder, Epoch, Line, NameHasher, Parser, Rules, Runs};
 use crate::ring::{self, Doorbell};
@@ -97,13 +95,7 @@ impl Bench {
             max_message: 1 << 20,
         };
         let builder = BlockBuilder::new(shared.runs.now().epoch, shared.hasher.clone(), 1 << 20);
-        let ingest = UnixListener::bind(&path).unwrap();
-        let found = std::fs::symlink_metadata(&path).unwrap();
-        let ingest = Ingest {
-            listener: ingest,
-            path: path.clone(),
-            file: (found.dev(), found.ino()),
-        };
+        let ingest = Ingest::open(&path, SocketFolder::Given).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let router = Router::new(
             shared,

@@ -117,10 +117,15 @@ pub(super) fn commands() -> Vec<Message> {
         "why",
         &[
             ("event", string("The event's id.")),
-            ("user", string("The user's id.")),
+            ("user", string("On all connections of this user.")),
+            (
+                "connection",
+                string("On this connection, the connectionId of its welcome."),
+            ),
         ],
     );
-    why["required"] = json!(["command", "event", "user"]);
+    why["required"] = json!(["command", "event"]);
+    why["oneOf"] = json!([{ "required": ["user"] }, { "required": ["connection"] }]);
     let degrees = json!({ "enum": Access::EACH.map(Access::name) });
     let cells: Map<String, Value> = Role::ALL
         .map(|role| (role.name().to_owned(), degrees.clone()))
@@ -190,7 +195,7 @@ pub(super) fn commands() -> Vec<Message> {
         ),
         Message::new(
             "why",
-            "Asks whether a user was sent an event, or by which rule not.",
+            "Asks whether a user or a connection was sent an event, or by which rule not.",
             why,
         ),
     ]

@@ -26,7 +26,7 @@ use crate::event::EventType;
 const TIMESTAMP_ABOUT: &str =
     "When it happened, in ms since 1970; the server's clock where the line has none";
 /// What a line's `key` is.
-const KEY_ABOUT: &str = "The same key again within 10 minutes is acknowledged with the first one's id and not sent again";
+const KEY_ABOUT: &str = "The same key again within 10 minutes, for an event of the same namespace, is acknowledged with the first one's id and not sent again";
 /// What an event's `id` is.
 const ID_ABOUT: &str = "Opaque, and never used twice; where to go on from after a lost connection";
 

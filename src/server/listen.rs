@@ -1,22 +1,14 @@
-//! The two listening sockets, and the file limit they need.
+//! The port, and the limit of files that it needs.
 
-use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
 
-use mio::net::{TcpListener, UnixListener};
+use mio::net::TcpListener;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::config::{Config, prepare_folder};
+use crate::config::Config;
 use crate::limits;
-use crate::router::Ingest;
-
-/// The socket file's mode: the server's user and group may emit, nobody else.
-const SOCKET_MODE: u32 = 0o660;
 
 /// Opens the port.
 pub fn websockets(config: &Config) -> Result<TcpListener, String> {
@@ -51,50 +43,6 @@ pub fn check_host(host: IpAddr) -> Result<(), String> {
         .map_err(|error| format!("could not listen on {host}: {error}"))
 }
 
-/// Opens the ingest socket. A file left behind by a dead server is replaced; a live server's, or a
-/// file of another kind, is left alone.
-pub fn ingest(config: &Config) -> Result<Ingest, String> {
-    let path = &config.socket;
-    let shown = path.display();
-    prepare_folder(path, config.socket_folder)
-        .map_err(|error| format!("could not prepare the folder of the socket {shown}: {error}"))?;
-    remove_stale(path)?;
-    let listener = UnixListener::bind(path)
-        .map_err(|error| format!("could not open the ingest socket {shown}: {error}"))?;
-    fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE))
-        .map_err(|error| format!("could not set the mode of the ingest socket {shown}: {error}"))?;
-    let found = fs::symlink_metadata(path)
-        .map_err(|error| format!("could not look at the ingest socket {shown}: {error}"))?;
-    Ok(Ingest {
-        listener,
-        path: path.clone(),
-        file: (found.dev(), found.ino()),
-    })
-}
-
-fn remove_stale(path: &Path) -> Result<(), String> {
-    let shown = path.display();
-    let kind = match fs::symlink_metadata(path) {
-        Ok(metadata) => metadata.file_type(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(format!("could not look at {shown}: {error}")),
-    };
-    if !kind.is_socket() {
-        return Err(format!(
-            "{shown} is there and is no socket; it was left alone"
-        ));
-    }
-    match UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)
-            .map_err(|error| format!("could not remove the stale socket {shown}: {error}")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(format!("{shown} is a socket that may be in use: {error}")),
-        Ok(_) => Err(format!(
-            "{shown} belongs to a server that is running; choose another --socket"
-        )),
-    }
-}
-
 /// Asks for as many open files as the connections need, as far as the system allows. Returns how many
 /// there may be, if that is limited.
 pub fn raise_file_limit(max_connections: usize) -> Option<u64> {
@@ -108,7 +56,7 @@ pub fn raise_file_limit(max_connections: usize) -> Option<u64> {
     {
         log::warn!("could not raise the limit of open files: {error}");
     }
-    let wanted = max_connections as u64 + limits::EMITTERS_MAX as u64;
+    let wanted = limits::files_wanted(max_connections);
     let files_max = getrlimit(Resource::Nofile).current;
     if let Some(most) = files_max
         && most < wanted

@@ -1,12 +1,15 @@
 //! A thread that looks after the process itself, so that no loop has to: it counts open files for the
-//! metrics, writes the log's line of figures, and has the [`Watchdog`] look at the loops. It sleeps,
-//! looks, and sleeps.
+//! metrics, looks whether memory runs out, writes the log's line of figures, and has the [`Watchdog`] look at
+//! the loops. It sleeps, looks, and sleeps.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::memory;
 use super::watchdog::{self, Watchdog};
+use crate::logging::rounded;
 use crate::metrics::{self, open_files};
 use crate::shared::Shared;
 use crate::stats::{Counts, Stats};
@@ -31,6 +34,7 @@ fn observe(shared: &Shared, mut watchdog: Watchdog) {
         let now = Instant::now();
         if now >= next_look {
             watchdog.look(&shared.stats);
+            look_at_memory(shared);
             next_look = now + watchdog::EVERY;
         }
         if now >= next_count {
@@ -47,6 +51,20 @@ fn observe(shared: &Shared, mut watchdog: Watchdog) {
             next = next.min(before.at + every);
         }
         std::thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+}
+
+fn look_at_memory(shared: &Shared) {
+    let was_scarce = shared.admission.memory_is_scarce();
+    let is_scarce = memory::is_scarce(Path::new("/"), was_scarce);
+    if is_scarce == was_scarce {
+        return;
+    }
+    shared.admission.set_memory_is_scarce(is_scarce);
+    if is_scarce {
+        log::warn!("memory is about to run out: only the back office is let in");
+    } else {
+        log::info!("there is memory again");
     }
 }
 
@@ -137,11 +155,6 @@ impl Figures {
             "figures"
         );
     }
-}
-
-/// To three digits behind the point.
-fn rounded(value: f64) -> f64 {
-    (value * 1000.0).round() / 1000.0
 }
 
 #[cfg(test)]

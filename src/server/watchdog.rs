@@ -1,5 +1,6 @@
-//! Sees to it that every loop comes round, and tells the service manager so, which can then restart a
-//! server that hangs (systemd's `WatchdogSec=`).
+//! Sees to it that every loop comes round. One that hangs is told to the log and to the statistics, by which
+//! `/readyz`, the metrics and the router know it; while none does, the service manager is told so, which can
+//! then restart a server that hangs (systemd's `WatchdogSec=`).
 //!
 //! A loop without work sleeps for as long as nothing is due, so it is woken, and looked at again the
 //! next time. Owned by the [`observer`](super::observer), which looks every [`EVERY`].
@@ -66,8 +67,10 @@ impl Watchdog {
 impl Watched {
     fn hangs(&mut self, stats: &Stats) -> bool {
         let worker = self.number;
-        let turns = stats.of_loop(worker).turns.total();
+        let told = stats.of_loop(worker);
+        let turns = told.turns.total();
         if turns != self.turns {
+            told.hangs.set(0);
             if self.missed >= TOO_OFTEN {
                 log::warn!(worker; "a loop that hung comes round again");
             }
@@ -76,6 +79,8 @@ impl Watched {
         }
         self.missed = self.missed.saturating_add(1);
         if self.missed == TOO_OFTEN {
+            // Before the log, which may be what a loop hangs in.
+            told.hangs.set(1);
             log::error!(worker; "a loop has not come round for {} s: what it has is not served", (EVERY * TOO_OFTEN).as_secs());
         }
         self.missed >= TOO_OFTEN
@@ -107,10 +112,13 @@ mod tests {
         assert!(!watched.hangs(&stats));
         assert!(!watched.hangs(&stats));
         turn(0);
+        assert!(!stats.any_hangs());
         assert!(watched.hangs(&stats), "another's turns do not count");
         assert!(watched.hangs(&stats));
+        assert!(stats.hangs(1) && !stats.hangs(0) && stats.any_hangs());
         turn(1);
         assert!(!watched.hangs(&stats));
+        assert!(!stats.any_hangs());
         assert!(!watched.hangs(&stats));
         assert!(watched.hangs(&stats), "as if it had never hung");
     }

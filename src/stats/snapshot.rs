@@ -71,6 +71,7 @@ struct WorkerSnapshot {
     slow_consumers: u64,
     outbox_bytes: u64,
     lagging: bool,
+    hanging: bool,
 }
 
 impl Stats {
@@ -112,7 +113,9 @@ impl Stats {
             latency_ms: LatencyMs::of(&self.latency()),
             latencies: None,
             uptime_seconds: self.uptime(now).as_secs(),
-            workers: self.reactors.iter().map(WorkerSnapshot::of).collect(),
+            workers: (0..self.reactors.len())
+                .map(|index| WorkerSnapshot::of(&self.reactors[index], self.hangs(index)))
+                .collect(),
         }
     }
 }
@@ -140,7 +143,7 @@ impl LatencyMs {
 }
 
 impl WorkerSnapshot {
-    fn of(reactor: &ReactorStats) -> Self {
+    fn of(reactor: &ReactorStats, hanging: bool) -> Self {
         Self {
             connections: reactor.connections.get(),
             deliveries: reactor.deliveries.get(),
@@ -148,6 +151,7 @@ impl WorkerSnapshot {
             slow_consumers: reactor.slow_consumers(),
             outbox_bytes: reactor.outbox_bytes.get(),
             lagging: reactor.lagging.get() != 0,
+            hanging,
         }
     }
 }

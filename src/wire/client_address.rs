@@ -1,12 +1,36 @@
 //! Which address a client has behind trusted proxies, and what connect attempts are counted by.
 //!
-//! Owns the reading of X-Forwarded-For. Called once a handshake, before the connect rate is judged.
+//! Owns the reading of X-Forwarded-For, and the rule by which [`forwarded`] is read alike. Called once
+//! a handshake, before the connect rate is judged.
 
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
+use super::forwarded;
 use super::request::trim_spaces;
+
+/// The header in which the trusted proxies say for whom they ask.
+///
+/// It is one or the other and never both: a proxy that writes the one passes on what a client has
+/// written into the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressHeader {
+    /// `X-Forwarded-For`: addresses, comma-separated.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239): what its `for` says.
+    Forwarded,
+}
+
+impl AddressHeader {
+    /// The header's name, in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            AddressHeader::XForwardedFor => "x-forwarded-for",
+            AddressHeader::Forwarded => "forwarded",
+        }
+    }
+}
 
 /// Whether this address is a trusted proxy's.
 pub fn is_trusted(ip: IpAddr, trusted: &[IpNet]) -> bool {
@@ -14,25 +38,50 @@ pub fn is_trusted(ip: IpAddr, trusted: &[IpNet]) -> bool {
 }
 
 /// The client's address: the peer's own, or where the peer is a trusted proxy, the first address
-/// from the right of X-Forwarded-For that is not a trusted proxy's.
+/// from the right of `header` that is not a trusted proxy's.
 ///
-/// `forwarded_for` yields the values of the X-Forwarded-For lines, in order. What stands to the left
-/// of an entry that is no address was written by nobody trusted: the last proxy before it counts.
+/// `lines` yields the values of the lines of that header, in order. What stands to the left of an
+/// entry that is no address was written by nobody trusted: the last proxy before it counts.
 pub fn client_ip<'a>(
     peer: IpAddr,
     trusted: &[IpNet],
-    forwarded_for: impl Iterator<Item = &'a str>,
+    header: AddressHeader,
+    lines: impl Iterator<Item = &'a str>,
 ) -> IpAddr {
-    let mut client = peer.to_canonical();
-    if !is_trusted(client, trusted) {
-        return client;
+    let peer = peer.to_canonical();
+    if !is_trusted(peer, trusted) {
+        return peer;
     }
-    let lines: Vec<&str> = forwarded_for.collect();
-    for entry in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
-        let Some(ip) = parse_entry(trim_spaces(entry)) else {
+    let lines: Vec<&str> = lines.collect();
+    let lines = lines.into_iter().rev();
+    match header {
+        AddressHeader::XForwardedFor => {
+            let entries = lines.flat_map(|line| line.rsplit(','));
+            first_untrusted(
+                peer,
+                trusted,
+                entries.map(|entry| address(trim_spaces(entry))),
+            )
+        }
+        AddressHeader::Forwarded => {
+            let elements = lines.flat_map(forwarded::from_the_right);
+            first_untrusted(peer, trusted, elements.map(forwarded::address))
+        }
+    }
+}
+
+/// Follows the addresses from the nearest proxy outwards, as far as each is a trusted one's.
+fn first_untrusted(
+    peer: IpAddr,
+    trusted: &[IpNet],
+    addresses: impl Iterator<Item = Option<IpAddr>>,
+) -> IpAddr {
+    let mut client = peer;
+    for told in addresses {
+        let Some(ip) = told else {
             break;
         };
-        client = ip;
+        client = ip.to_canonical();
         if !is_trusted(client, trusted) {
             break;
         }
@@ -51,8 +100,8 @@ pub fn rate_key(ip: IpAddr) -> u128 {
 }
 
 /// Reads `1.2.3.4`, `1.2.3.4:5`, `::1`, `[::1]` or `[::1]:5`.
-fn parse_entry(entry: &str) -> Option<IpAddr> {
-    let ip = entry
+fn address(entry: &str) -> Option<IpAddr> {
+    entry
         .parse::<IpAddr>()
         .or_else(|_| entry.parse::<SocketAddr>().map(|address| address.ip()))
         .or_else(|_| {
@@ -61,8 +110,8 @@ fn parse_entry(entry: &str) -> Option<IpAddr> {
                 .and_then(|rest| rest.strip_suffix(']'))
                 .unwrap_or("")
                 .parse()
-        });
-    ip.ok().map(|ip: IpAddr| ip.to_canonical())
+        })
+        .ok()
 }
 
 #[cfg(test)]
@@ -70,9 +119,18 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn client(peer: &str, lines: &[&str]) -> String {
+    fn told(header: AddressHeader, peer: &str, lines: &[&str]) -> String {
         let trusted = ["10.0.0.0/8", "fd00::/8"].map(|net| net.parse().unwrap());
-        client_ip(peer.parse().unwrap(), &trusted, lines.iter().copied()).to_string()
+        let lines = lines.iter().copied();
+        client_ip(peer.parse().unwrap(), &trusted, header, lines).to_string()
+    }
+
+    fn client(peer: &str, lines: &[&str]) -> String {
+        told(AddressHeader::XForwardedFor, peer, lines)
+    }
+
+    fn forwarded(peer: &str, lines: &[&str]) -> String {
+        told(AddressHeader::Forwarded, peer, lines)
     }
 
     #[test]
@@ -84,9 +142,13 @@ mod tests {
         let nobody = client_ip(
             "10.0.0.1".parse().unwrap(),
             &[],
+            AddressHeader::XForwardedFor,
             ["198.51.100.7"].into_iter(),
         );
         assert_eq!(nobody.to_string(), "10.0.0.1");
+        assert_eq!(forwarded("192.0.2.1", &["for=198.51.100.7"]), "192.0.2.1");
+        assert_eq!(forwarded("10.0.0.1", &["for=198.51.100.7"]), "198.51.100.7");
+        assert_eq!(forwarded("10.0.0.1", &[]), "10.0.0.1");
     }
 
     #[test]
@@ -101,6 +163,35 @@ mod tests {
             "198.51.100.7"
         );
         assert_eq!(client("10.0.0.1", &["10.0.0.3, 10.0.0.2"]), "10.0.0.3");
+    }
+
+    #[test]
+    fn of_forwarded_the_same_one_counts() {
+        for lines in [
+            &["for=1.1.1.1, for=198.51.100.7, for=10.0.0.2"][..],
+            &[
+                "for=1.1.1.1",
+                "for=198.51.100.7,for=10.0.0.2",
+                "for=\"[fd00::2]\"",
+            ],
+            &["For=\"198.51.100.7:4711\";proto=https;host=\"a, for=1.1.1.1\""],
+            &["proto=http;FOR=198.51.100.7;by=_gate , for=\"10.0.0.2:_p\""],
+            // Whatever a client writes stands to the left of what a proxy adds.
+            &["for=\"1.1.1.1, for=198.51.100.7"],
+            &["for=\"\\", "for=198.51.100.7"],
+        ] {
+            assert_eq!(forwarded("10.0.0.1", lines), "198.51.100.7", "{lines:?}");
+        }
+        for lines in [
+            &["for=198.51.100.7, for=unknown, for=10.0.0.2"][..],
+            &["for=198.51.100.7, for=_hidden, for=10.0.0.2"],
+            &["for=198.51.100.7, proto=https, for=10.0.0.2"],
+            &["for=198.51.100.7, for=1.1.1.1;for=1.1.1.1, for=10.0.0.2"],
+            &["for=198.51.100.7, , for=10.0.0.2"],
+            &["198.51.100.7, for=10.0.0.2"],
+        ] {
+            assert_eq!(forwarded("10.0.0.1", lines), "10.0.0.2", "{lines:?}");
+        }
     }
 
     #[test]

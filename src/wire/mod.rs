@@ -7,11 +7,12 @@
 //! origins with it.
 //!
 //! One connection passes through the files in this order: [`proxy_header`] (only from trusted
-//! proxies), [`request`], [`client_address`], [`handshake`] and [`origin`], [`response`], and then
+//! proxies), [`request`], [`client_address`] with [`forwarded`], [`handshake`] and [`origin`], [`response`], and then
 //! [`message`] inwards and [`frame`] outwards until it ends for one of the reasons in [`close`].
 
 pub mod client_address;
 pub mod close;
+mod forwarded;
 pub mod frame;
 pub mod handshake;
 pub mod message;

@@ -10,6 +10,7 @@ pub mod examples;
 pub mod fence;
 pub mod head;
 pub mod http;
+pub mod hung;
 pub mod model;
 pub mod redis;
 pub mod relay;

@@ -85,6 +85,7 @@ fn wrong_flags_are_named_with_their_value() {
         ("--gather", "101ms"),
         ("--trusted-proxies", "10.0.0.0/33"),
         ("--trusted-proxies", "proxy.example"),
+        ("--forwarded-header", "x-real-ip"),
         ("--drain-timeout", "x"),
         ("--canary", "61m"),
         ("--log-format", "xml"),

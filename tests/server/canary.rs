@@ -6,6 +6,7 @@ use rustix::process::geteuid;
 use serde_json::{Value, json};
 
 use crate::harness::examples::event;
+use crate::harness::hung::Hung;
 use crate::harness::redis::Redis;
 use crate::harness::server::text;
 use crate::harness::tls::Certificates;
@@ -22,24 +23,29 @@ fn await_return(server: &Server) {
     });
 }
 
-/// The only admin's `connectionId`: the canary's.
-fn connection(server: &Server) -> Option<String> {
+/// The canary's connections, the only admins': their workers and their `connectionId`s.
+fn connections(server: &Server) -> Vec<(u64, String)> {
     let question = json!({"command": "connections", "role": "admin"});
     let answer = server.emitter().command(&question);
-    let row = &answer["connections"][0];
-    let is_canary = row["userId"].as_str()?.starts_with("shopwire-canary-");
-    is_canary.then(|| row["connectionId"].as_str().unwrap().to_owned())
+    let rows = answer["connections"].as_array().unwrap().iter();
+    rows.map(|row| {
+        let user = row["userId"].as_str().unwrap();
+        assert!(user.starts_with("shopwire-canary-"), "{answer}");
+        let id = row["connectionId"].as_str().unwrap();
+        (row["worker"].as_u64().unwrap(), id.to_owned())
+    })
+    .collect()
 }
 
-/// Sends the canary away and waits until it is back, by another connection.
+/// Sends the canary away from both workers and waits until it is back, by other connections.
 fn send_away(server: &Server) {
-    let before = connection(server);
-    assert!(before.is_some());
+    let before = connections(server);
+    assert_eq!(before.len(), 2);
     let away = json!({"command": "disconnect", "role": "admin"});
-    assert_eq!(server.emitter().command(&away)["disconnected"], 1);
+    assert_eq!(server.emitter().command(&away)["disconnected"], 2);
     wait_until("it connects anew", || {
-        let now = connection(server);
-        now.is_some() && now != before
+        let now = connections(server);
+        now.len() == 2 && now.iter().all(|one| !before.contains(one))
     });
     await_return(server);
 }
@@ -82,7 +88,7 @@ fn it_comes_back_and_nobody_else_sees_it() {
     }
     ann.ping();
     let stats = server.stats();
-    assert_eq!(stats["connectionsByRole"]["admin"], 3);
+    assert_eq!(stats["connectionsByRole"]["admin"], 4);
     let scrape = Scrape::of(&server);
     assert_eq!(scrape.get("shopwire_canary_missing", ""), 0.0);
     assert!(scrape.get("shopwire_canary_age_seconds", "") < 3.0);
@@ -113,7 +119,7 @@ fn it_comes_in_whatever_keys_origins_proxies_and_emitters_say() {
         "--allowed-origins=https://shop.example",
         "--trusted-proxies=127.0.0.0/8",
         "--connect-rate=1",
-        "--max-connections=1",
+        "--max-connections=2",
     ])
     .without("--jwt-secret-file")
     .file(&table)
@@ -131,12 +137,39 @@ fn it_comes_in_whatever_keys_origins_proxies_and_emitters_say() {
 
 #[test]
 fn it_has_a_place_of_the_back_office_when_the_storefront_is_full() {
-    let server = Server::with(&["--canary", "100ms", "--max-connections", "10"]);
+    let server = Server::with(&["--canary", "100ms", "--max-connections", "20"]);
     await_return(&server);
-    let _crowd: Vec<Client> = (0..9).map(|_| server.public()).collect();
+    let _crowd: Vec<Client> = (0..18).map(|_| server.public()).collect();
     let refused = Client::try_connect(server.address, Opening::new()).err();
     assert_eq!(refused, Some(503));
     send_away(&server);
+}
+
+#[test]
+fn it_has_a_connection_on_each_worker_and_waits_for_all_of_them() {
+    let server = Server::with(&["--canary", "100ms", "--workers", "4", "--core-dumps"]);
+    await_return(&server);
+    let workers = connections(&server).into_iter().map(|(worker, _)| worker);
+    assert_eq!(workers.collect::<Vec<_>>(), [0, 1, 2, 3]);
+    // Long before anybody calls a loop hung, it is not back: it was waited for there.
+    let hung = Hung::thread(&server, "reactor-2");
+    let round_trips = |server: &Server| {
+        let history = json!({"command": "history", "type": "system:notification", "limit": 1});
+        server.emitter().command(&history)["keptEvents"].as_u64()
+    };
+    let before = round_trips(&server);
+    wait_until("the log says by whom it did not come", || {
+        let log = server.stderr();
+        log.contains("the canary has not come back") && log.contains("worker 2: ")
+    });
+    assert!(round_trips(&server) > before, "it was sent off meanwhile");
+    drop(hung);
+    wait_until("it is back", || {
+        server.stderr().contains("the canary comes back again")
+    });
+    let mut workers: Vec<u64> = connections(&server).into_iter().map(|one| one.0).collect();
+    workers.sort_unstable();
+    assert_eq!(workers, [0, 1, 2, 3]);
 }
 
 #[test]
@@ -210,10 +243,17 @@ fn one_that_does_not_come_back_is_told_and_so_is_its_return() {
     std::fs::write(&file, "[access]\nsystem = { staff = \"own\" }\n").unwrap();
     assert_eq!(server.ctl(&["reload"]).status.code(), Some(0));
     wait_until("it is back", || readiness(&server) == (200, json!("ready")));
-    assert_eq!(server.stats()["connectionsByRole"]["staff"], 1);
+    assert_eq!(server.stats()["connectionsByRole"]["staff"], 2);
     wait_until("the log tells it", || {
         server.stderr().contains("the canary comes back again")
     });
+    let log = server.stderr();
+    let took = log.split("round_trip_ms=").nth(1).unwrap();
+    let took = took.split_whitespace().next().unwrap();
+    assert!(
+        took.len() <= "2000.123".len(),
+        "no more digits than mean something: {took}"
+    );
     let told = server
         .stderr()
         .matches("the canary has not come back")
@@ -222,14 +262,48 @@ fn one_that_does_not_come_back_is_told_and_so_is_its_return() {
 }
 
 #[test]
+fn a_table_that_would_close_it_out_is_warned_of_and_it_is_nobody_there() {
+    let server = Server::with(&["--canary", "100ms"]);
+    await_return(&server);
+    let mut admin = server.user("root", "admin");
+    admin.subscribe(&["system"]);
+    let file = server.dir().join("tried.toml");
+    let tried = |table: &str| {
+        std::fs::write(&file, format!("[access]\nsystem = {table}\n")).unwrap();
+        server.ctl(&["access", "--try", file.to_str().unwrap()])
+    };
+    let output = tried(r#"{ customer = "all" }"#);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let said = text(&output);
+    assert!(
+        said.contains("warning: the canary needs admin, manager or staff"),
+        "{said}"
+    );
+    let row = said
+        .lines()
+        .find(|line| line.starts_with("system") && line.contains("admin"));
+    let words: Vec<&str> = row.unwrap().split_whitespace().collect();
+    // All, none, one who is connected, one of whom is subscribed.
+    assert_eq!(
+        words[..6],
+        ["system", "admin", "all", "none", "1", "1"],
+        "{said}"
+    );
+    // A role of the back office is enough, another one too.
+    let said = text(&tried(r#"{ staff = "own" }"#));
+    assert!(!said.contains("warning"), "{said}");
+}
+
+#[test]
 fn every_process_has_its_own() {
     let server = Server::with(&["--canary", "100ms"]);
     await_return(&server);
-    let before = connection(&server);
+    let before = connections(&server);
     let server = server.succeed(&[]);
     await_return(&server);
     wait_until("the old one is gone", || {
-        server.stats()["connectionsByRole"]["admin"] == 1 && connection(&server) != before
+        let now = connections(&server);
+        now.len() == 2 && now.iter().all(|one| !before.contains(one))
     });
     assert_eq!(readiness(&server), (200, json!("ready")));
 }

@@ -436,6 +436,7 @@ fn every_help_is_complete_with_an_example() {
         ("--history-age", "WS_HISTORY_AGE"),
         ("--gather", "WS_GATHER"),
         ("--trusted-proxies", "WS_TRUSTED_PROXIES"),
+        ("--forwarded-header", "WS_FORWARDED_HEADER"),
         ("--tls-cert", "WS_TLS_CERT"),
         ("--tls-key", "WS_TLS_KEY"),
         ("--core-dumps", "WS_CORE_DUMPS"),

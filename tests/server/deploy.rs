@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use crate::harness::server::{binary, plain_command};
+use crate::harness::server::{binary, plain_command, text};
 use crate::harness::tokens::SECRET;
+use crate::harness::{Setup, wait_until};
 
 fn read(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
@@ -87,6 +88,32 @@ fn the_unit_starts_a_server_with_the_sample_of_settings() {
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
+}
+
+/// The server warns, and doctor asks, for as many as the unit and the documents say.
+#[test]
+fn all_want_as_many_open_files() {
+    let output = Setup::new(&["--max-connections=100"])
+        .command("doctor")
+        .output()
+        .unwrap();
+    let said = text(&output);
+    let wanted = said.split("max-connections = 100 wants ").nth(1).unwrap();
+    let wanted: u32 = wanted.split(',').next().unwrap().parse().unwrap();
+    let beside = wanted - 100;
+    let written = format!("{},{:03}", beside / 1000, beside % 1000);
+    for path in ["deploy/systemd/shopwire.service", "docs/operations.md"] {
+        assert!(
+            read(path).contains(&written),
+            "{path} does not say {written}"
+        );
+    }
+    let server = Setup::new(&["--max-connections=100"])
+        .open_files(512)
+        .start();
+    wait_until("it says how many it wants", || {
+        server.stderr().contains(&format!("to at least {wanted}"))
+    });
 }
 
 #[test]

@@ -321,6 +321,53 @@ fn attempts_are_counted_by_the_address_a_trusted_proxy_names() {
 }
 
 #[test]
+fn of_the_two_headers_only_the_one_that_the_proxies_write_counts() {
+    let status = |server: &Server, name: &str, value: &str| {
+        Head::new(server).with(name, value).send(server).status
+    };
+    let serve = |header: &[&str]| {
+        let settings = [
+            "--connect-rate",
+            "2",
+            "--trusted-proxies",
+            "127.0.0.0/8,10.0.0.0/8",
+        ];
+        Server::with(&[&settings, header].concat())
+    };
+    let server = serve(&["--forwarded-header", "forwarded"]);
+    let told = |value: &str| status(&server, "Forwarded", value);
+    let of_one_client = [
+        "for=203.0.113.1",
+        "for=9.9.9.9, for=\"203.0.113.1:4711\";proto=https, for=10.0.0.7",
+        "for=\"9.9.9.9, for=203.0.113.1",
+    ];
+    assert_eq!(of_one_client.map(told), [101, 101, 429]);
+    let of_one_network = [
+        "for=\"[2001:db8:0:1::1]\"",
+        "For=\"[2001:db8:0:1::2]:4711\"",
+        "for=\"[2001:db8:0:1:ffff::3]\"",
+    ];
+    assert_eq!(of_one_network.map(told), [101, 101, 429]);
+    // Who says nothing, or what is none, is counted by the proxy's own address.
+    assert_eq!([told("for=unknown"), told("for=_hidden")], [101, 101]);
+    for forged in ["for=9.9.9.9;for=9.9.9.9", "9.9.9.9"] {
+        assert_eq!(told(forged), 429, "{forged}");
+    }
+    assert_eq!(status(&server, "X-Forwarded-For", "9.9.9.9"), 429);
+
+    // A proxy that writes X-Forwarded-For passes on what a client has written into Forwarded.
+    let server = serve(&[]);
+    let forged = ["for=9.9.9.1", "for=9.9.9.2", "for=9.9.9.3"];
+    let statuses = forged.map(|value| {
+        let head = Head::new(&server).with("Forwarded", value);
+        head.with("X-Forwarded-For", "203.0.113.1")
+            .send(&server)
+            .status
+    });
+    assert_eq!(statuses, [101, 101, 429]);
+}
+
+#[test]
 fn bad_tokens_are_401() {
     let server = Server::start();
     for authorization in [

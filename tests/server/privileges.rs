@@ -1,6 +1,7 @@
 //! What the process gives up, and who may do what on the ingest socket.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -9,7 +10,7 @@ use serde_json::json;
 
 use crate::harness::examples::event;
 use crate::harness::server::{self, text};
-use crate::harness::{Server, Setup, wait_until};
+use crate::harness::{Server, Setup, allow_files, wait_until};
 
 const NOBODY: u32 = 65534;
 
@@ -147,6 +148,42 @@ fn a_user_may_emit_and_command_what_the_table_says() {
 }
 
 #[test]
+fn a_user_cannot_take_the_keys_of_events_that_are_not_his() {
+    let own = geteuid().as_raw();
+    let table = |namespace: &str| {
+        format!(
+            "[emitters]\n{own} = {{ namespaces = [\"{namespace}\"], commands = [\"reload\"] }}\n"
+        )
+    };
+    let setup = Setup::new(&[]).file(&table("orders"));
+    let config = setup.dir().join("shopwire.toml");
+    let server = setup.start();
+    let mut client = server.user("root", "admin");
+    client.subscribe(&["orders", "payments"]);
+    let mut emitter = server.emitter();
+    let keyed = |kind: &str| {
+        let mut event = event(kind);
+        event["key"] = "pay-77-received".into();
+        event
+    };
+    let order = emitter.emit(&keyed("order:created"));
+    assert_eq!(client.expect_event("order:created")["id"], order.as_str());
+    std::fs::write(&config, table("payments")).unwrap();
+    emitter.command(&json!({"command": "reload"}));
+    let payment = emitter.emit(&keyed("payment:received"));
+    assert_ne!(payment, order);
+    assert_eq!(
+        client.expect_event("payment:received")["id"],
+        payment.as_str()
+    );
+    assert_eq!(
+        emitter.emit(&keyed("payment:received")),
+        payment,
+        "its own is a repeat"
+    );
+}
+
+#[test]
 fn users_that_the_table_does_not_name_may_do_nothing() {
     if !is_root() {
         return;
@@ -192,9 +229,35 @@ fn users_that_the_table_does_not_name_may_do_nothing() {
         assert_eq!(output.status.code(), expected, "{user} {args:?}: {said}");
         assert_eq!(said.contains("forbidden"), expected == Some(1), "{said}");
     }
+    // Who was refused stands in the log at its usual level.
+    for (user, what) in [(NOBODY, "command"), (12_345, "line"), (12_345, "command")] {
+        let said = format!("refused a {what}");
+        let uid = format!("uid={user} pid=");
+        let log = server.stderr();
+        let mut lines = log.lines();
+        let is_told =
+            |line: &str| line.contains("WARN") && line.contains(&said) && line.contains(&uid);
+        assert!(lines.any(is_told), "{said} {uid}: {log}");
+    }
     // Whose an emitter is can be seen where somebody wants to know.
     wait_until("the log tells who came", || {
         server.stderr().contains("uid=12345 pid=")
     });
+    // All that others may have is taken: root comes in, and they are told why they do not.
+    allow_files(2500);
+    let _crowd: Vec<UnixStream> = (0..1008)
+        .map(|_| UnixStream::connect(&server.socket).unwrap())
+        .collect();
+    wait_until("all are there", || {
+        server.stderr().matches("an emitter connects").count() >= 1008
+    });
+    let refused = run_as(NOBODY, &product);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        text(&refused).contains("the last 16 places are kept for root"),
+        "{}",
+        text(&refused)
+    );
+    assert!(run_as(0, &["ctl", "stats"]).status.success());
     server.signal(Signal::TERM);
 }

@@ -468,6 +468,10 @@ fn what_the_ingest_socket_answers_is_what_asyncapi_says() {
             "why",
             json!({"command": "why", "event": "1-1", "user": "ann"}),
         ),
+        (
+            "why",
+            json!({"command": "why", "event": "1-1", "connection": "c1f"}),
+        ),
         // Last: while it lasts it is sent what others emit, and the lines behind it wait.
         (
             "tap",

@@ -57,6 +57,7 @@ fn every_setting_may_come_from_the_environment() {
         .env("WS_HISTORY_AGE", "1h")
         .env("WS_GATHER", "1ms")
         .env("WS_TRUSTED_PROXIES", "10.0.0.0/8")
+        .env("WS_FORWARDED_HEADER", "Forwarded")
         .env("WS_DRAIN_TIMEOUT", "3s")
         .env("WS_LOG_FORMAT", "json")
         .start();
@@ -108,6 +109,7 @@ history = 0
 history-age = "30s"
 gather = "500us"
 trusted-proxies = ["10.0.0.0/8"]
+forwarded-header = "forwarded"
 drain-timeout = "3s"
 canary = "1h"
 log-format = "text"

@@ -7,7 +7,7 @@ import { ShopwireProvider, useShopwire } from '../../src/react/index.js';
 import { ConnectionState } from './connection.js';
 import { WatchedSocket } from './frames.js';
 import { Operations } from './operations.js';
-import { RoleSwitch, Sees } from './roles.js';
+import { RoleSwitch, Sees, TakenFor } from './roles.js';
 import { SendEvent } from './send.js';
 import { loadInfo, NAMESPACES, signIn, type Info, type Seat, type Signed } from './session.js';
 import { Shop, ShopContext } from './shop.js';
@@ -87,12 +87,15 @@ function DevPage({ info }: { info: Info }) {
 function TokenPage({ info }: { info: Info }) {
   const [token, setToken] = useState<string | null>();
   if (token === undefined) return <SignIn choose={setToken} />;
-  const leave = (
-    <button type="button" onClick={() => setToken(undefined)}>
-      {token === null ? 'Sign in' : 'Sign out'}
-    </button>
+  const who = (
+    <>
+      <TakenFor />
+      <button type="button" onClick={() => setToken(undefined)}>
+        {token === null ? 'Sign in' : 'Sign out'}
+      </button>
+    </>
   );
-  return <Live info={info} token={token} shown={token ?? undefined} who={leave} sees={<Sees seat={token === null ? 'public' : undefined} />} />;
+  return <Live info={info} token={token} shown={token ?? undefined} who={who} sees={<Sees seat={token === null ? 'public' : undefined} />} />;
 }
 
 interface LiveProps {

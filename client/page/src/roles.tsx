@@ -1,10 +1,11 @@
 // Through whose eyes the page looks, and what they may see.
 
-import { useEffect, useRef } from 'react';
+import { useEffect, useRef, useState } from 'react';
 
+import type { Namespace } from '../../src/index.js';
+import { useShopwire } from '../../src/react/index.js';
 import { NAMESPACES, ROLES, type Access, type Seat } from './session.js';
 import { useShop } from './shop.js';
-import type { Namespace } from '../../src/index.js';
 
 export interface RoleSwitchProps {
   seat: Seat;
@@ -31,8 +32,25 @@ export function RoleSwitch({ seat, choose, hasFocus }: RoleSwitchProps) {
   );
 }
 
-const WORDS: Record<Access | 'unknown', string> = { all: 'all of it', own: 'their own', none: 'nothing', unknown: 'not known' };
-const SIGNS: Record<Access | 'unknown', string> = { all: '●', own: '◐', none: '–', unknown: '○' };
+/** Whom the server takes a pasted token for. */
+export function TakenFor() {
+  const client = useShopwire();
+  const [identity, setIdentity] = useState(client.identity);
+  useEffect(() => client.on('authenticated', setIdentity), [client]);
+  return (
+    identity && (
+      <p className="taken-for">
+        {identity.userId}, {identity.role}
+      </p>
+    )
+  );
+}
+
+/** What is granted may be all of it or the user's own: of a pasted token the server does not tell which. */
+type Seen = Access | 'granted' | 'unknown';
+
+const WORDS: Record<Seen, string> = { all: 'all of it', own: 'their own', granted: 'what this token may see', none: 'nothing', unknown: 'not known' };
+const SIGNS: Record<Seen, string> = { all: '●', own: '◐', granted: '●', none: '–', unknown: '○' };
 
 /** What of each namespace comes. The server's word counts: what it refused is not seen. */
 export function Sees({ seat, access }: { seat: Seat | undefined; access?: Record<Namespace, Access> }) {
@@ -41,7 +59,8 @@ export function Sees({ seat, access }: { seat: Seat | undefined; access?: Record
   return (
     <ul className="sees" aria-label={seat ? `What ${seat} may see` : 'What this token may see'}>
       {NAMESPACES.map((name) => {
-        const what = denied.has(name) ? 'none' : (access?.[name] ?? (known.has(name) ? 'all' : 'unknown'));
+        const granted = seat === 'public' ? 'all' : 'granted';
+        const what: Seen = denied.has(name) ? 'none' : (access?.[name] ?? (known.has(name) ? granted : 'unknown'));
         return (
           <li key={name} data-access={what}>
             <span aria-hidden="true">{SIGNS[what]}</span> {name}

@@ -389,7 +389,7 @@ export type IngestLine<T extends EventType = EventType> = {
     /** When it happened, in ms since 1970; the server's clock where the line has none. */
     timestamp?: number;
     namespace?: NamespaceOf<K>;
-    /** The same key again within 10 minutes is acknowledged with the first one's id and not sent again. */
+    /** The same key again within 10 minutes, for an event of the same namespace, is acknowledged with the first one's id and not sent again. */
     key?: string;
   };
 }[T];

@@ -162,10 +162,9 @@ export function useOrderStatus(orderId: string, initial?: OrderStatus): OrderSta
     const begin: OrderState = { status: initial, isDeleted: false };
     const reduce = (state: OrderState, event: ShopEvent<Matching<'order:*'>>) => (event.data.orderId === orderId ? follow(state, event) : state);
     const past = () => {
-      const events = client.recent('order:*');
-      if (initial === undefined) return events;
+      if (initial === undefined) return client.recent('order:*');
       // How an order began is no news about one that is known; and what came before the line was lost is older.
-      return client.isConnected ? events.filter(({ type }) => type !== 'order:created') : [];
+      return client.isConnected ? client.recent('order:*', true).filter(({ type }) => type !== 'order:created') : [];
     };
     return reduced(client, 'order:*', begin, reduce, past);
   }, [client, orderId, initial]);

@@ -2,8 +2,8 @@
 // than a replay under way would end that one: so it waits until the replay is through.
 
 import type { Namespace } from '../generated/events.js';
+import { numberOf } from '../numbers.js';
 import type { Subscribed } from '../types.js';
-import { numberOf } from './words.js';
 
 /** The wait before the server is asked again how far a replay is: from here on it doubles. Such questions count like all others. */
 const ASK_AGAIN_MS = 50;

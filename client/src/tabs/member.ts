@@ -1,8 +1,8 @@
 // One tab's socket as the hub knows it: whose it is, what it wants to see, and the place it has come to.
 
 import { namespaceOf, type EventType, type Namespace, type ShopEvent } from '../generated/events.js';
+import { numberOf } from '../numbers.js';
 import type { Subscribed } from '../types.js';
-import { numberOf } from './words.js';
 
 /** The types of a namespace that are wanted; null: all. */
 export type Filter = ReadonlySet<EventType> | null;

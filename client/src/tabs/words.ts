@@ -66,6 +66,3 @@ function whoseIs(token: string): unknown[] | undefined {
 
 /** The lock that a tab's socket holds while it lives. */
 export const lockOf = (group: string, socket: string) => `${group} ${socket}`;
-
-/** An event's place in the one order of all events: what its id ends with. */
-export const numberOf = (id: string) => Number(/\d+$/.exec(id)?.[0]);

@@ -133,6 +133,27 @@ fn nbf_is_checked_if_it_is_there() {
 }
 
 #[test]
+fn a_token_that_is_dated_ahead_is_refused() {
+    let made = |seconds: Value| claims_but(json!({"iat": seconds}));
+    let at = |seconds: Value| judge(made(seconds)).map(|identity| identity.issued_at);
+    assert_eq!(at(json!(NOW / 1000)), Ok(Some(NOW)));
+    assert!(refusal(judge(made(json!(NOW / 1000 + 1)))).contains("iat"));
+    // What is no time says nothing.
+    for none in [json!("1"), json!(1e300), json!(-1)] {
+        assert_eq!(at(none), Ok(None));
+    }
+    let keys = KeySettings {
+        leeway: Duration::from_secs(1),
+        ..secret_keys()
+    };
+    for (ahead, is_good) in [(1, true), (2, false)] {
+        let claims = made(json!(NOW / 1000 + ahead));
+        let token = token_with(Algorithm::HS256, None, &claims);
+        assert_eq!(verify(&keys, &token).is_ok(), is_good, "{ahead} s");
+    }
+}
+
+#[test]
 fn issuer_and_audience_are_checked_only_if_configured() {
     assert!(judge(claims_but(json!({"iss": "shop", "aud": ["a", "b"]}))).is_ok());
     let keys = KeySettings {

@@ -307,6 +307,93 @@ fn a_pem_file_must_hold_a_public_key_that_is_strong_enough() {
 }
 
 #[test]
+fn a_key_that_others_may_have_is_no_secret() {
+    let certificate = b"-----BEGIN CERTIFICATE-----\nAAAAAAAAAAAA\n-----END CERTIFICATE-----\n";
+    let public = jwk(DecodingKey::from_rsa_pem(RSA_PUBLIC).unwrap(), None);
+    let set = json!({"keys": [public]}).to_string();
+    for (bytes, word) in [
+        (RSA_PUBLIC, "PEM"),
+        (ED_PUBLIC, "PEM"),
+        (certificate, "PEM"),
+        (public.to_string().as_bytes(), "JSON Web Key"),
+        (set.as_bytes(), "JSON Web Key"),
+    ] {
+        let sentence = Secret::new(bytes.to_vec()).unwrap_err();
+        assert!(sentence.contains(word), "{sentence}");
+        assert!(sentence.contains("jwt-public-key"), "{sentence}");
+    }
+    // Whatever else it looks like.
+    let text = br#"{"a": "secret that looks like JSON text"}"#;
+    assert!(Secret::new(text.to_vec()).is_ok());
+}
+
+#[test]
+fn keys_of_a_set_that_anybody_or_nobody_could_sign_for_are_refused() {
+    let rsa = jwk(DecodingKey::from_rsa_pem(RSA_PUBLIC).unwrap(), None);
+    let ec = jwk(DecodingKey::from_ec_pem(EC_PUBLIC).unwrap(), None);
+    let ec384 = jwk(DecodingKey::from_ec_pem(EC384_PUBLIC).unwrap(), None);
+    let with = |key: &Value, name: &str, value: Value| {
+        let mut key = key.clone();
+        key[name] = value;
+        key
+    };
+    let swapped = |key: &Value| {
+        let y = key["x"].clone();
+        with(&with(key, "x", key["y"].clone()), "y", y)
+    };
+    let short = base64url(&[&[0; 128][..], &[0xFF; 128]].concat());
+    let even = base64url(&[0xFE; 256]);
+    for (key, word) in [
+        (with(&rsa, "d", json!("AQAB")), "private"),
+        (with(&ec, "d", json!("AQAB")), "private"),
+        (with(&rsa, "e", json!("AQ")), "odd and more than 1"),
+        (with(&rsa, "e", json!("AAAB")), "odd and more than 1"),
+        (with(&rsa, "e", json!("Ag")), "odd and more than 1"),
+        (with(&rsa, "e", json!("")), "missing"),
+        (with(&rsa, "n", json!(short)), "2048"),
+        (with(&rsa, "n", json!(even)), "even"),
+        (swapped(&ec), "not on the curve"),
+        (swapped(&ec384), "not on the curve"),
+    ] {
+        // The good one beside it does not help.
+        let set = json!({"keys": [ec, key]}).to_string();
+        let sentence = check_jwks(set.as_bytes()).unwrap_err();
+        assert!(sentence.contains("key 2: "), "{sentence}");
+        assert!(sentence.contains(word), "{word}: {sentence}");
+    }
+    // One of another kind is passed over, but its private part does not belong there either.
+    let later = json!({"kty": "AKP", "alg": "ML-DSA-44", "pub": "AAAA", "priv": "AAAA"});
+    let set = json!({"keys": [ec, later]}).to_string();
+    assert!(check_jwks(set.as_bytes()).unwrap_err().contains("private"));
+}
+
+#[test]
+fn a_key_that_is_not_for_signatures_is_not_used() {
+    let ec = || jwk(DecodingKey::from_ec_pem(EC_PUBLIC).unwrap(), Some("ec"));
+    let token = token_with(Algorithm::ES256, Some("ec"), &claims());
+    let other = jwk(DecodingKey::from_rsa_pem(RSA_PUBLIC).unwrap(), Some("rsa"));
+    for (name, value, is_used) in [
+        ("use", json!("sig"), true),
+        ("use", json!("enc"), false),
+        ("key_ops", json!(["verify"]), true),
+        ("key_ops", json!(["sign", "verify"]), true),
+        ("key_ops", json!(["sign"]), false),
+        ("key_ops", json!(["wrapKey"]), false),
+        ("key_ops", json!([]), false),
+    ] {
+        let mut key = ec();
+        key[name] = value.clone();
+        let keys = jwks_keys(&[key.clone(), other.clone()]);
+        assert_eq!(verify(&keys, &token).is_ok(), is_used, "{name}: {value}");
+        let alone = json!({"keys": [key]}).to_string();
+        match check_jwks(alone.as_bytes()) {
+            Ok(()) => assert!(is_used, "{name}: {value}"),
+            Err(sentence) => assert!(sentence.contains(name), "{sentence}"),
+        }
+    }
+}
+
+#[test]
 fn a_secret_has_32_bytes_and_is_never_shown() {
     assert!(Secret::new(vec![b'x'; 31]).unwrap_err().contains("32"));
     let secret = Secret::new(vec![b'x'; 32]).unwrap();

@@ -26,9 +26,13 @@ pub(super) fn of(command: &Command) -> Result<Value, ConfigError> {
                 ("user", &wanted.user),
             ],
         ),
-        Command::Why(wanted) => {
-            json!({"command": "why", "event": wanted.event, "user": wanted.user})
-        }
+        Command::Why(wanted) => with_given(
+            json!({"command": "why", "event": wanted.event}),
+            [
+                ("user", &wanted.reader.user),
+                ("connection", &wanted.reader.connection),
+            ],
+        ),
         Command::Disconnect(whom) => {
             let request = json!({"command": "disconnect"});
             with_given(
@@ -160,11 +164,19 @@ mod tests {
             request_of(&["why", "--event", "e-1", "--user", "u"]).unwrap(),
             json!({"command": "why", "event": "e-1", "user": "u"})
         );
+        assert_eq!(
+            request_of(&["why", "--event", "e-1", "--connection", "c1f"]).unwrap(),
+            json!({"command": "why", "event": "e-1", "connection": "c1f"})
+        );
         for words in [
             &["tap", "--limit", "0"][..],
             &["tap", "--limit", "1000001"],
+            &["tap", "--for", "2h"],
+            &["tap", "--for", "0"],
+            &["stats", "--every", "5s"],
             &["why", "--event", "e-1"],
             &["why", "--user", "u"],
+            &["why", "--event", "e-1", "--user", "u", "--connection", "c1"],
         ] {
             assert!(request_of(words).is_err(), "{words:?}");
         }

@@ -26,9 +26,13 @@ impl Session {
         })
     }
 
+    /// Sends one command. Where the server has closed already, what it said before that is the answer.
     pub(super) fn send(&mut self, request: &Value) -> Result<(), String> {
         let line = format!("{request}\n");
-        self.socket.write_all(line.as_bytes()).map_err(broken)
+        match self.socket.write_all(line.as_bytes()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(broken(error)),
+            _ => Ok(()),
+        }
     }
 
     /// Sends one command and waits for its answer.
@@ -101,6 +105,17 @@ mod tests {
             asked("{\"error\":{\"line\":1,\"code\":\"forbidden\",\"message\":\"not you\"}}\n");
         assert_eq!(refused, Err("forbidden: not you".into()));
         assert!(asked("").unwrap_err().contains("closed the connection"));
+    }
+
+    #[test]
+    fn one_who_is_turned_away_hears_why() {
+        let (mut server, client) = UnixStream::pair().unwrap();
+        let refusal = b"{\"error\":{\"line\":1,\"code\":\"unavailable\",\"message\":\"full\"}}\n";
+        server.write_all(refusal).unwrap();
+        drop(server);
+        let mut session = Session::new(client, Duration::from_secs(5)).unwrap();
+        let result = session.ask(&json!({"command": "stats"}));
+        assert_eq!(result, Err("unavailable: full".into()));
     }
 
     #[test]

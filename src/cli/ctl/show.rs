@@ -92,11 +92,13 @@ pub(super) fn access(result: &Value) -> String {
         "SUBSCRIBED",
         "THESE",
     ];
+    let warnings = list(&result["warnings"]).map(|warning| format!("warning: {}\n", word(warning)));
+    let warnings: String = warnings.collect();
     match table(header, rows) {
         none if none.is_empty() => {
             "the table is the one in force: nothing would change\n".to_owned()
         }
-        text => text + "nothing has been changed: shopwire ctl reload does\n",
+        text => text + &warnings + "nothing has been changed: shopwire ctl reload does\n",
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::session::{Session, broken};
 use crate::cli::answers::{Answer, Next};
+use crate::cli::terminal;
 
 /// Prints copies until the server ends it or nobody reads any more; then says on stderr how many there
 /// were.
@@ -18,6 +19,7 @@ pub(super) fn run(session: &mut Session, request: &Value, lasts: Duration) -> Re
     while Instant::now() < give_up {
         match session.answers.next().map_err(broken)? {
             Next::Answer(Answer::Copy(line)) => {
+                let line = terminal::lines(&line);
                 let printed = out.write_all(line.as_bytes()).and_then(|()| out.flush());
                 match printed {
                     Ok(()) => {}

@@ -3,6 +3,7 @@
 //! In a terminal they fill the screen, as top does, and what was there comes back in the end, also
 //! after ^C; elsewhere each time is a line. Owns the terminal while it runs.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, IsTerminal, StdoutLock, Write};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -163,7 +164,7 @@ impl View for Screen {
         };
         let text = page(before, now, every);
         let mut screen = String::from("\x1b[H");
-        for (index, line) in text.lines().take(usize::from(height)).enumerate() {
+        for (index, line) in fitting(&text, height.into()).iter().enumerate() {
             if index > 0 {
                 screen.push_str("\r\n");
             }
@@ -176,6 +177,21 @@ impl View for Screen {
         self.out.write_all(screen.as_bytes())?;
         self.out.flush()
     }
+}
+
+/// As many lines as a terminal of this height has; the last one says what is left out.
+fn fitting(text: &str, height: usize) -> Vec<Cow<'_, str>> {
+    let lines: Vec<&str> = text.lines().collect();
+    if lines.len() <= height {
+        return lines.into_iter().map(Cow::from).collect();
+    }
+    let (shown, left_out) = lines.split_at(height.saturating_sub(1));
+    let more = format!(
+        "and {} more lines: the terminal is too short",
+        left_out.len()
+    );
+    let shown = shown.iter().copied().map(Cow::from);
+    shown.chain([Cow::from(more)]).collect()
 }
 
 impl Drop for Screen {
@@ -441,6 +457,16 @@ mod tests {
             !text.contains("guest") && !text.contains("journal"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn what_a_short_terminal_leaves_out_is_told() {
+        assert_eq!(fitting("a\nb\nc\n", 3), ["a", "b", "c"]);
+        assert_eq!(
+            fitting("a\nb\nc\n", 2),
+            ["a", "and 2 more lines: the terminal is too short"]
+        );
+        assert_eq!(fitting("a\nb\n", 1).len(), 1);
     }
 
     #[test]

@@ -1,18 +1,19 @@
-//! `ctl why`: what became of an event for a user, in words.
+//! `ctl why`: what became of an event for a user or a connection, in words.
 
 use std::process::ExitCode;
 
 use serde_json::Value;
 
 use super::show::{field, list, table, time};
-use super::{FAILED, fail, print};
+use super::{FAILED, Reader, fail, print};
+use crate::cli::terminal;
 
 /// Prints the answer; where there is none that says anything, says why and fails.
-pub(super) fn print_answer(result: &Value, user: &str, as_json: bool) -> ExitCode {
-    let unanswered = unanswered(result, user);
+pub(super) fn print_answer(result: &Value, reader: &Reader, as_json: bool) -> ExitCode {
+    let unanswered = unanswered(result, reader);
     let printed = match (as_json, &unanswered) {
-        (true, _) => print(&format!("{result}\n")),
-        (false, None) => print(&text(result)),
+        (true, _) => print(&terminal::lines(&format!("{result}\n"))),
+        (false, None) => print(&terminal::lines(&text(result))),
         (false, Some(_)) => ExitCode::SUCCESS,
     };
     match unanswered {
@@ -22,7 +23,7 @@ pub(super) fn print_answer(result: &Value, user: &str, as_json: bool) -> ExitCod
 }
 
 /// Why nothing can be said, if so.
-fn unanswered(result: &Value, user: &str) -> Option<String> {
+fn unanswered(result: &Value, reader: &Reader) -> Option<String> {
     match result["missing"].as_str() {
         Some("let_go") => Some(
             "the event is not kept any more: history and history-age say how much is".to_owned(),
@@ -32,12 +33,25 @@ fn unanswered(result: &Value, user: &str) -> Option<String> {
              server, or no id"
                 .to_owned(),
         ),
-        None if list(&result["connections"]).next().is_none() => Some(format!(
-            "{user:?} has no connection on this host now, and what closed ones were sent is not kept: he gets \
-             the event when he comes back with since, as long as it is kept"
-        )),
+        None if list(&result["connections"]).next().is_none() => Some(nobody(reader)),
         None => None,
     }
+}
+
+fn nobody(reader: &Reader) -> String {
+    let whose = match reader {
+        Reader {
+            user: Some(user), ..
+        } => format!("{user:?} has no connection on this host now"),
+        Reader { connection, .. } => format!(
+            "no connection {:?} is open on this host now",
+            connection.as_deref().unwrap_or_default()
+        ),
+    };
+    format!(
+        "{whose}, and what closed ones were sent is not kept: who comes back with since gets the event, as long \
+         as it is kept"
+    )
 }
 
 fn text(result: &Value) -> String {
@@ -88,7 +102,19 @@ fn reason(row: &Value, outcome: &str, kind: &str) -> String {
                     )
                 },
             );
-            format!("its role or what it is subscribed to has changed since the event; {now}")
+            let because = match row["because"].as_str() {
+                Some("came_over") => {
+                    "it came over from the process before, which alone knows what it was sent"
+                }
+                Some("last") => {
+                    "it came later and asked for the newest events (last): whether this was one is not known"
+                }
+                Some("local") => {
+                    "the event was delivered on this host alone, and has no place among the others yet"
+                }
+                _ => "its role or what it is subscribed to has changed since the event",
+            };
+            format!("{because}; {now}")
         }
         _ => row["rule"]
             .as_str()
@@ -133,6 +159,10 @@ mod tests {
             "connections": [row("c1", "sent", Value::Null), row("c2", "not_sent", json!("own")),
                 row("c3", "unknown", json!("not_subscribed")), row("c4", "waiting", Value::Null)],
         });
+        let ann = Reader {
+            user: Some("ann".to_owned()),
+            connection: None,
+        };
         let text = text(&result);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "a-9 order:created 2023-11-14T22:13:20.123Z");
@@ -141,15 +171,42 @@ mod tests {
         assert!(lines[4].contains("not sent") && lines[4].contains("no owner"));
         assert!(lines[5].contains("would not: it is not subscribed"));
         assert!(lines[6].contains("7 bytes wait") && lines[6].contains("given way"));
-        assert_eq!(unanswered(&result, "ann"), None);
+        assert_eq!(unanswered(&result, &ann), None);
+        for (because, says) in [
+            ("came_over", "came over from the process before"),
+            ("last", "newest events (last)"),
+            ("local", "on this host alone"),
+            ("changed", "has changed since"),
+        ] {
+            let mut row = row("c5", "unknown", Value::Null);
+            row["because"] = json!(because);
+            let said = reason(&row, "unknown", "order:created");
+            assert!(
+                said.contains(says) && said.ends_with("it would get it"),
+                "{said}"
+            );
+        }
         let none = json!({"event": {"id": "a-9"}, "connections": []});
-        assert!(unanswered(&none, "ann").unwrap().contains("no connection"));
+        assert!(
+            unanswered(&none, &ann)
+                .unwrap()
+                .contains("\"ann\" has no connection")
+        );
+        let guest = Reader {
+            user: None,
+            connection: Some("c1f".to_owned()),
+        };
+        assert!(
+            unanswered(&none, &guest)
+                .unwrap()
+                .contains("no connection \"c1f\" is open")
+        );
         for (word, says) in [
             ("let_go", "not kept any more"),
             ("unknown", "no event of this server"),
         ] {
             let missing = json!({"event": null, "missing": word, "connections": []});
-            assert!(unanswered(&missing, "ann").unwrap().contains(says));
+            assert!(unanswered(&missing, &ann).unwrap().contains(says));
         }
     }
 }

@@ -33,8 +33,6 @@ pub(super) enum Verdict {
     Wrong,
 }
 
-/// Files beside those of connections and emitters: listeners, polls, the journal's.
-const OTHER_FILES: u64 = 64;
 /// What TCP's buffers take for one connection when all are busy, in bytes, at least.
 const TCP_MEMORY: u64 = 16 << 10;
 /// What the server and the kernel keep for an idle connection, in bytes: docs/tuning.md.
@@ -60,6 +58,8 @@ pub(super) fn all(
         heartbeat(config, proxy_timeout),
     ];
     findings.extend(ports(config, machine));
+    findings.extend(trust(config));
+    findings.extend(secrets(config));
     findings.extend(certificate(config, now_ms));
     findings.extend(journal(config, machine));
     findings
@@ -90,7 +90,7 @@ fn unknown(about: &'static str) -> Finding {
 fn files(config: &Config, machine: &Machine) -> Finding {
     const ABOUT: &str = "open files";
     let connections = config.max_connections as u64;
-    let wanted = connections + limits::EMITTERS_MAX as u64 + OTHER_FILES;
+    let wanted = limits::files_wanted(config.max_connections);
     let Some(most) = machine.files else {
         return unknown(ABOUT);
     };
@@ -261,6 +261,29 @@ fn ports(config: &Config, machine: &Machine) -> Option<Finding> {
     }
     let remedy = "sysctl -w net.ipv4.ip_local_port_range='1024 65535', and beyond that several addresses (nginx: proxy_bind)";
     Some(finding(ABOUT, Verdict::Change, what).with(remedy))
+}
+
+/// Of interest where it goes too far.
+fn trust(config: &Config) -> Option<Finding> {
+    let network = config.trusts_everybody()?;
+    let what = format!("{network} is every address: anybody may say that he comes from any other");
+    let finding = finding("trusted proxies", Verdict::Change, what);
+    Some(finding.with("trusted-proxies = the addresses that the proxies connect from"))
+}
+
+/// Of interest where somebody else may read one.
+fn secrets(config: &Config) -> Option<Finding> {
+    let files: Vec<String> = config
+        .exposed
+        .iter()
+        .map(|file| file.display().to_string())
+        .collect();
+    if files.is_empty() {
+        return None;
+    }
+    let files = files.join(" ");
+    let what = format!("every user of this machine may read {files}");
+    Some(finding("secrets", Verdict::Change, what).with(format!("chmod o-r {files}")))
 }
 
 fn certificate(config: &Config, now_ms: u64) -> Option<Finding> {
@@ -472,6 +495,17 @@ mod tests {
         let ports = of(&proxied, "ports of a proxy on this host").unwrap();
         assert_eq!(ports.verdict, Verdict::Change);
         assert!(of(&config(&[]), "ports of a proxy on this host").is_none());
+        assert!(of(&proxied, "trusted proxies").is_none());
+        let trusting = config(&[(&settings::TRUSTED_PROXIES, "0.0.0.0/0")]);
+        let trust = of(&trusting, "trusted proxies").unwrap();
+        assert_eq!(trust.verdict, Verdict::Change);
+        assert!(of(&trusting, "secrets").is_none());
+        let exposed = Config {
+            exposed: vec!["/etc/shopwire/secret".into()],
+            ..trusting
+        };
+        let secrets = of(&exposed, "secrets").unwrap();
+        assert_eq!(secrets.remedy.unwrap(), "chmod o-r /etc/shopwire/secret");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
-use super::{FAILED, WRONG_USAGE, demo, fail, unreachable_socket};
+use super::{FAILED, WRONG_USAGE, demo, fail, terminal, unreachable_socket};
 use crate::config;
 use exchange::{Outcome, exchange};
 
@@ -76,10 +76,10 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let single = line.is_some();
     let outcome = match line {
         Some(line) => exchange(Cursor::new(line), socket, |_, why| {
-            eprintln!("shopwire: {why}")
+            eprintln!("shopwire: {}", terminal::line(&why.to_string()))
         }),
         None => exchange(io::stdin(), socket, |line, why| {
-            eprintln!("line {line}: {why}")
+            eprintln!("line {line}: {}", terminal::line(&why.to_string()))
         }),
     };
     match outcome {

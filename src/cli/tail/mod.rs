@@ -18,7 +18,7 @@ use tungstenite::http::{Response, Uri};
 use tungstenite::protocol::CloseFrame;
 use tungstenite::{ClientRequestBuilder, Error, HandshakeError, Message, WebSocket};
 
-use super::{FAILED, WRONG_USAGE, fail};
+use super::{FAILED, WRONG_USAGE, fail, terminal};
 use crate::access::Namespace;
 use crate::tls::Stream;
 use session::{Progress, Session, Step, Wanted};
@@ -347,7 +347,7 @@ fn is_timeout(error: &io::Error) -> bool {
 }
 
 fn note(sentence: impl Display) {
-    eprintln!("tail: {sentence}");
+    eprintln!("tail: {}", terminal::lines(&sentence.to_string()));
 }
 
 fn namespace(name: &str) -> Result<Namespace, String> {

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 
 use crate::access::Namespace;
+use crate::cli::terminal;
 
 /// How many ids are remembered to drop repeats.
 const RECENT_MAX: usize = 10_000;
@@ -283,11 +284,13 @@ impl<'a> Session<'a> {
         if !self.progress.is_new(id) {
             return Vec::new();
         }
-        vec![Step::Print(if self.wanted.json {
+        let line = if self.wanted.json {
             text.to_owned()
         } else {
             readable(message)
-        })]
+        };
+        // JSON escapes only some of the characters that could steer a terminal.
+        vec![Step::Print(terminal::line(&line).into_owned())]
     }
 }
 
@@ -298,7 +301,7 @@ pub(super) fn namespace_of(event: &str) -> Option<Namespace> {
     found.filter(|_| !rest.is_empty())
 }
 
-/// Time, type, id and data of an event on one line that a terminal shows as it is.
+/// Time, type, id and data of an event on one line.
 fn readable(event: &Value) -> String {
     let time = ms(&event["timestamp"])
         .and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since))
@@ -309,17 +312,7 @@ fn readable(event: &Value) -> String {
         );
     let kind = event["type"].as_str().unwrap_or_default();
     let id = event["id"].as_str().unwrap_or_default();
-    let line = format!("{time}  {kind:<24}  {id}  {}", event["data"]);
-    // JSON escapes only some control characters; the others could steer the terminal.
-    let escape = |char: char| match char {
-        char if char.is_control() => format!("\\u{:04x}", u32::from(char)),
-        char => char.to_string(),
-    };
-    if line.contains(char::is_control) {
-        line.chars().map(escape).collect()
-    } else {
-        line
-    }
+    format!("{time}  {kind:<24}  {id}  {}", event["data"])
 }
 
 fn names(list: &Value) -> Vec<String> {

@@ -229,11 +229,18 @@ fn an_event_is_one_readable_line() {
     let steps = session.on_message(&event("e-1"));
     let line = "2023-11-14T22:13:20.123Z  product:deleted           e-1  {\"productId\":\"p\"}";
     assert_eq!(steps, [Step::Print(line.into())]);
-    let hostile = event("e-2").replace("\"p\"", "\"\u{9b}31m\u{7f}\"");
-    let Step::Print(line) = &session.on_message(&hostile)[0] else {
-        panic!("not printed")
-    };
-    assert!(!line.contains(char::is_control) && line.contains("\\u009b31m\\u007f"));
+    let hostile = event("e-2").replace("\"p\"", "\"\u{9b}31m\u{202e}\"");
+    let as_json = Wanted::new(Some(vec![Namespace::Products]), Vec::new(), false, true);
+    for wanted in [&wanted, &as_json] {
+        let mut progress = Progress::new(None);
+        let mut session = Session::new(wanted, &mut progress);
+        session.on_message(WELCOME);
+        session.on_message(&subscribed(&["products"], json!({})));
+        let Step::Print(line) = &session.on_message(&hostile)[0] else {
+            panic!("not printed")
+        };
+        assert!(line.contains("\\u009b31m\\u202e"), "{line:?}");
+    }
 }
 
 #[test]

@@ -117,6 +117,29 @@ fn a_secret_comes_from_one_place_and_loses_one_newline() {
 }
 
 #[test]
+fn whose_secret_every_user_may_read_is_warned() {
+    use std::fs::{Permissions, set_permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    let [open, closed] = [("open", 0o644), ("closed", 0o640)].map(|(name, mode)| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, SECRET).unwrap();
+        set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        path.to_str().unwrap().to_owned()
+    });
+    let given = Given {
+        no_secret: true,
+        flags: vec![("jwt-secret-file", &open), ("jwt-secret-file", &closed)],
+        ..Given::default()
+    };
+    let warnings = given.resolve().unwrap().warnings(0);
+    let told = |path: &str| warnings.iter().any(|warning| warning.contains(path));
+    assert!(told(&open) && !told(&closed), "{warnings:?}");
+}
+
+#[test]
 fn several_secrets_are_valid_at_once_wherever_they_are_named() {
     let old = file_with(SECRET.as_bytes());
     let new = file_with(b"the next secret of 32 bytes, no less");

@@ -29,6 +29,7 @@ fn defaults_are_those_of_the_contract() {
     assert_eq!(config.history, 64 << 20);
     assert_eq!(config.history_age, Duration::from_secs(600));
     assert!(config.trusted_proxies.is_empty() && config.order_statuses.is_empty());
+    assert_eq!(config.forwarded_header, AddressHeader::XForwardedFor);
     assert_eq!(config.drain_timeout, Duration::from_secs(10));
     assert_eq!(config.canary, Duration::ZERO);
     assert_eq!(config.log_format, LogFormat::Text);
@@ -108,10 +109,22 @@ fn a_wrong_value_is_named_with_what_is_allowed() {
         &flag("canary", "99ms").error(),
         &["canary", "\"99ms\"", "100ms to 1h, or 0 (never)"],
     );
+    assert_says(
+        &file("canary = \"1s\"\nworkers = 3\nmax-connections = 2").error(),
+        &["canary", "each of 3 workers", "max-connections is 2"],
+    );
     assert_says(&flag("require-auth", "maybe").error(), &["true or false"]);
     assert_says(
         &flag("trusted-proxies", "10.0.0.0/33").error(),
         &["10.0.0.0/33", "network"],
+    );
+    assert_says(
+        &flag("forwarded-header", "x-real-ip").error(),
+        &[
+            "forwarded-header",
+            "x-real-ip",
+            "x-forwarded-for or forwarded",
+        ],
     );
     assert_says(&flag("socket", &"x".repeat(108)).error(), &["107 bytes"]);
     assert_says(&file("port = 1.5").error(), &["port", "whole number"]);
@@ -200,6 +213,19 @@ fn the_budget_of_all_outboxes_is_not_below_the_limit_of_one() {
         ],
     );
     assert_says(&flag("outbox-budget", "1").error(), &["1KiB to 1024GiB"]);
+}
+
+#[test]
+fn whoever_trusts_everybody_is_warned() {
+    let warned = |networks| {
+        let config = flag("trusted-proxies", networks).resolve().unwrap();
+        let all = config.warnings(0).into_iter();
+        all.filter(|warning| warning.contains("every address"))
+            .count()
+    };
+    assert_eq!(warned("10.0.0.0/8,0.0.0.0/0"), 1);
+    assert_eq!(warned("::/0"), 1);
+    assert_eq!(warned("10.0.0.0/8"), 0);
 }
 
 #[test]

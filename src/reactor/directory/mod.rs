@@ -5,6 +5,7 @@
 //! once a class; users and sessions have their own index for owned, named and excluded ones.
 //! [`plan`] turns a turn's blocks into what each class and each single connection gets.
 
+mod known;
 mod names;
 mod plan;
 mod sight;
@@ -14,6 +15,7 @@ use hashbrown::HashMap;
 use crate::access::{AccessTable, Namespace, NamespaceMask, Role, TypeMask};
 use crate::auth::Identity;
 use crate::event::{NameHasher, types_of};
+pub use known::{Before, Known};
 use names::Names;
 pub use plan::{Plan, Slice};
 pub use sight::{Hidden, View};
@@ -46,15 +48,6 @@ struct Class {
     members: Vec<u32>,
     /// The frames of this turn that all members get.
     frames: Vec<u32>,
-}
-
-/// From where on it is known what a connection was sent: by what it is now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Known {
-    /// The number of the newest event when it opened; 0 where that says nothing of what it was sent.
-    pub opened: u64,
-    /// Of all events behind this number it was, or will be, sent what it sees.
-    pub from: u64,
 }
 
 /// The index.

@@ -75,7 +75,14 @@ fn lists_may_be_narrowed() {
         read(r#"{"command":"why","event":"e-1","user":"u"}"#),
         Command::Why(WhyWanted {
             event: "e-1".into(),
-            user: "u".into(),
+            whose: Whose::User("u".into()),
+        })
+    );
+    assert_eq!(
+        read(r#"{"command":"why","event":"e-1","connection":"c1f"}"#),
+        Command::Why(WhyWanted {
+            event: "e-1".into(),
+            whose: Whose::Connection(0x1f),
         })
     );
     let few = TapWanted {
@@ -227,9 +234,24 @@ fn anything_else_names_the_field_and_what_is_allowed() {
         (r#"{"command":"tap","for":3600001}"#, "for", "to 3600000"),
         (r#"{"command":"tap","data":true}"#, "command", "no other"),
         (
+            r#"{"command":"tap","type":"order:created","namespace":"products"}"#,
+            "type",
+            "of the namespace orders, not of products",
+        ),
+        (
+            r#"{"command":"history","type":"order:created","namespace":"system"}"#,
+            "type",
+            "not of system",
+        ),
+        (
             r#"{"command":"why","event":"e-1"}"#,
-            "user",
-            "the user's id",
+            "command",
+            "exactly one of user and connection",
+        ),
+        (
+            r#"{"command":"why","event":"e-1","connection":"31"}"#,
+            "connection",
+            "like c1f",
         ),
         (r#"{"command":"why","user":"u"}"#, "event", "the event's id"),
         (

@@ -205,6 +205,28 @@ fn ctl_tap(server: &Server, args: &[&str]) -> (Child, impl Iterator<Item = Strin
     (child, lines.map_while(Result::ok))
 }
 
+/// What a customer publishes is read by an operator, in his terminal.
+#[test]
+fn what_could_steer_a_terminal_is_printed_as_json_has_it() {
+    let server = Server::start();
+    let (child, mut lines) = ctl_tap(&server, &["--limit", "1"]);
+    let hostile = "\u{9b}31m\u{7f}\u{202e}\u{2066}";
+    let event = json!({"type": "product:deleted", "data": {"productId": "p", "note": hostile}});
+    server.emitter().emit(&event);
+    let tapped = lines.next().unwrap();
+    assert!(child.wait_with_output().unwrap().status.success());
+    let history = server.ctl(&["history", "--data"]);
+    let as_json = server.ctl(&["history", "--data", "--json"]);
+    for printed in [tapped, text(&history), text(&as_json)] {
+        assert!(
+            !printed.contains(|char| hostile.contains(char) && char > '~'),
+            "{printed:?}"
+        );
+        let escaped = "\\u009b31m\\u007f\\u202e\\u2066";
+        assert!(printed.contains(escaped), "{printed:?}");
+    }
+}
+
 #[test]
 fn ctl_prints_a_line_for_each_and_ends_by_itself() {
     let server = Server::start();

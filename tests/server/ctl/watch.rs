@@ -142,6 +142,8 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
         assert!(page.contains("admin 1"), "{page:?}");
         let lines: Vec<&str> = page.split('\n').collect();
         assert!(lines.len() <= 12, "as many as the terminal has: {page:?}");
+        let last = lines.last().unwrap();
+        assert!(last.contains("more lines: the terminal"), "{page:?}");
         for line in lines {
             let mut shown = line.to_owned();
             // The terminal adds carriage returns, and the ^C that was typed.

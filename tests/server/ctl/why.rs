@@ -25,6 +25,13 @@ fn said(row: &Value) -> (String, Option<String>) {
     (word("outcome").unwrap(), word("rule"))
 }
 
+/// Why it is not known of the first connection.
+fn because(server: &Server, id: &str, user: &str) -> String {
+    let answer = answer(server, id, user);
+    let word = answer["connections"][0]["because"].as_str();
+    word.unwrap_or_else(|| panic!("{answer}")).to_owned()
+}
+
 fn not_sent(rule: &str) -> (String, Option<String>) {
     ("not_sent".to_owned(), Some(rule.to_owned()))
 }
@@ -123,6 +130,7 @@ fn what_was_before_is_told_apart_from_what_was_refused() {
     let then = emitter.emit(&event("product:deleted"));
     assert_eq!(asked(&server, &old, "ann"), not_sent("connected_later"));
     assert_eq!(asked(&server, &before, "ann"), ("unknown".to_owned(), None));
+    assert_eq!(because(&server, &before, "ann"), "changed");
     assert_eq!(asked(&server, &then, "ann"), sent());
     // The same again changes nothing, and neither does a refresh.
     ann.subscribe(&["products"]);
@@ -152,12 +160,50 @@ fn what_was_before_is_told_apart_from_what_was_refused() {
     wait_until("the newest are replayed", || {
         asked(&server, &then, "bob") == ("unknown".to_owned(), None)
     });
+    assert_eq!(because(&server, &then, "bob"), "last");
     let after = emitter.emit(&event("product:deleted"));
     wait_until("and then what comes", || {
         asked(&server, &after, "bob") == sent()
     });
     let server = server.succeed(&[]);
     assert_eq!(asked(&server, &after, "bob"), ("unknown".to_owned(), None));
+    assert_eq!(because(&server, &after, "bob"), "came_over");
+    let output = server.ctl(&["why", "--event", &after, "--user", "bob"]);
+    let said = text(&output);
+    assert!(said.contains("came over from the process before"), "{said}");
+    // Of what has come since, more is known.
+    let now = server.emitter().emit(&event("product:deleted"));
+    assert_eq!(asked(&server, &now, "bob"), sent());
+}
+
+#[test]
+fn a_guest_is_asked_for_by_its_connection() {
+    let server = Server::with(&["--workers", "2"]);
+    let mut guests = [server.public(), server.public()];
+    guests[0].subscribe(&["products"]);
+    let id = server.emitter().emit(&event("product:deleted"));
+    for (guest, expected) in guests.iter().zip([sent(), not_sent("not_subscribed")]) {
+        let question = json!({"command": "why", "event": id, "connection": guest.connection_id()});
+        let answer = server.emitter().command(&question);
+        let rows = answer["connections"].as_array().unwrap();
+        assert_eq!(rows.len(), 1, "{answer}");
+        assert_eq!(rows[0]["connectionId"], guest.connection_id());
+        assert_eq!(rows[0]["role"], "public");
+        assert_eq!(said(&rows[0]), expected);
+    }
+    let of_connection =
+        |connection: &str| server.ctl(&["why", "--event", &id, "--connection", connection]);
+    let output = of_connection(&guests[0].connection_id());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(text(&output).contains("its socket took it"));
+    for (connection, says) in [
+        ("c7fffffff", "no connection \"c7fffffff\" is open"),
+        ("ann", "a connectionId, like c1f"),
+    ] {
+        let output = of_connection(connection);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output).contains(says), "{}", text(&output));
+    }
 }
 
 #[test]
