@@ -111,7 +111,7 @@ faults: ## Break clients, emitters, server and disk for 10 minutes and 1,000,000
 FAULT_TEST := every_client_gets_exactly_its_events_once_in_one_order_whatever_happens
 
 .PHONY: cluster-faults
-cluster-faults: redis ## Three hosts and a Redis that fail in every way for 10 minutes, 300 clients that hop between them
+cluster-faults: redis ## Three hosts and a Redis that fail in every way for 10 minutes, 300 clients that hop between them; CLUSTER_LOCAL=2 has two of them deliver alone
 	CLUSTER_SECONDS=$${CLUSTER_SECONDS:-600} CLUSTER_HOSTS=$${CLUSTER_HOSTS:-3} CLUSTER_CLIENTS=$${CLUSTER_CLIENTS:-300} CLUSTER_PACE_MS=$${CLUSTER_PACE_MS:-50} \
 	  $(if $(REDIS),PATH=$(REDIS)/bin:$$PATH )$(CARGO) test --package shopwire --test server --locked -- --nocapture --exact $(HOPPING_TEST)
 

@@ -278,7 +278,7 @@ pub struct WhyRow {
     /// By which rule it was not, or would not be as it is now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<&'static str>,
-    /// Why it is unknown, if it is: `came_over`, `last` or `changed`.
+    /// Why it is unknown, if it is: `came_over`, `last`, `local` or `changed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub because: Option<&'static str>,
     /// Bytes that wait for its socket.

@@ -11,7 +11,7 @@ use crate::auth::Revocations;
 use crate::canary::Canary;
 use crate::clock::WallClock;
 use crate::cluster;
-use crate::config::Config;
+use crate::config::{Config, RedisOutage};
 use crate::event::{NameHasher, Runs};
 use crate::live::Live;
 use crate::stats::Stats;
@@ -102,7 +102,7 @@ impl Shared {
         if self.stats.journal.is_failing() {
             return Some("journal unavailable");
         }
-        if self.cluster.as_ref().is_some_and(|redis| !redis.is_up()) {
+        if self.is_cut_off() && !self.delivers_alone() {
             return Some("Redis unavailable");
         }
         if self.admission.is_overloaded() {
@@ -113,6 +113,18 @@ impl Shared {
         canary
             .is_some_and(|canary| canary.is_missing(Instant::now()))
             .then_some("canary missing")
+    }
+
+    fn is_cut_off(&self) -> bool {
+        self.cluster.as_ref().is_some_and(|redis| !redis.is_up())
+    }
+
+    /// Whether Redis is out of reach, and this host delivers its own events alone.
+    pub fn delivers_alone(&self) -> bool {
+        let has_begun = |redis: &Arc<cluster::Status>| redis.has_begun();
+        self.config.redis_outage == RedisOutage::Local
+            && self.is_cut_off()
+            && self.cluster.as_ref().is_some_and(has_begun)
     }
 
     /// The number of the newest event that any client can have heard of; 0 before the first.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shopwire::access::TypeMask;
-use shopwire::event::{Block, EventType};
+use shopwire::event::{Block, EventType, Position};
 use shopwire::reactor::directory::Directory;
 use shopwire::reactor::past::{Batch, History, Reached, Replay, Replays};
 
@@ -51,10 +51,10 @@ pub fn since() -> Work {
 /// what is kept; then forward from there, to send them.
 pub fn last(count: u32) -> Work {
     let past = Past::full();
-    let newest = past.history.newest();
+    let newest = past.history.position();
     let replay = move || {
-        let mut replay = Replay::at(newest);
-        replay.seek(wanted(), count, newest);
+        let mut replay = Replay::at(&newest);
+        replay.seek(wanted(), count, &newest);
         replay
     };
     past.into_work(replay, usize::MAX, count.into())
@@ -62,7 +62,7 @@ pub fn last(count: u32) -> Work {
 
 /// Everything behind event `id`.
 fn from(id: u64) -> Replay {
-    Replay::at(id)
+    Replay::at(&Position::of(id))
 }
 
 fn wanted() -> TypeMask {

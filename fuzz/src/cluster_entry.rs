@@ -27,6 +27,12 @@ pub fn holds(input: &[u8]) {
     let Some(block) = block_of(&entry) else {
         return;
     };
+    // What has been had with each of them: places rise, and are the batch's.
+    let places = block.origin.iter().flat_map(|origin| {
+        assert_eq!(origin.batch, entry.receipt.batch);
+        (0..block.frames.len()).map(|index| origin.mark(index).place)
+    });
+    assert!(places.is_sorted_by(|one, next| one < next));
     // The events that are no repeats, one number after the other.
     let given: Vec<u64> = block.frames.iter().map(|frame| frame.id).collect();
     assert!(given.iter().copied().eq(numbers));

@@ -112,6 +112,9 @@ impl NamespaceMask {
 pub struct TypeMask(pub u32);
 
 impl TypeMask {
+    /// All of them.
+    pub const ALL: TypeMask = TypeMask(((1_u64 << EventType::ALL.len()) - 1) as u32);
+
     /// Whether `kind` is in the set.
     #[inline]
     pub fn contains(self, kind: EventType) -> bool {

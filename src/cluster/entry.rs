@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{EPOCH, Receipt};
 use crate::access::Role;
+use crate::event::renaming::renumber;
 use crate::event::stored::{self, Lexicon, NoBlock};
-use crate::event::{Block, EventType, NameHasher};
+use crate::event::{Block, EventType, NameHasher, Origin};
 use crate::ring::Selector;
 
 /// The version of bodies with events.
@@ -212,7 +213,21 @@ impl Entry {
         if fresh > 0 && self.number - self.receipt.first != fresh - 1 {
             return Err(NoBlock("its events are not as many as its numbers"));
         }
-        stored::renumber(block, EPOCH, self.receipt.first, is_repeat)
+        let mut numbered = renumber(block, EPOCH, self.receipt.first, is_repeat)?;
+        if let Some(block) = &mut numbered {
+            block.origin = self.origin();
+        }
+        Ok(numbered)
+    }
+
+    /// Whose batch it is; none where the host is not named as this version names hosts.
+    fn origin(&self) -> Option<Origin> {
+        let host = std::str::from_utf8(&self.host).ok()?;
+        let host = u64::from_str_radix(host, 16).ok()?;
+        let repeats = self.receipt.repeats.iter();
+        let left_out: Vec<u32> = repeats.map(|&(place, _)| place).collect();
+        let batch = self.receipt.batch;
+        (batch > 0).then(|| Origin::new(host, batch, left_out))
     }
 
     /// The number of the lexicon of its body.
@@ -381,7 +396,7 @@ mod tests {
         let mut body = Vec::new();
         put_events(&block(&["a", "b", "c", "d"]), Lexicons::own().0, &mut body);
         let read = read(entry(&[
-            ("h", text("host")),
+            ("h", text("00000000000000ab")),
             ("n", text("3")),
             ("p", text("2000")),
             ("f", text("2049")),
@@ -401,6 +416,10 @@ mod tests {
             .unwrap()
             .unwrap();
         assert_eq!(block.online, 9);
+        let origin = block.origin.as_ref().unwrap();
+        assert_eq!((origin.host, origin.batch), (0xab, 3));
+        // Counted from 1, with those that are left out.
+        assert_eq!([0, 1].map(|index| origin.mark(index).place), [2, 4]);
         let ids: Vec<u64> = block.frames.iter().map(|frame| frame.id).collect();
         assert_eq!(ids, [2049, 2050]);
         for (frame, product) in block.frames.iter().zip(["b", "d"]) {

@@ -8,7 +8,8 @@
 //!
 //! What a host accepts becomes an entry of one stream; what it delivers is what it reads from there,
 //! its own entries too: so all hosts share one order and one line of numbers. An emitter's ack goes
-//! out when its events were read back. The two threads, [`writer`] and [`reader`], wait for Redis so
+//! out when its events were read back. With `--redis-outage local` a host that is cut off delivers alone
+//! at once what it gives to Redis, and not again when it reads it. The two threads, [`writer`] and [`reader`], wait for Redis so
 //! that nobody else does; [`Cluster`] is the router's end of them.
 //!
 //! | file | what it answers |
@@ -19,12 +20,16 @@
 //! | `revoked` | how it is written whose tokens are refused |
 //! | `probe` | whether a Redis lets this program do what it needs to |
 //! | `own` | what has become of this host's own batches |
+//! | `alone` | what this host delivers while it is cut off |
+//! | `beaten` | what Redis answers to a sign of life |
 //! | `ended` | why a connection is given up |
 //! | `status` | whether Redis is in reach |
 //! | `statistics` | what all hosts count, added up |
 //! | `writer`, `reader` | the two threads; the scripts that Redis runs lie in `scripts/` |
 
 mod address;
+mod alone;
+mod beaten;
 mod ended;
 pub mod entry;
 mod own;
@@ -45,13 +50,14 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::auth::{Revocation, Whom};
+use crate::config::RedisOutage;
 use crate::event::{Block, Epoch};
 use crate::limits;
 use crate::ring::{Beginning, Doorbell, Mailbox, Selector, mailbox};
 use crate::shared::Shared;
 pub use address::Address;
 use own::OwnBatches;
-pub use own::{Receipt, Since};
+pub use own::{Called, ReadBack, Receipt, Since};
 pub use probe::Probe;
 use reader::Reader;
 pub use status::Status;
@@ -99,6 +105,20 @@ pub enum Message {
     Members(Vec<String>),
     /// Other hosts have revoked their tokens while this one was not there: they are refused by now.
     Revoked(Vec<Whom>),
+    /// Redis has gone out of reach: see [`Status`].
+    OutOfReach,
+}
+
+/// What becomes of batches, by their numbers, as the writer and the router tell each other.
+#[derive(Default)]
+struct Progress {
+    /// Redis has said to have them up to this one; told by the writer.
+    written: AtomicU64,
+    /// Emitters were told that those up to this one did not get there, if they are not written; told by
+    /// the router, as is ...
+    given_up: AtomicU64,
+    /// ... up to which one they were delivered on this host alone, if they have not been read back.
+    alone: AtomicU64,
 }
 
 /// What is to be done about an entry beside delivering its events.
@@ -133,8 +153,17 @@ pub struct Cluster {
     credits: mpsc::Receiver<()>,
     own: OwnBatches,
     batches: u64,
-    /// The newest batch that Redis has said to have.
-    written: Arc<AtomicU64>,
+    progress: Arc<Progress>,
+    /// This host.
+    host: u64,
+    outage: RedisOutage,
+    status: Arc<Status>,
+    /// Up to this provisional number events may have been given up.
+    lost_to: u64,
+    /// Events that were delivered alone since all hosts had all of them.
+    alone: u64,
+    /// What the id of the newest event ended in that had more than its number.
+    height: u64,
     disconnect: Option<AskedDisconnect>,
     /// The number of the newest entry that was taken.
     newest: u64,
@@ -162,12 +191,13 @@ impl Cluster {
         if behind.is_some() {
             status.begun();
         }
-        let host = format!("{:016x}", fastrand::u64(..));
+        let number = fastrand::u64(..);
+        let host = format!("{number:016x}");
         let (jobs, to_do) = mpsc::channel();
         let (post, messages) = mailbox(Arc::clone(router));
         let (pay, credits) = mpsc::sync_channel(limits::CLUSTER_UNTAKEN);
         let (writes, writer_ending) = mpsc::channel();
-        let written = Arc::new(AtomicU64::new(0));
+        let progress = Arc::<Progress>::default();
         let writer = Writer::new(
             address.clone(),
             Arc::clone(shared),
@@ -175,7 +205,7 @@ impl Cluster {
             host.clone(),
             to_do,
             post.clone(),
-            Arc::clone(&written),
+            Arc::clone(&progress),
         );
         let reader = Reader::new(
             address.clone(),
@@ -195,9 +225,15 @@ impl Cluster {
             jobs,
             messages,
             credits,
-            own: OwnBatches::default(),
+            own: OwnBatches::behind(behind.unwrap_or(0)),
             batches: 0,
-            written,
+            progress,
+            host: number,
+            outage: shared.config.redis_outage,
+            status: Arc::clone(status),
+            lost_to: 0,
+            alone: 0,
+            height: 0,
             disconnect: None,
             newest: behind.unwrap_or(0),
             online: 0,
@@ -221,9 +257,11 @@ impl Cluster {
                 own.push(((number - first) as u32, key));
             }
             let (weight, received) = (block.weight(), block.received);
+            let kept = (self.outage == RedisOutage::Local).then(|| Arc::clone(&block));
             // Its lines' time runs since the first of them came.
             let number = self.give(Content::Events(block, own), received);
-            self.own.give(number, first..=last, weight, received, now);
+            self.own
+                .give(number, first..=last, (weight, kept), received, now);
         }
     }
 
@@ -275,7 +313,7 @@ impl Cluster {
     }
 
     fn written(&self) -> u64 {
-        self.written.load(Ordering::Acquire)
+        self.progress.written.load(Ordering::Acquire)
     }
 
     fn give(&mut self, content: Content, since: Instant) -> u64 {
@@ -295,7 +333,7 @@ impl Cluster {
                 // Paid before it was sent.
                 self.credits.try_recv().ok();
             }
-            Message::Members(_) | Message::Revoked(_) => {}
+            Message::Members(_) | Message::Revoked(_) | Message::OutOfReach => {}
         }
         Some(message)
     }
@@ -305,16 +343,21 @@ impl Cluster {
         self.messages.has_mail()
     }
 
-    /// One of this host's batches was read back. Returns since when that was waited for, if somebody
-    /// still waits.
-    pub fn read_back(&mut self, receipt: Receipt) -> Option<Since> {
+    /// One of this host's batches was read back. Returns what had become of it, if it was not given up.
+    pub fn read_back(&mut self, receipt: Receipt) -> Option<ReadBack> {
         self.own.read(receipt)
     }
 
-    /// Gives up what was not written in time, or should have come back long ago. The writer, which may be
-    /// waiting for an answer, drops what it has not sent by then.
+    /// Gives up what was not written in time, or should have come back long ago, unless it is delivered
+    /// alone then. The writer, which may be waiting for an answer, drops what it has not sent by then.
     pub fn expire(&mut self, now: Instant) {
-        self.own.expire(self.written(), now);
+        if self.may_be_alone() {
+            return;
+        }
+        if let Some((batch, number)) = self.own.expire(self.written(), now) {
+            self.progress.given_up.store(batch, Ordering::Release);
+            self.lost_to = number;
+        }
     }
 
     /// When to do that next, or to look for an overdue disconnect.
@@ -362,9 +405,9 @@ impl Cluster {
         self.own.resolved_to()
     }
 
-    /// The number of the event with this provisional one, if that was resolved of late.
-    pub fn name(&self, provisional: u64) -> Option<u64> {
-        self.own.name(provisional)
+    /// What the event with this provisional number is called, if that was resolved of late.
+    pub fn name(&self, provisional: u64) -> Option<Called> {
+        self.own.name(provisional, self.host)
     }
 
     /// Every emitter has been told.
@@ -378,6 +421,14 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         self.jobs.send(Job::End).ok();
         self.writer.0.recv_timeout(limits::CLUSTER_FAREWELL).ok();
+        if let Some((_, last, _)) = self.own.alone()
+            && self.written() < last
+        {
+            log::error!(
+                "this host ends before the others have all events that were delivered here alone: \
+                 they never have them"
+            );
+        }
     }
 }
 

@@ -2,12 +2,15 @@
 //!
 //! Owned by the router's [`Cluster`](super::Cluster). Pure. Until an entry is read back its events
 //! have provisional numbers, which only this process knows: emitters wait by them, and are told the
-//! real ones.
+//! real ones. Where this host delivers alone while it is cut off, nobody waits; but it is still known of
+//! each batch that it is to come.
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::event::{Block, Mark};
 use crate::limits;
 
 /// What is read back of a batch.
@@ -33,6 +36,24 @@ pub struct Since {
     pub given: Instant,
 }
 
+/// What an event is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Called {
+    /// Its number; of one that was delivered alone, that of the event which it follows.
+    pub number: u64,
+    /// It was delivered on this host alone: what is had with it, and what its id ends in.
+    pub alone: Option<(Mark, u64)>,
+}
+
+/// What has become of a batch that was read back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadBack {
+    /// It was waited for since then.
+    Waited(Since),
+    /// It was delivered on this host before.
+    Delivered,
+}
+
 /// Events of one batch.
 struct Batch {
     number: u64,
@@ -40,13 +61,40 @@ struct Batch {
     events: RangeInclusive<u64>,
     weight: usize,
     since: Since,
+    /// To be delivered alone, if it comes to that.
+    block: Option<Arc<Block>>,
     fate: Fate,
 }
 
 enum Fate {
     Open,
     Read(Receipt),
+    /// Delivered on this host alone.
+    Alone(Behind),
     Lost,
+}
+
+/// Where those were to whom a batch was delivered on this host alone.
+#[derive(Clone, Copy)]
+struct Behind {
+    /// Behind this event.
+    number: u64,
+    /// The id of the newest event ended in that.
+    height: u64,
+}
+
+/// Events of a batch that was delivered on this host alone, and has not come back.
+struct Alone {
+    number: u64,
+    events: RangeInclusive<u64>,
+    weight: usize,
+    behind: Behind,
+}
+
+/// Who knows the names of a batch's events.
+enum Names {
+    Read(Receipt),
+    Alone(u64, Behind),
 }
 
 /// How long to wait for the batch with this number, since its first line came. Up to the batch `written` Redis has them.
@@ -68,20 +116,35 @@ pub struct OwnBatches {
     events: u64,
     /// Up to this provisional number it is known what has become of events.
     resolved_to: u64,
+    /// Batches that were delivered on this host alone, and have not come back, oldest first.
+    alone: VecDeque<Alone>,
+    /// Events in them.
+    alone_events: u64,
+    /// Redis has the first of them since then at least, and is in reach.
+    unread_since: Option<Instant>,
     /// Batches resolved of late, whose events can be named.
-    named: Vec<(RangeInclusive<u64>, Receipt)>,
+    named: Vec<(RangeInclusive<u64>, Names)>,
     /// Events that emitters are to be told will not come.
     lost: Vec<RangeInclusive<u64>>,
     has_news: bool,
 }
 
 impl OwnBatches {
-    /// Takes note of a batch that is given to Redis at `now`, with these provisional numbers.
+    /// None yet; events up to this provisional number are another process'.
+    pub fn behind(resolved_to: u64) -> OwnBatches {
+        OwnBatches {
+            resolved_to,
+            ..OwnBatches::default()
+        }
+    }
+
+    /// Takes note of a batch that is given to Redis at `now`, with these provisional numbers. Where it may
+    /// be delivered alone, `block` holds its events.
     pub fn give(
         &mut self,
         number: u64,
         events: RangeInclusive<u64>,
-        weight: usize,
+        (weight, block): (usize, Option<Arc<Block>>),
         received: Instant,
         now: Instant,
     ) {
@@ -95,17 +158,76 @@ impl OwnBatches {
                 received,
                 given: now,
             },
+            block,
             fate: Fate::Open,
         });
     }
 
-    /// A batch was read back. Returns since when it was waited for, if somebody still waits for it.
-    pub fn read(&mut self, receipt: Receipt) -> Option<Since> {
+    /// A batch was read back: what had become of it, if it was not given up.
+    pub fn read(&mut self, receipt: Receipt) -> Option<ReadBack> {
+        if self.settle_alone(receipt.batch) {
+            return Some(ReadBack::Delivered);
+        }
         let batch = self.open(receipt.batch)?;
         batch.fate = Fate::Read(receipt);
         let since = batch.since;
         self.resolve();
-        Some(since)
+        Some(ReadBack::Waited(since))
+    }
+
+    /// Up to this batch, those that were delivered alone have come back or never will. Whether it is one
+    /// of them.
+    fn settle_alone(&mut self, batch: u64) -> bool {
+        let mut is_one = false;
+        while let Some(alone) = self.alone.pop_front_if(|alone| alone.number <= batch) {
+            is_one = alone.number == batch;
+            self.weight -= alone.weight;
+            self.alone_events -= count(&alone.events);
+            self.unread_since = None;
+        }
+        is_one
+    }
+
+    /// Takes all that is waited for, to be delivered on this host alone, to those who are behind the event
+    /// with this number and have had an id that ends in `height`: batches by their numbers, oldest first.
+    pub fn deliver_alone(&mut self, number: u64, mut height: u64) -> Vec<(u64, Arc<Block>)> {
+        let mut taken = Vec::new();
+        for batch in &mut self.waiting {
+            if let (Fate::Open, Some(block)) = (&batch.fate, batch.block.take()) {
+                batch.fate = Fate::Alone(Behind { number, height });
+                height += count(&batch.events);
+                taken.push((batch.number, block));
+            }
+        }
+        if !taken.is_empty() {
+            self.resolve();
+        }
+        taken
+    }
+
+    /// Whether one is waited for as long as [`OwnBatches::expire`] lets it.
+    pub fn is_overdue(&self, written: u64, now: Instant) -> bool {
+        self.deadline_of_waiting(written)
+            .is_some_and(|deadline| now >= deadline)
+    }
+
+    /// Gives up what was delivered alone, and Redis has had and lost: up to the batch `written` it was
+    /// given them. Returns up to which one, if there are some.
+    pub fn give_up_unread(&mut self, written: u64, is_in_reach: bool, now: Instant) -> Option<u64> {
+        let is_written = self
+            .alone
+            .front()
+            .is_some_and(|alone| alone.number <= written);
+        if !is_written || !is_in_reach {
+            self.unread_since = None;
+            return None;
+        }
+        let since = *self.unread_since.get_or_insert(now);
+        if now.saturating_duration_since(since) < limits::CLUSTER_UNREAD {
+            return None;
+        }
+        self.settle_alone(written);
+        Some(written)
     }
 
     fn open(&mut self, number: u64) -> Option<&mut Batch> {
@@ -117,9 +239,10 @@ impl OwnBatches {
     }
 
     /// Gives up what was not written in time, and what should have been read back long ago: Redis has
-    /// lost it, or let go of it. Up to the batch `written` Redis has them.
-    pub fn expire(&mut self, written: u64, now: Instant) {
-        let mut has_lost = false;
+    /// lost it, or let go of it. Up to the batch `written` Redis has them. Returns the newest that was
+    /// given up, and the last of its provisional numbers.
+    pub fn expire(&mut self, written: u64, now: Instant) -> Option<(u64, u64)> {
+        let mut lost = None;
         let waits_long = |batch: &&mut Batch| {
             now.saturating_duration_since(batch.since.received) >= limits::CLUSTER_HOLD
         };
@@ -127,16 +250,25 @@ impl OwnBatches {
             let is_over = now >= batch.since.received + patience(batch.number, written);
             if is_over && matches!(batch.fate, Fate::Open) {
                 batch.fate = Fate::Lost;
-                has_lost = true;
+                lost = Some((batch.number, *batch.events.end()));
             }
         }
-        if has_lost {
+        if lost.is_some() {
             self.resolve();
         }
+        lost
     }
 
-    /// When to look for those again.
+    /// When to look for those again, or for those that were delivered alone.
     pub fn deadline(&self, written: u64) -> Option<Instant> {
+        let unread = self
+            .unread_since
+            .map(|since| since + limits::CLUSTER_UNREAD);
+        let waiting = self.deadline_of_waiting(written);
+        [unread, waiting].into_iter().flatten().min()
+    }
+
+    fn deadline_of_waiting(&self, written: u64) -> Option<Instant> {
         let is_open = |batch: &&Batch| matches!(batch.fate, Fate::Open);
         let due = |batch: &Batch| batch.since.received + patience(batch.number, written);
         // The oldest one, and the oldest of those that are not written, which are given up sooner.
@@ -154,13 +286,31 @@ impl OwnBatches {
             .waiting
             .pop_front_if(|batch| !matches!(batch.fate, Fate::Open))
         {
-            self.weight -= batch.weight;
-            self.events -= count(&batch.events);
-            self.resolved_to = *batch.events.end();
+            let Batch {
+                number,
+                events,
+                weight,
+                ..
+            } = batch;
+            self.weight -= weight;
+            self.events -= count(&events);
+            self.resolved_to = *events.end();
             self.has_news = true;
             match batch.fate {
-                Fate::Read(receipt) => self.named.push((batch.events, receipt)),
-                Fate::Lost => self.lost.push(batch.events),
+                Fate::Read(receipt) => self.named.push((events, Names::Read(receipt))),
+                Fate::Lost => self.lost.push(events),
+                Fate::Alone(behind) => {
+                    self.weight += weight;
+                    self.alone_events += count(&events);
+                    let names = Names::Alone(number, behind);
+                    self.named.push((events.clone(), names));
+                    self.alone.push_back(Alone {
+                        number,
+                        events,
+                        weight,
+                        behind,
+                    });
+                }
                 Fate::Open => {}
             }
         }
@@ -181,17 +331,40 @@ impl OwnBatches {
         std::mem::take(&mut self.lost)
     }
 
-    /// The number of the event with this provisional number, if it was resolved since the last
-    /// [`OwnBatches::forget_names`].
-    pub fn name(&self, provisional: u64) -> Option<u64> {
-        let holds = |(events, _): &&(RangeInclusive<u64>, Receipt)| events.contains(&provisional);
-        let (events, receipt) = self.named.iter().find(holds)?;
-        let place = u32::try_from(provisional - events.start()).ok()?;
+    /// What the event with this provisional number is called, if it was resolved since the last
+    /// [`OwnBatches::forget_names`], or was delivered alone and has not come back; `host` is this one.
+    pub fn name(&self, provisional: u64, host: u64) -> Option<Called> {
+        let place_in =
+            |events: &RangeInclusive<u64>| u32::try_from(provisional - events.start()).ok();
+        let alone = |place: u32, batch, behind: Behind| {
+            let place = place + 1;
+            let mark = Mark { host, batch, place };
+            Called {
+                number: behind.number,
+                alone: Some((mark, behind.height + u64::from(place))),
+            }
+        };
+        let holds = |(events, _): &&(RangeInclusive<u64>, Names)| events.contains(&provisional);
+        let Some((events, names)) = self.named.iter().find(holds) else {
+            let is_before = |each: &Alone| *each.events.end() < provisional;
+            let each = self.alone.get(self.alone.partition_point(is_before))?;
+            if !each.events.contains(&provisional) {
+                return None;
+            }
+            return Some(alone(place_in(&each.events)?, each.number, each.behind));
+        };
+        let place = place_in(events)?;
+        let receipt = match names {
+            Names::Read(receipt) => receipt,
+            Names::Alone(batch, behind) => return Some(alone(place, *batch, *behind)),
+        };
         let before = receipt.repeats.partition_point(|&(at, _)| at < place);
-        match receipt.repeats.get(before) {
-            Some(&(at, number)) if at == place => Some(number),
-            _ => Some(receipt.first + u64::from(place) - before as u64),
-        }
+        let number = match receipt.repeats.get(before) {
+            Some(&(at, number)) if at == place => number,
+            _ => receipt.first + u64::from(place) - before as u64,
+        };
+        let alone = None;
+        Some(Called { number, alone })
     }
 
     /// Every emitter has been told.
@@ -204,14 +377,27 @@ impl OwnBatches {
         self.weight
     }
 
-    /// So many events are on their way.
+    /// So many events are on their way that somebody waits for.
     pub fn events(&self) -> u64 {
         self.events
     }
 
+    /// So many were delivered alone, and have not come back.
+    pub fn alone_events(&self) -> u64 {
+        self.alone_events
+    }
+
+    /// The first and the last batch that were delivered alone and have not come back, and how many events
+    /// the last one has.
+    pub fn alone(&self) -> Option<(u64, u64, u32)> {
+        let (first, last) = (self.alone.front()?, self.alone.back()?);
+        // A block has fewer than 2^32 frames.
+        Some((first.number, last.number, count(&last.events) as u32))
+    }
+
     /// Whether nothing is on its way.
     pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting.is_empty() && self.alone.is_empty()
     }
 }
 
@@ -220,77 +406,5 @@ fn count(events: &RangeInclusive<u64>) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn receipt(batch: u64, first: u64, repeats: &[(u32, u64)]) -> Receipt {
-        Receipt {
-            batch,
-            first,
-            repeats: repeats.to_vec(),
-            is_stored: false,
-        }
-    }
-
-    fn given(batches: &[(u64, RangeInclusive<u64>)]) -> (OwnBatches, Instant) {
-        let (mut own, now) = (OwnBatches::default(), Instant::now());
-        for (number, events) in batches {
-            own.give(*number, events.clone(), 100, now, now);
-        }
-        (own, now)
-    }
-
-    #[test]
-    fn events_are_named_as_the_receipt_says() {
-        let (mut own, now) = given(&[(1, 1..=4), (3, 6..=6)]);
-        let since = Since {
-            received: now,
-            given: now,
-        };
-        assert_eq!(own.read(receipt(1, 1000, &[(1, 70), (2, 71)])), Some(since));
-        assert_eq!(own.resolved_to(), 4);
-        assert!(own.take_news() && !own.take_news());
-        let names = [1, 2, 3, 4].map(|number| own.name(number));
-        assert_eq!(names, [Some(1000), Some(70), Some(71), Some(1001)]);
-        assert_eq!(own.name(6), None);
-        own.forget_names();
-        assert_eq!(own.name(1), None);
-        assert_eq!((own.weight(), own.events()), (100, 1));
-        assert_eq!(own.read(receipt(1, 1000, &[])), None, "once");
-        assert_eq!(own.read(receipt(2, 1000, &[])), None, "of nobody");
-    }
-
-    const NOTHING: u64 = 0;
-
-    #[test]
-    fn what_is_lost_waits_for_what_came_before() {
-        let (mut own, now) = given(&[(1, 1..=1), (2, 2..=3), (4, 5..=5)]);
-        own.expire(1, now + limits::CLUSTER_HOLD);
-        assert!(!own.take_news());
-        own.read(receipt(1, 10, &[]));
-        assert_eq!(own.resolved_to(), 5);
-        assert_eq!(own.take_lost(), [2..=3, 5..=5]);
-        assert!(own.take_lost().is_empty());
-        assert_eq!(own.read(receipt(2, 11, &[])), None, "it has come after all");
-        assert!(own.is_empty() && own.weight() == 0 && own.events() == 0);
-    }
-
-    #[test]
-    fn what_is_not_written_in_time_is_given_up_and_what_is_written_waits_longer() {
-        let (mut own, now) = given(&[(1, 1..=1), (2, 2..=2)]);
-        assert_eq!(own.deadline(NOTHING), Some(now + limits::CLUSTER_HOLD));
-        own.expire(
-            NOTHING,
-            now + limits::CLUSTER_HOLD - Duration::from_millis(1),
-        );
-        assert!(own.take_lost().is_empty());
-        // The first one was written meanwhile.
-        assert_eq!(own.deadline(1), Some(now + limits::CLUSTER_HOLD));
-        own.expire(1, now + limits::CLUSTER_HOLD);
-        assert!(own.take_lost().is_empty(), "they keep their order");
-        assert_eq!(own.deadline(1), Some(now + limits::CLUSTER_UNREAD));
-        own.expire(1, now + limits::CLUSTER_UNREAD);
-        assert_eq!(own.take_lost(), [1..=1, 2..=2]);
-        assert_eq!(own.deadline(NOTHING), None);
-    }
-}
+#[path = "own_tests.rs"]
+mod tests;

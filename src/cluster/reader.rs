@@ -92,6 +92,7 @@ impl Reader {
             let shown = self.address.shown();
             let now = Instant::now();
             self.status.down(End::Reader, &reason, &shown, now);
+            self.router.0.send(Message::OutOfReach);
             std::thread::sleep(backoff.wait());
         }
     }
@@ -243,6 +244,7 @@ impl Reader {
                 let_go
             },
             online: self.online,
+            settled: 0,
         };
         self.whole_behind = beginning.let_go;
         let mut asides = Vec::new();

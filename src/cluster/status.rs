@@ -2,7 +2,7 @@
 //!
 //! Part of what all threads share. One log line for each change, whichever thread notices it first.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,7 @@ pub enum End {
 pub struct Status {
     is_up: AtomicBool,
     has_begun: AtomicBool,
+    sent_to: AtomicU64,
     ends: Mutex<Ends>,
     statistics: Mutex<Option<Arc<str>>>,
 }
@@ -58,6 +59,16 @@ impl Status {
     /// The reactors have been told where history begins: who comes from now on comes behind that.
     pub fn begun(&self) {
         self.has_begun.store(true, Ordering::Release);
+    }
+
+    /// Up to which one of this host's batches any may have got to Redis, and to other hosts.
+    pub fn sent_to(&self) -> u64 {
+        self.sent_to.load(Ordering::SeqCst)
+    }
+
+    /// Tells so, before they are sent.
+    pub fn set_sent_to(&self, batch: u64) {
+        self.sent_to.fetch_max(batch, Ordering::SeqCst);
     }
 
     /// This thread has a working connection.

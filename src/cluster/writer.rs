@@ -9,20 +9,24 @@
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use redis::{Connection, RedisError, Value, cmd};
 
 use super::address::Address;
+use super::beaten::Beaten;
 use super::ended::Ended;
 use super::entry::{Kind, Lexicons, put_events};
 use super::revoked;
 use super::statistics;
 use super::status::{Backoff, End, Status};
-use super::{HOSTS, KEYS, LEXICONS, Message, REVOKED, REVOKED_ENDS, STATE, STREAM, millis};
+use super::{
+    HOSTS, KEYS, LEXICONS, Message, Progress, REVOKED, REVOKED_ENDS, STATE, STREAM, millis,
+};
 use crate::auth::Revocation;
+use crate::config::RedisOutage;
 use crate::event::Block;
 use crate::limits;
 use crate::ring::Post;
@@ -36,6 +40,9 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// The number of what is none of this host's batches, and may be added twice.
 const NO_BATCH: u64 = 0;
+
+/// Stands for the user where a batch of events was delivered by its host before it became an entry.
+const DELIVERED: &str = "delivered";
 
 /// For the writer.
 pub enum Job {
@@ -88,8 +95,8 @@ pub(super) struct Writer {
     queue: VecDeque<Addition>,
     /// The newest batch that Redis has, ...
     done: u64,
-    /// ... as the router is told.
-    written: Arc<AtomicU64>,
+    /// ... as the router is told; and what that tells.
+    progress: Arc<Progress>,
     /// All hosts are to be told to begin anew, since entries up to this number are lost.
     owed_reset: Option<u64>,
     /// What is revoked here and other hosts are to be told of, beside what somebody waits for.
@@ -97,6 +104,8 @@ pub(super) struct Writer {
     /// What Redis takes for this host's customers may be wrong.
     owes_members: bool,
     next_beat: Instant,
+    /// When to look for what is too old, at the earliest.
+    next_look: Instant,
     /// Since when signs of life have come without a break.
     alive_since: Option<Instant>,
     /// The number of this version's lexicon, and its words.
@@ -120,7 +129,7 @@ impl Writer {
         host: String,
         jobs: Receiver<Job>,
         router: Post<Message>,
-        written: Arc<AtomicU64>,
+        progress: Arc<Progress>,
     ) -> Writer {
         Writer {
             address,
@@ -131,11 +140,12 @@ impl Writer {
             router,
             queue: VecDeque::new(),
             done: 0,
-            written,
+            progress,
             owed_reset: None,
             owed_revocations: VecDeque::new(),
             owes_members: false,
             next_beat: Instant::now(),
+            next_look: Instant::now(),
             alive_since: None,
             lexicon: Lexicons::own(),
             is_ending: false,
@@ -156,6 +166,7 @@ impl Writer {
             let shown = self.address.shown();
             let now = Instant::now();
             self.status.down(End::Writer, &reason, &shown, now);
+            self.router.send(Message::OutOfReach);
             if self.wait(backoff.wait()).is_err() {
                 return;
             }
@@ -199,6 +210,11 @@ impl Writer {
             self.take(job);
         }
         self.give_up_old();
+        if !self.queue.is_empty() && !self.status.is_up() {
+            // The other thread's connection has broken, and so may this one's: what is sent nobody knows where
+            // to would have to be waited for.
+            self.beat(redis)?;
+        }
         self.send(redis)?;
         if self.is_ending && self.queue.is_empty() {
             self.leave(redis)?;
@@ -239,21 +255,40 @@ impl Writer {
         }
     }
 
-    /// Drops what the router has given up by now.
+    /// Drops what the router has given up by now. What it delivers alone instead is never dropped.
     fn give_up_old(&mut self) {
-        let is_old = |addition: &mut Addition| addition.since.elapsed() >= limits::CLUSTER_HOLD;
-        while let Some(addition) = self.queue.pop_front_if(is_old) {
-            if let Content::Presence(..) = addition.content {
-                // What Redis knows is compared with what is so, once it is in reach.
-                self.owes_members = true;
-            }
+        let now = Instant::now();
+        let is_old = |addition: &Addition| {
+            now.saturating_duration_since(addition.since) >= limits::CLUSTER_HOLD
+        };
+        if now < self.next_look || !self.queue.front().is_some_and(is_old) {
+            return;
         }
+        let keeps_events = self.shared.config.redis_outage == RedisOutage::Local;
+        if keeps_events {
+            // So that many that are kept are not looked through with each pipeline.
+            self.next_look = now + LOOK;
+        }
+        let given_up = self.progress.given_up.load(Ordering::Acquire);
+        let mut has_dropped_presence = false;
+        self.queue.retain(|addition| {
+            let is_kept = keeps_events
+                && addition.number > given_up
+                && matches!(addition.content, Content::Events(..));
+            if is_kept || !is_old(addition) {
+                return true;
+            }
+            has_dropped_presence |= matches!(addition.content, Content::Presence(..));
+            false
+        });
+        // What Redis knows is compared with what is so, once it is in reach.
+        self.owes_members |= has_dropped_presence;
     }
 
     /// Redis has this batch.
     fn is_done(&mut self, batch: u64) {
         self.done = batch;
-        self.written.store(batch, Ordering::Release);
+        self.progress.written.store(batch, Ordering::Release);
     }
 
     fn connect(&mut self) -> Result<Scripted, RedisError> {
@@ -314,6 +349,7 @@ impl Writer {
         if count == 0 {
             return Ok(());
         }
+        self.status.set_sent_to(before);
         redis.connection.send_packed_command(&packed)?;
         let mut failed = None;
         for _ in 0..count {
@@ -345,7 +381,10 @@ impl Writer {
             Content::Events(block, own) => {
                 put_events(block, self.lexicon.0, &mut body);
                 keys = own;
-                (Kind::Events, "", block.frames.len())
+                // Nothing of what was delivered is a repeat any more.
+                let is_delivered = addition.number <= self.progress.alone.load(Ordering::Acquire);
+                let user = if is_delivered { DELIVERED } else { "" };
+                (Kind::Events, user, block.frames.len())
             }
             Content::Presence(block, user, is_online) => {
                 put_events(block, self.lexicon.0, &mut body);
@@ -459,38 +498,4 @@ fn revoke(mut add: redis::Cmd, revocation: &Revocation, is_again: bool) -> redis
     add.arg(revocation.at_ms).arg(revocation.until_ms);
     add.arg(limits::REVOCATIONS_MAX).arg(u8::from(is_again));
     add
-}
-
-/// The answer to a sign of life.
-struct Beaten {
-    /// This host was not known before.
-    is_new: bool,
-    /// It has adopted customers.
-    has_adopted: bool,
-    /// The statistics of all hosts, by their names.
-    hosts: Vec<(String, serde_json::Value)>,
-}
-
-impl Beaten {
-    fn read(answer: Value) -> Option<Beaten> {
-        let Value::Array(parts) = answer else {
-            return None;
-        };
-        let mut parts = parts.into_iter();
-        let (Value::Int(is_new), Value::Int(adopted)) = (parts.next()?, parts.next()?) else {
-            return None;
-        };
-        let mut hosts = Vec::new();
-        while let (Some(Value::BulkString(host)), Some(Value::BulkString(told))) =
-            (parts.next(), parts.next())
-        {
-            let told = serde_json::from_slice(&told).unwrap_or_default();
-            hosts.push((String::from_utf8_lossy(&host).into_owned(), told));
-        }
-        Some(Beaten {
-            is_new: is_new != 0,
-            has_adopted: adopted != 0,
-            hosts,
-        })
-    }
 }

@@ -39,7 +39,7 @@ pub use renewal::Renewed;
 pub use socket_path::{SocketFolder, default_socket, prepare_folder};
 pub use tls::TlsSettings;
 pub use users::Account;
-pub use values::{LogFormat, duration};
+pub use values::{LogFormat, RedisOutage, duration};
 
 /// The default of `outbox-budget`, in bytes; a larger `outbox-limit` raises it.
 const OUTBOX_BUDGET: usize = 256 << 20;
@@ -99,6 +99,8 @@ pub struct Config {
     pub journal_sync: SyncPolicy,
     /// The Redis through which several hosts act as one.
     pub redis_url: Option<Address>,
+    /// What becomes of events while Redis is out of reach.
+    pub redis_outage: RedisOutage,
     /// How long an event that follows another closely may wait for more.
     pub gather: Duration,
     /// The proxies whose word about a client's address is taken.
@@ -225,6 +227,7 @@ impl Config {
             history_age,
             journal: journal(&sources, keeps_history)?,
             redis_url: redis_url(&sources)?,
+            redis_outage: sources.read_or_default(&settings::REDIS_OUTAGE, values::redis_outage)?,
             journal_sync: sources.read_or_default(&settings::JOURNAL_SYNC, values::journal_sync)?,
             gather: sources.read_or_default(&settings::GATHER, values::gather)?,
             trusted_proxies: sources

@@ -181,6 +181,11 @@ fn comparison(old: &Config, new: &Config) -> Vec<(&'static str, Effect, bool)> {
             old.journal_sync == new.journal_sync,
         ),
         (s::REDIS_URL.name, Later, old.redis_url == new.redis_url),
+        (
+            s::REDIS_OUTAGE.name,
+            Later,
+            old.redis_outage == new.redis_outage,
+        ),
         (s::GATHER.name, Later, old.gather == new.gather),
         (
             s::TRUSTED_PROXIES.name,

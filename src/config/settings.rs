@@ -142,6 +142,8 @@ settings! {
         "When the journal is made safe from a power failure: batch (acks wait for it), interval:100ms, or never";
     REDIS_URL = One "redis-url" "WS_REDIS_URL" <"URL"> ["none"]
         "Redis through which several hosts act as one: redis://host:6379, rediss://user:password@host, unix:///path, redis+sentinel://host,host/NAME; not with a journal";
+    REDIS_OUTAGE = One "redis-outage" "WS_REDIS_OUTAGE" <"HOW"> ["hold"]
+        "What becomes of events while Redis is out of reach: hold (they wait for it), or local (this host delivers them at once, the others when Redis is back)";
     GATHER = One "gather" "WS_GATHER" <"DURATION"> ["200us"]
         "How long an event that follows another closely may wait for more, to share their sends; 0 is not at all";
     TRUSTED_PROXIES = List "trusted-proxies" "WS_TRUSTED_PROXIES" <"CIDRS"> ["none"]

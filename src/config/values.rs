@@ -23,6 +23,15 @@ pub enum LogFormat {
     Json,
 }
 
+/// What becomes of events while Redis is out of reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RedisOutage {
+    /// They wait for it.
+    Hold,
+    /// This host delivers them at once, alone; the others do when Redis is back.
+    Local,
+}
+
 /// A duration: a plain integer is milliseconds; `250ms`, `30s`, `5m`, `1h` are taken too.
 ///
 /// # Errors
@@ -147,6 +156,14 @@ pub(super) fn journal_sync(text: &str) -> Result<SyncPolicy, String> {
             .filter(|every| (Duration::from_millis(1)..=Duration::from_secs(3600)).contains(every))
             .map(SyncPolicy::Interval)
             .ok_or_else(|| ALLOWED.into()),
+    }
+}
+
+pub(super) fn redis_outage(text: &str) -> Result<RedisOutage, String> {
+    match text {
+        "hold" => Ok(RedisOutage::Hold),
+        "local" => Ok(RedisOutage::Local),
+        _ => Err("must be hold or local".into()),
     }
 }
 

@@ -16,7 +16,9 @@ use memchr::memchr;
 use super::catalogue::EventType;
 use super::id::Epoch;
 use super::parse::Event;
+use super::position::Mark;
 use super::refusal::Refusal;
+use super::renaming::{height_of, id_of};
 use super::safe_text;
 use crate::access::RoleMask;
 
@@ -24,18 +26,74 @@ use crate::access::RoleMask;
 pub const FRAME_EXTRA_MAX: usize = 1024;
 
 /// The frames of one batch of events, immutable.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Block {
     /// When its first line was read, for latencies.
     pub received: Instant,
     /// Customers online once all its events have happened.
     pub online: u32,
+    /// Whose batch it was, where several hosts act as one.
+    pub origin: Option<Origin>,
+    /// What its frames' ids are made of.
+    pub naming: Naming,
     /// The frames, end to end.
     pub bytes: Bytes,
     /// What is known of each, in order of id.
     pub frames: Box<[Frame]>,
     pub(super) names: Box<[Name]>,
     pub(super) text: Box<str>,
+}
+
+/// What the ids in a block's frames are made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Naming {
+    /// Their numbers alone.
+    #[default]
+    Plain,
+    /// Their numbers, and what those it is for have had beside the common order.
+    Marked,
+    /// They have no place in the common order yet: their numbers are their places in the batch, from 1 on.
+    Alone,
+}
+
+/// Which batch of which host a block was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The host.
+    pub host: u64,
+    /// The number of the batch among its host's.
+    pub batch: u64,
+    /// Places of its events that the block does not have, ascending.
+    left_out: Box<[u32]>,
+}
+
+impl Origin {
+    /// This batch of this host, without the events at these places, which are ascending.
+    pub fn new(host: u64, batch: u64, left_out: impl Into<Box<[u32]>>) -> Origin {
+        Origin {
+            host,
+            batch,
+            left_out: left_out.into(),
+        }
+    }
+
+    /// What has been had with the block's frame `index`.
+    pub fn mark(&self, index: usize) -> Mark {
+        let mut place = index as u32;
+        for &left_out in &self.left_out {
+            place += u32::from(left_out <= place);
+        }
+        Mark {
+            host: self.host,
+            batch: self.batch,
+            place: place + 1,
+        }
+    }
+
+    /// Places of its events that the block does not have, ascending.
+    pub fn left_out(&self) -> &[u32] {
+        &self.left_out
+    }
 }
 
 /// One event in a block.
@@ -70,6 +128,20 @@ pub struct Name {
 }
 
 impl Block {
+    /// Frames alone, of events that are known from elsewhere.
+    pub fn of_frames(bytes: Vec<u8>, received: Instant) -> Block {
+        Block {
+            received,
+            online: 0,
+            origin: None,
+            naming: Naming::Plain,
+            bytes: bytes.into(),
+            frames: Box::default(),
+            names: Box::default(),
+            text: Box::default(),
+        }
+    }
+
     /// The text of a frame, its WebSocket header left out.
     pub fn payload(&self, frame: &Frame) -> &[u8] {
         let bytes = &self.bytes[frame.start as usize..frame.end as usize];
@@ -122,6 +194,24 @@ impl Block {
     /// The sequence number of its first event; 0 if it has none.
     pub fn first_id(&self) -> u64 {
         self.frames.first().map_or(0, |frame| frame.id)
+    }
+
+    /// What has been had with its last event, where several hosts act as one.
+    pub fn last_mark(&self) -> Option<Mark> {
+        let last = self.frames.len().checked_sub(1)?;
+        Some(self.origin.as_ref()?.mark(last))
+    }
+
+    /// What the id of its last event ends in.
+    pub fn height(&self) -> u64 {
+        match (self.naming, self.frames.last()) {
+            (_, None) => 0,
+            (Naming::Plain, Some(frame)) => frame.id,
+            (_, Some(frame)) => {
+                let bytes = &self.bytes[frame.start as usize..frame.end as usize];
+                id_of(bytes).map_or(frame.id, |id| height_of(id.as_bytes()))
+            }
+        }
     }
 
     /// The sequence number of its last event; 0 if it has none.
@@ -280,6 +370,8 @@ impl BlockBuilder {
         let block = Block {
             received,
             online,
+            origin: None,
+            naming: Naming::Plain,
             bytes: Bytes::copy_from_slice(&self.bytes),
             frames: self.frames.as_slice().into(),
             names: self.names.as_slice().into(),

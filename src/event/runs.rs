@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::id::{Epoch, IdPrefix, parse_id};
+use super::position::{Position, parse_beside, put_beside};
 
 /// One run of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,15 +76,31 @@ impl Runs {
         IdPrefix::new(run.epoch).put_id(number, out);
     }
 
-    /// What to be told to be behind the event with this number: its id, or where this run begins.
-    pub fn position(&self, number: u64) -> String {
-        let mut id = Vec::new();
+    /// Where whoever tells this id stands: as [`Runs::number`], with what he has had beside.
+    pub fn read(&self, id: &str, newest: u64) -> Option<Position> {
+        let (plain, marks, height) = parse_beside(id)?;
+        let number = self.number(plain, newest)?;
+        let is_told = height.is_some();
+        let position = Position {
+            number,
+            marks,
+            height: height.unwrap_or(number),
+        };
+        (position.height >= number && is_told != position.is_plain()).then_some(position)
+    }
+
+    /// What to be told to stand there: the event's id, or where this run begins.
+    pub fn position(&self, position: &Position) -> String {
+        let (number, mut id) = (position.number, Vec::new());
         if number + 1 == self.now.first {
             self.prefix.put_id(number, &mut id);
         } else {
             self.put_id(number, &mut id);
         }
-        String::from_utf8(id).expect("an id is made of digits, letters and a hyphen")
+        if !position.is_plain() {
+            put_beside(&position.marks, None, position.height, &mut id);
+        }
+        String::from_utf8(id).expect("an id is made of digits, letters and signs")
     }
 }
 
@@ -108,14 +125,32 @@ mod tests {
             String::from_utf8(id).unwrap()
         };
         for number in 0..30 {
-            for id in [id(number), runs().position(number)] {
+            for id in [id(number), runs().position(&Position::of(number))] {
                 assert_eq!(runs().number(&id, 30), Some(number), "{id}");
             }
         }
         assert_eq!([9, 10, 11].map(id), ["a-9", "a-10", "c-11"]);
-        assert_eq!(runs().position(9), "a-9");
-        assert_eq!(runs().position(10), "c-10", "where this run begins");
-        assert_eq!(runs().position(11), "c-11");
+        assert_eq!(runs().position(&Position::of(9)), "a-9");
+        assert_eq!(
+            runs().position(&Position::of(10)),
+            "c-10",
+            "where this run begins"
+        );
+        assert_eq!(runs().position(&Position::of(11)), "c-11");
+    }
+
+    #[test]
+    fn a_position_reads_back_with_what_was_had_beside() {
+        let position = |id| runs().read(id, 20);
+        for id in ["c-15", "c-15-16", "c-15~ab.1.2-15", "c-15~ab.1.2~cd.1.1-17"] {
+            assert_eq!(runs().position(&position(id).unwrap()), id);
+        }
+        let own = position("c-15~ab.1.2+cd.1.1-17");
+        assert_eq!(own, position("c-15~ab.1.2~cd.1.1-17"));
+        // A height below the number, one that tells nothing, and a number that is not known.
+        for id in ["c-15-14", "c-15-15", "c-15~ab.1.2-14", "c-21~ab.1.2-22"] {
+            assert_eq!(position(id), None, "{id}");
+        }
     }
 
     #[test]

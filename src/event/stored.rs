@@ -16,11 +16,9 @@
 use std::time::Instant;
 
 use bytes::{Buf, BufMut, Bytes, TryGetError};
-use memchr::memchr;
 
-use super::block::{Block, Frame, Name, NameHasher, text_frame_header};
+use super::block::{Block, Frame, Name, NameHasher, Naming};
 use super::catalogue::EventType;
-use super::id::{Epoch, IdPrefix};
 use crate::access::{Role, RoleMask};
 
 const HEAD: usize = 24;
@@ -171,105 +169,13 @@ pub fn read(
     Ok(Block {
         received,
         online: 0,
+        origin: None,
+        naming: Naming::Plain,
         bytes: Bytes::copy_from_slice(bytes),
         frames: frames.into(),
         names: names.into(),
         text: text.into(),
     })
-}
-
-/// The block with other ids: those of `epoch` from `first` on. Events whose place `is_left_out` are
-/// left out and get none; if that is so of all there is no block.
-///
-/// # Errors
-/// If a frame is not as a block builder lays it out.
-pub fn renumber(
-    block: Block,
-    epoch: Epoch,
-    first: u64,
-    is_left_out: impl Fn(u32) -> bool,
-) -> Result<Option<Block>, NoBlock> {
-    let prefix = IdPrefix::new(epoch);
-    // Every id may be longer than the one it takes the place of: sixteen digits against one.
-    let mut bytes = Vec::with_capacity(block.bytes.len() + block.frames.len() * 16);
-    let mut frames = Vec::with_capacity(block.frames.len());
-    let mut opening = Vec::new();
-    for (place, frame) in (0..).zip(&block.frames) {
-        if is_left_out(place) {
-            continue;
-        }
-        let id = first + frames.len() as u64;
-        let rest = behind_id(&block.bytes[frame.start as usize..frame.end as usize])
-            .ok_or(NoBlock("a frame does not begin with its id"))?;
-        opening.clear();
-        opening.extend_from_slice(OPENING);
-        prefix.put_id(id, &mut opening);
-        let (header, header_len) = text_frame_header(opening.len() + rest.len());
-        let start = bytes.len() as u32;
-        bytes.extend_from_slice(&header[..header_len]);
-        bytes.extend_from_slice(&opening);
-        bytes.extend_from_slice(rest);
-        let end = u32::try_from(bytes.len()).map_err(|_| NoBlock("it is too long"))?;
-        frames.push(Frame {
-            id,
-            start,
-            end,
-            ..*frame
-        });
-    }
-    if frames.is_empty() {
-        return Ok(None);
-    }
-    let is_whole = frames.len() == block.frames.len();
-    let (names, text) = if is_whole {
-        (block.names, block.text)
-    } else {
-        names_of(&mut frames, &block.names, &block.text)
-    };
-    Ok(Some(Block {
-        bytes: bytes.into(),
-        frames: frames.into(),
-        names,
-        text,
-        ..block
-    }))
-}
-
-/// The names of these frames alone, out of those of all. A block that is [`read`] has no others.
-fn names_of(frames: &mut [Frame], names: &[Name], text: &str) -> (Box<[Name]>, Box<str>) {
-    let (mut kept, mut kept_text) = (Vec::new(), String::new());
-    for frame in frames {
-        let names_start = kept.len() as u32;
-        let end = frame.excluded_end + u32::from(frame.has_session);
-        for name in &names[frame.names_start as usize..end as usize] {
-            let start = kept_text.len() as u32;
-            kept_text.push_str(&text[name.start as usize..][..usize::from(name.len)]);
-            kept.push(Name { start, ..*name });
-        }
-        let moved = |place: u32| place - frame.names_start + names_start;
-        *frame = Frame {
-            users_start: moved(frame.users_start),
-            owners_end: moved(frame.owners_end),
-            excluded_end: moved(frame.excluded_end),
-            names_start,
-            ..*frame
-        };
-    }
-    (kept.into(), kept_text.into())
-}
-
-/// What a payload begins with, before its id.
-const OPENING: &[u8] = b"{\"id\":\"";
-
-/// What follows the id in a frame.
-fn behind_id(frame: &[u8]) -> Option<&[u8]> {
-    let header_len = match *frame.get(1)? {
-        126 => 4,
-        127 => 10,
-        _ => 2,
-    };
-    let id = frame.get(header_len..)?.strip_prefix(OPENING)?;
-    Some(&id[memchr(b'"', id)?..])
 }
 
 /// The number of the last event of a block, which [`read`] may not be able to read.
@@ -401,43 +307,6 @@ mod tests {
             };
             assert_eq!(session(&block, there), session(&read, here));
         }
-    }
-
-    #[test]
-    fn other_ids_make_other_frames_that_say_the_same() {
-        let long = format!(
-            r#"{{"type":"product:deleted","data":{{"productId":"p2","x":"{}"}}}}"#,
-            "y".repeat(70_000)
-        );
-        let plain = r#"{"type":"product:deleted","data":{"productId":"p1"}}"#;
-        let lines = [plain, &long, plain, plain];
-        let left_out = |place| place == 2;
-        let first = 1_800_000_000_000_000;
-        let block = renumber(
-            Arc::into_inner(block(&lines)).unwrap(),
-            Epoch(0xc1),
-            first,
-            left_out,
-        );
-        let block = block.unwrap().unwrap();
-        assert_eq!(block.frames.len(), 3);
-        assert_eq!(block.last_id(), first + 2);
-        for (frame, line) in block.frames.iter().zip([plain, &long, plain]) {
-            let sent = &block.bytes[frame.start as usize..frame.end as usize];
-            let header = match sent[1] {
-                126 => 4,
-                127 => 10,
-                _ => 2,
-            };
-            let payload: serde_json::Value = serde_json::from_slice(&sent[header..]).unwrap();
-            assert_eq!(payload["id"], format!("c1-{}", frame.id));
-            let line: serde_json::Value = serde_json::from_str(line).unwrap();
-            assert_eq!(payload["data"], line["data"]);
-            let (expected, len) = text_frame_header(sent.len() - header);
-            assert_eq!(sent[..header], expected[..len]);
-        }
-        let none = renumber(block, Epoch(0xc1), 1, |_| true).unwrap();
-        assert!(none.is_none());
     }
 
     #[test]

@@ -206,6 +206,11 @@ fn answer<'a>(
         Endpoint::Health => Ok(Answer::json(200, r#"{"status":"alive"}"#)),
         Endpoint::Ready => Ok(match shared.obstacle() {
             Some(obstacle) => Answer::json(503, format!(r#"{{"status":"{obstacle}"}}"#)),
+            // Who comes is served, though not with what comes in on other hosts.
+            None if shared.delivers_alone() => Answer::json(
+                200,
+                r#"{"status":"ready","redis":"cut off, delivering locally"}"#,
+            ),
             None => Answer::json(200, r#"{"status":"ready"}"#),
         }),
         Endpoint::Stats => {

@@ -38,6 +38,13 @@ impl Sheet<'_> {
             .sample(&[], redis.waiting.get() as f64);
         self.page
             .gauge(
+                "shopwire_redis_local_events",
+                "Events that were delivered on this host alone, with redis-outage = local, and that \
+                 the other hosts are still to have. A host that ends before takes them with it.",
+            )
+            .sample(&[], redis.alone.get() as f64);
+        self.page
+            .gauge(
                 "shopwire_redis_lag_seconds",
                 "How old the newest entry was when it was read, by Redis' clock and this host's: \
                  clocks that differ show here. If it grows: this host or the network is too slow.",

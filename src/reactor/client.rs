@@ -232,7 +232,7 @@ impl Reactor {
             .namespaces
             .contains(Namespace::Customers)
             .then_some(self.online);
-        let position = self.shared.runs.position(answer.position);
+        let position = self.shared.runs.position(&answer.position);
         self.answers
             .subscribed(now, &position, answer.recovered, online, &mut self.out);
     }

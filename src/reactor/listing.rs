@@ -7,7 +7,8 @@ use serde_json::value::RawValue;
 
 use super::Reactor;
 use super::outbox::Outbox;
-use crate::event::{Block, Frame};
+use crate::event::renaming::id_of;
+use crate::event::{Block, Frame, Naming};
 use crate::limits;
 use crate::listing::{
     ConnectionRow, Connections, ConnectionsWanted, EventRow, Events, EventsWanted, Order,
@@ -117,7 +118,9 @@ impl Reactor {
     pub(super) fn list_events(&mut self, wanted: &EventsWanted) {
         let newest_first = self
             .history
-            .before(u64::MAX)
+            .alone(0)
+            .rev()
+            .chain(self.history.before(u64::MAX))
             .flat_map(|block| {
                 block
                     .frames
@@ -152,10 +155,8 @@ impl Reactor {
         let (data, timestamp) = ending(block.payload(frame));
         let data = data.filter(|data| data.len() <= *data_left);
         *data_left -= data.map_or(0, <[u8]>::len);
-        let mut id = Vec::new();
-        self.shared.runs.put_id(frame.id, &mut id);
         EventRow {
-            id: String::from_utf8_lossy(&id).into_owned(),
+            id: self.id_of_event(block, frame),
             kind: frame.kind.name(),
             timestamp,
             bytes: (frame.end - frame.start) as usize,
@@ -165,6 +166,18 @@ impl Reactor {
                 RawValue::from_string(text).ok()
             }),
         }
+    }
+
+    /// What an event is called here.
+    fn id_of_event(&self, block: &Block, frame: &Frame) -> String {
+        if block.naming == Naming::Alone {
+            // It has no number yet.
+            let bytes = &block.bytes[frame.start as usize..frame.end as usize];
+            return id_of(bytes).unwrap_or_default().to_owned();
+        }
+        let mut id = Vec::new();
+        self.shared.runs.put_id(frame.id, &mut id);
+        String::from_utf8_lossy(&id).into_owned()
     }
 }
 

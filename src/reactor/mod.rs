@@ -377,6 +377,9 @@ impl Reactor {
                     self.stand_still(*link, with_history);
                 }
                 Some(ToReactor::Begin(beginning)) => self.begin_anew(&beginning),
+                Some(ToReactor::SettleAlone(block, batch)) => {
+                    self.settle_alone(block.as_ref(), batch);
+                }
                 Some(ToReactor::Depart) => self.depart(),
                 Some(ToReactor::Stay) => self.stands_still = false,
             }

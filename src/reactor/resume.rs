@@ -4,11 +4,14 @@
 //! A replay is paced by its socket: the next part follows when the last one is gone, so that what
 //! waits in an outbox is one part and never counts as slowness.
 
+use std::sync::Arc;
+
 use super::connection::Stage;
 use super::fanout::{Frames, Stream, deliver};
 use super::past::{Issued, Reached};
 use super::{Drain, Reactor};
 use crate::cluster;
+use crate::event::Block;
 use crate::limits;
 use crate::ring::Beginning;
 use crate::shared::Shared;
@@ -24,6 +27,7 @@ pub(super) fn issued(shared: &Shared) -> Issued<'_> {
             // Another host may be ahead: what it has told is on its way here.
             Some(_) => cluster::newest_possible(shared.wall.ms()).max(shared.newest()),
         },
+        sent_to: shared.cluster.as_ref().map(|status| status.sent_to()),
     }
 }
 
@@ -96,8 +100,10 @@ impl Reactor {
             newest,
             let_go,
             online,
+            settled,
         } = beginning;
         self.history.begin_anew(*newest, *let_go, blocks);
+        self.history.settle_alone(*settled);
         self.online = *online;
         self.tell_history();
         self.reconnect_spread_ms = self.shared.admission.reconnect_spread_ms();
@@ -111,6 +117,20 @@ impl Reactor {
         for key in concerned {
             self.say_reconnect(key);
         }
+    }
+
+    /// What this host had delivered alone has come from Redis, up to its batch `batch`, or never will: it
+    /// takes its place in the history. Nobody is sent it again.
+    pub(super) fn settle_alone(&mut self, block: Option<&Arc<Block>>, batch: u64) {
+        self.fan_out();
+        if let Some(block) = block {
+            self.history.append(block);
+            self.online = block.online;
+        }
+        self.history.settle_alone(batch);
+        // Those who have not had it are sent it by their replays.
+        self.replays.news();
+        self.tell_history();
     }
 
     /// Lets go of what is too old, once it is due.

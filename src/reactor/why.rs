@@ -12,7 +12,7 @@ use super::directory::{Before, Known};
 use super::message::{Start, Subscribe};
 use super::resume::issued;
 use crate::access::TypeMask;
-use crate::event::{Block, Frame, types_of};
+use crate::event::{Block, Frame, Mark, Naming, Position, types_of};
 use crate::listing::{Unseen, Whose, Why, WhyRow, WhyWanted, connection_id};
 use crate::ring::ToRouter;
 
@@ -45,7 +45,11 @@ impl Reactor {
     fn kept(&self, id: &str) -> Result<(&Block, &Frame), Unseen> {
         let issued = issued(&self.shared);
         let newest = issued.newest.max(self.history.newest());
-        let number = issued.runs.number(id, newest).ok_or(Unseen::Unknown)?;
+        let position = issued.read(id, newest).ok_or(Unseen::Unknown)?;
+        if let Some(own) = own_mark(id, &position) {
+            return self.delivered_alone(own).ok_or(Unseen::Unknown);
+        }
+        let number = position.number;
         let block = self.history.before(number.saturating_add(1)).next();
         let frame = block.and_then(|block| {
             let mut frames = block.frames.iter();
@@ -55,6 +59,21 @@ impl Reactor {
             Unseen::LetGo
         } else {
             Unseen::Unknown
+        })
+    }
+
+    /// The event that a host has delivered alone, wherever it stands by now.
+    fn delivered_alone(&self, own: Mark) -> Option<(&Block, &Frame)> {
+        let mut blocks = self
+            .history
+            .alone(0)
+            .rev()
+            .chain(self.history.before(u64::MAX));
+        blocks.find_map(|block| {
+            let origin = block.origin.as_ref()?;
+            let mut frames = block.frames.iter().enumerate();
+            let (_, frame) = frames.find(|&(index, _)| origin.mark(index) == own)?;
+            Some((&**block, frame))
         })
     }
 
@@ -75,7 +94,13 @@ impl Reactor {
         let rule = judged.err().map(|hidden| hidden.word());
         let waiting_bytes = self.waiting_bytes(key);
         let (began, before) = known.began();
-        let (outcome, rule, because) = if frame.id <= began.min(known.from) {
+        let (outcome, rule, because) = if block.naming == Naming::Alone {
+            // It has no number to hold against those of the connection.
+            match rule {
+                Some(_) => ("not_sent", rule, None),
+                None => ("unknown", None, Some("local")),
+            }
+        } else if frame.id <= began.min(known.from) {
             match before {
                 Before::NotThere => ("not_sent", Some("connected_later"), None),
                 Before::CameOver => ("unknown", rule, Some("came_over")),
@@ -138,7 +163,7 @@ impl Reactor {
             Start::Since(id) if is_recovered => {
                 let issued = issued(&self.shared);
                 let newest = issued.newest.max(self.history.newest());
-                let Some(since) = issued.runs.number(id, newest) else {
+                let Some(since) = issued.read(id, newest).map(|since| since.number) else {
                     return self.note_change(key);
                 };
                 let of_request = request
@@ -160,4 +185,14 @@ impl Reactor {
             Start::Now | Start::Since(_) => self.note_change(key),
         }
     }
+}
+
+/// The mark of the event that this id is of, if a host has delivered it alone.
+fn own_mark(id: &str, position: &Position) -> Option<Mark> {
+    let (_, own) = id.split_once('+')?;
+    let host = own.split('.').next()?;
+    let mut marks = position.marks.iter();
+    marks
+        .find(|mark| format!("{:x}", mark.host) == host)
+        .copied()
 }

@@ -62,6 +62,9 @@ pub enum ToReactor {
     HandOver(Box<Link>, bool),
     /// History begins anew; those who are subscribed are told to come back.
     Begin(Arc<Beginning>),
+    /// What this host has delivered alone has come in the common order, up to this batch, or never will.
+    /// The frames are those of that batch: they have been sent.
+    SettleAlone(Option<Arc<Block>>, u64),
     /// Another process has them: forget them.
     Depart,
     /// It has not: go on.
@@ -78,6 +81,8 @@ pub struct Beginning {
     pub let_go: u64,
     /// Customers online.
     pub online: u32,
+    /// What this host has delivered alone stands among the blocks, up to this batch, or never will.
+    pub settled: u64,
 }
 
 /// A connection's number, counted by the router over all reactors; its id is made of it. 31 bits.

@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::emitter::Emitter;
 use super::{Router, accept};
 use crate::clock::Now;
+use crate::cluster::Cluster;
 use crate::ring::ToReactor;
 
 /// How far the way out is gone.
@@ -74,9 +75,12 @@ impl Router {
                     !emitter.ended && emitter.drain_left.is_some_and(|left| left > 0)
                 };
                 let all_read = !self.emitters.iter().any(|(_, emitter)| unread(emitter));
+                // A Redis that is out of reach is not waited for: browsers have the events.
+                let is_alone = self.cluster.as_ref().is_some_and(Cluster::is_alone)
+                    && self.sequencer.waiting() == 0;
                 let is_idle = self.questions.is_empty()
                     && !self.reload.is_under_way()
-                    && self.is_shared_out();
+                    && (self.is_shared_out() || is_alone);
                 if (all_read && is_idle) || now.instant >= until {
                     // Behind the last blocks in the same rings: nobody misses one.
                     self.hand_down(now);

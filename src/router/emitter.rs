@@ -15,6 +15,7 @@ use rustix::process::Pid;
 use serde_json::{Value, json};
 
 use super::settling::Settling;
+use crate::cluster::Called;
 use crate::emitters::{Rights, UserId};
 use crate::event::{Code, Refusal};
 use crate::limits;
@@ -254,7 +255,11 @@ impl Emitter {
             skipping: self.skipping,
             lines: self.lines,
             newest: match &self.names {
-                Some(names) => names.acked,
+                // Another process does not know what this one has delivered alone.
+                Some(names) => names
+                    .acked
+                    .filter(|called| called.alone.is_none())
+                    .map(|called| called.number),
                 None => self.newest,
             },
             output: self.output[self.written..].to_vec(),
@@ -268,7 +273,12 @@ impl Emitter {
         self.skipping = state.skipping;
         (self.lines, self.handed_down, self.acked) = (state.lines, state.lines, state.lines);
         match &mut self.names {
-            Some(names) => names.acked = state.newest,
+            Some(names) => {
+                names.acked = state.newest.map(|number| Called {
+                    number,
+                    alone: None,
+                });
+            }
             None => self.newest = state.newest,
         }
         self.output = state.output;

@@ -116,6 +116,10 @@ impl Router {
         }
         let reason = match self.journal.as_ref().and_then(|journal| journal.trouble()) {
             Some(trouble) => format!("its journal cannot be written ({trouble})"),
+            None if self.has_alone_events() => {
+                "other hosts do not have all that was delivered on this one alone while Redis was out of reach"
+                    .to_owned()
+            }
             None => "it could not come to rest in time".to_owned(),
         };
         refuse(&request, reason);
@@ -325,6 +329,7 @@ impl Router {
         self.accepting.serial = arrival.router.serial;
         if let Some(cluster) = &mut self.cluster {
             cluster.online = arrival.router.online;
+            self.shared.set_newest(arrival.router.newest);
         }
         for (state, stream) in arrival.emitters.drain(..) {
             self.board_emitter(state, UnixStream::from_std(stream))?;

@@ -32,7 +32,7 @@ use slab::Slab;
 
 use crate::clock::Now;
 use crate::cluster::Cluster;
-use crate::event::{Block, EventType};
+use crate::event::{Block, EventType, Naming};
 use crate::journal::Journal;
 use crate::limits;
 use crate::live::Live;
@@ -230,6 +230,7 @@ impl Router {
         self.advance_question(now.instant);
         self.advance_drain(now);
         self.dispatch(now);
+        self.deliver_alone(now);
         self.serve_taps(now.instant);
         self.tell_state();
     }
@@ -240,6 +241,7 @@ impl Router {
         stats.router.held_up.set(self.is_held_up().into());
         if let Some(cluster) = &self.cluster {
             stats.redis.waiting.set(cluster.waiting());
+            stats.redis.alone.set(cluster.alone_events());
         }
         for (lane, reactor) in self.lanes.iter().zip(&stats.reactors) {
             reactor.backlog_down.set(lane.down.waiting() as u64);
@@ -453,7 +455,9 @@ fn hand_out(
     taps: &mut Taps,
 ) {
     for block in blocks {
-        shared.set_newest(block.last_id());
+        if block.naming != Naming::Alone {
+            shared.set_newest(block.last_id());
+        }
         taps.copy(&block);
         for lane in &mut *lanes {
             lane.down.send(ToReactor::Block(Arc::clone(&block)));

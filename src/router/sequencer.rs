@@ -57,6 +57,11 @@ pub struct Sequencer {
     fresh_keys: Option<Vec<Key>>,
     /// The same for Redis, which then decides what is a repeat.
     shared_keys: Option<Vec<NamedKey>>,
+    /// Keys are remembered here all the same, to be judged while Redis is out of reach: of events behind
+    /// this number, and not yet where there is none.
+    judges_behind: Option<u64>,
+    /// Whether that may be.
+    may_judge: bool,
     started: Instant,
     /// When the first event of the block under construction was read.
     received: Option<Instant>,
@@ -77,6 +82,8 @@ impl Sequencer {
             last_id: 0,
             fresh_keys: None,
             shared_keys: None,
+            judges_behind: None,
+            may_judge: false,
             started,
             received: None,
             online: 0,
@@ -105,9 +112,17 @@ impl Sequencer {
         self.fresh_keys = Some(Vec::new());
     }
 
-    /// Leaves it to Redis from now on which keys were used before: no line is a repeat here.
-    pub fn share_keys(&mut self) {
+    /// Leaves it to Redis from now on which keys were used before: no line is a repeat here. Where it
+    /// `may_judge`, they are remembered for [`Sequencer::judge_keys`].
+    pub fn share_keys(&mut self, may_judge: bool) {
         self.shared_keys = Some(Vec::new());
+        self.may_judge = may_judge;
+    }
+
+    /// Judges by itself which keys were used before here, by events behind the number `behind`: or leaves
+    /// that to Redis.
+    pub fn judge_keys(&mut self, behind: Option<u64>) {
+        self.judges_behind = behind.filter(|_| self.may_judge);
     }
 
     /// Goes on with so many customers online.
@@ -160,12 +175,22 @@ impl Sequencer {
             return Err(forbidden(namespace));
         }
         let monotonic_ms = ms_between(self.started, now.instant);
-        let own_key = event.key.filter(|_| self.shared_keys.is_none());
-        let key = own_key.map(|key| self.keys.hash(namespace, key));
-        if let Some(key) = key
-            && let Some(first) = self.keys.find(key, monotonic_ms)
+        let is_shared = self.shared_keys.is_some();
+        let own_key = event.key.filter(|_| !is_shared || self.may_judge);
+        let mut key = own_key.map(|key| self.keys.hash(namespace, key));
+        if let Some(hash) = key
+            && let Some(first) = self.keys.find(hash, monotonic_ms)
         {
-            return Ok(Settled::Repeated(first));
+            let behind = if is_shared {
+                self.judges_behind
+            } else {
+                Some(0)
+            };
+            if behind.is_some_and(|behind| first > behind) {
+                return Ok(Settled::Repeated(first));
+            }
+            // Redis judges; the first use is remembered, unless it was given up.
+            key = key.filter(|_| behind.is_some());
         }
         let id = self.last_id + 1;
         self.builder.push(&event, id, now.wall_ms)?;
@@ -320,13 +345,31 @@ mod tests {
     #[test]
     fn shared_keys_are_noted_and_judged_elsewhere() {
         let (mut sequencer, now) = (sequencer(), now());
-        sequencer.share_keys();
+        sequencer.share_keys(false);
+        sequencer.judge_keys(Some(0));
         assert_eq!(sequencer.line(DELETED, now).unwrap(), Settled::Accepted(1));
         assert_eq!(sequencer.line(DELETED, now).unwrap(), Settled::Accepted(2));
         let keys = sequencer.take_shared_keys();
         let keys: Vec<_> = keys.iter().map(|key| (key.number, &*key.key)).collect();
         assert_eq!(keys, [(1, "products:k"), (2, "products:k")]);
         assert!(sequencer.take_shared_keys().is_empty());
+    }
+
+    #[test]
+    fn shared_keys_are_judged_here_while_nobody_else_can() {
+        let (mut sequencer, now) = (sequencer(), now());
+        sequencer.share_keys(true);
+        assert_eq!(sequencer.line(DELETED, now).unwrap(), Settled::Accepted(1));
+        assert_eq!(sequencer.line(DELETED, now).unwrap(), Settled::Accepted(2));
+        sequencer.judge_keys(Some(0));
+        assert_eq!(sequencer.line(DELETED, now).unwrap(), Settled::Repeated(1));
+        // The first one was given up: whoever sends it again means it.
+        sequencer.judge_keys(Some(1));
+        assert_eq!(sequencer.line(DELETED, now).unwrap(), Settled::Accepted(3));
+        assert_eq!(sequencer.line(DELETED, now).unwrap(), Settled::Repeated(3));
+        sequencer.judge_keys(None);
+        assert_eq!(sequencer.line(DELETED, now).unwrap(), Settled::Accepted(4));
+        assert_eq!(sequencer.take_shared_keys().len(), 4);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::question::Others;
 use super::{Router, count_events, hand_out};
 use crate::auth::Revocation;
 use crate::clock::Now;
-use crate::cluster::{Aside, Cluster, Message, Since};
+use crate::cluster::{Aside, Cluster, Message, ReadBack, Since};
 use crate::event::{Block, EventType};
 use crate::limits;
 use crate::ring::{Beginning, Selector, ToReactor};
@@ -54,8 +54,16 @@ impl Router {
             return;
         };
         cluster.expire(now.instant);
+        self.sequencer.judge_keys(cluster.judges_keys_behind());
+        let given_up = cluster.give_up_alone(now.instant);
         if let Some(selector) = cluster.take_overdue_disconnect(now.instant) {
             self.disconnect_here_alone(selector);
+        }
+        if let Some(batch) = given_up {
+            log::error!(
+                "Redis has lost events that were delivered on this host alone: the others never have them"
+            );
+            self.settle_alone(None, batch);
         }
         // No more a turn than the reader may be ahead: others want their turn, too.
         for _ in 0..limits::CLUSTER_UNTAKEN {
@@ -72,11 +80,14 @@ impl Router {
                         self.settle_aside(aside, now);
                     }
                     self.begin_anew(beginning);
+                    self.tell_reconciled();
                 }
                 Message::Members(members) => self.set_members_right(&members, now),
                 Message::Revoked(all) => {
                     all.iter().for_each(|whom| self.disconnect_too(whom.into()))
                 }
+                // What that changes is looked at in every turn.
+                Message::OutOfReach => {}
             }
         }
     }
@@ -92,37 +103,90 @@ impl Router {
             && (self.cluster.is_none() || self.sequencer.waiting() == 0)
     }
 
+    /// Whether events were delivered on this host alone, and are still to come from Redis.
+    pub(super) fn has_alone_events(&self) -> bool {
+        let cluster = self.cluster.as_ref();
+        cluster.is_some_and(|cluster| cluster.alone_events() > 0)
+    }
+
     fn on_entry(&mut self, block: Option<Block>, aside: Aside, now: Now) {
-        let is_own = aside.receipt.is_some();
-        let since = self.settle_aside(aside, now);
+        let own = aside.receipt.as_ref().map(|receipt| receipt.batch);
+        let read_back = self.settle_aside(aside, now);
+        if let (Some(batch), Some(ReadBack::Delivered)) = (own, read_back) {
+            return self.settle_alone(block, batch);
+        }
         let Some(mut block) = block else {
             return;
         };
-        if let Some(since) = since {
-            block.received = since.received;
+        if let Some(ReadBack::Waited(Since { received, .. })) = read_back {
+            block.received = received;
         }
         if let Some(cluster) = &mut self.cluster {
             cluster.online = block.online;
+            block = cluster.with_marks(block);
         }
         let block = Arc::new(block);
-        if is_own {
+        if own.is_some() {
             count_events(&self.shared, std::slice::from_ref(&block));
         }
         let blocks = [block].into_iter();
         hand_out(blocks, &self.shared, &mut self.lanes, &mut self.taps);
     }
 
-    /// Does what an entry wants beside. Returns since when it was waited for, if it is this host's own.
-    fn settle_aside(&mut self, aside: Aside, now: Now) -> Option<Since> {
+    /// Delivers on this host alone what Redis cannot be given, where that is wanted.
+    pub(super) fn deliver_alone(&mut self, now: Now) {
+        let Some(cluster) = &mut self.cluster else {
+            return;
+        };
+        let blocks = cluster.take_alone(self.shared.newest(), now.instant);
+        if blocks.is_empty() {
+            return;
+        }
+        let blocks: Vec<Arc<Block>> = blocks.into_iter().map(Arc::new).collect();
+        count_events(&self.shared, &blocks);
+        let blocks = blocks.into_iter();
+        hand_out(blocks, &self.shared, &mut self.lanes, &mut self.taps);
+        self.make_room();
+    }
+
+    /// What this host has delivered alone has come from Redis, up to this batch, or never will: it takes
+    /// its place among the rest.
+    fn settle_alone(&mut self, block: Option<Block>, batch: u64) {
+        let block = block.map(Arc::new);
+        if let Some(block) = &block {
+            self.shared.set_newest(block.last_id());
+            if let Some(cluster) = &mut self.cluster {
+                cluster.online = block.online;
+            }
+        }
+        for lane in &mut self.lanes {
+            let settled = ToReactor::SettleAlone(block.clone(), batch);
+            lane.down.send(settled);
+        }
+        self.tell_reconciled();
+    }
+
+    fn tell_reconciled(&mut self) {
+        let cluster = self.cluster.as_mut();
+        if let Some(events) = cluster.and_then(Cluster::take_reconciled) {
+            log::info!(
+                events;
+                "nothing that was delivered on this host alone is missing on the others any more"
+            );
+        }
+    }
+
+    /// Does what an entry wants beside. Returns what had become of it, if it is this host's own.
+    fn settle_aside(&mut self, aside: Aside, now: Now) -> Option<ReadBack> {
         let cluster = self.cluster.as_mut()?;
-        let (mut since, mut asked, mut is_stored) = (None, None, false);
+        let (mut read_back, mut asked, mut is_stored) = (None, None, false);
         if let Some(receipt) = aside.receipt {
             asked = cluster.take_disconnect(receipt.batch);
             is_stored = receipt.is_stored;
             let stats = &self.shared.stats;
             stats.router.repeated.add(receipt.repeats.len() as u64);
-            since = cluster.read_back(receipt);
-            if let Some(Since { given, .. }) = since {
+            read_back = cluster.read_back(receipt);
+            if let Some(ReadBack::Waited(Since { given, .. })) = read_back {
                 let micros = now.instant.saturating_duration_since(given).as_micros();
                 let micros = u64::try_from(micros).unwrap_or(u64::MAX);
                 stats.redis.round_trips.record(micros, 1);
@@ -138,7 +202,7 @@ impl Router {
         } else if let Some(selector) = aside.disconnect {
             self.disconnect_too(selector);
         }
-        since
+        read_back
     }
 
     /// Refuses tokens that were revoked on another host. True: it was not known here.
@@ -159,10 +223,11 @@ impl Router {
         }
     }
 
-    fn begin_anew(&mut self, beginning: Beginning) {
+    fn begin_anew(&mut self, mut beginning: Beginning) {
         self.shared.set_newest(beginning.newest);
         if let Some(cluster) = &mut self.cluster {
             cluster.online = beginning.online;
+            beginning.settled = cluster.settled_alone();
         }
         let beginning = Arc::new(beginning);
         for lane in &mut self.lanes {

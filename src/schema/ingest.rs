@@ -253,7 +253,17 @@ pub(super) fn answers() -> Vec<Message> {
             "So many lines of this connection are settled; one for a batch.",
             object(
                 &[("ack", count("How many lines are settled."))],
-                &[("id", newest)],
+                &[
+                    ("id", newest),
+                    (
+                        "local",
+                        about(
+                            "The event that id names was delivered on this host alone so far: the others follow \
+                             when Redis is back.",
+                            json!({ "const": true }),
+                        ),
+                    ),
+                ],
             ),
         ),
         Message::new(

@@ -12,7 +12,7 @@ use mio::net::{TcpListener, UnixListener};
 use super::displace::displace;
 use crate::clock::Now;
 use crate::cluster;
-use crate::config::Config;
+use crate::config::{Config, RedisOutage};
 use crate::engine::Engine;
 use crate::event::{Block, BlockBuilder, Epoch, NameHasher, Parser, Rules, Run, Runs};
 use crate::journal::{
@@ -276,7 +276,8 @@ impl Past {
             sequencer.note_keys();
         }
         if shared.config.redis_url.is_some() {
-            sequencer.share_keys();
+            let may_judge = shared.config.redis_outage == RedisOutage::Local;
+            sequencer.share_keys(may_judge);
         }
         Ok((sequencer, journal))
     }

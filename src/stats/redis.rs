@@ -13,6 +13,8 @@ pub struct RedisStats {
     pub lag_ms: Counter,
     /// Events given to Redis that have not been read back; written by the router, as are ...
     pub waiting: Counter,
+    /// ... those that were delivered on this host alone and have not been read back, and ...
+    pub alone: Counter,
     /// ... the times from the one to the other.
     pub round_trips: Times,
 }

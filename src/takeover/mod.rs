@@ -38,7 +38,7 @@ use crate::config::Config;
 use crate::event::EventType;
 
 /// The version of what crosses. Counted up when any type in [`state`] changes.
-pub const FORMAT: u32 = 5;
+pub const FORMAT: u32 = 6;
 
 /// How long either side waits for the other's next word.
 pub const PATIENCE: Duration = Duration::from_secs(10);

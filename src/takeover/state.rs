@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::access::{NamespaceMask, Role, TypeMask};
 use crate::auth::Revocation;
 use crate::event::stored::{self, Lexicon, NoBlock};
-use crate::event::{Block, NameHasher, Run};
+use crate::event::{Block, NameHasher, Naming, Origin, Run};
 use crate::journal::JournalState;
 use crate::reactor::ReplayState;
 use crate::wire::PartialMessage;
@@ -177,9 +177,36 @@ pub fn put_block(block: &Block, now: Instant, out: &mut Vec<u8>) {
     let age = now.saturating_duration_since(block.received).as_millis();
     out.put_u64_le(u64::try_from(age).unwrap_or(u64::MAX));
     out.put_u32_le(block.online);
+    put_origin(block, out);
     out.put_u64_le((stored::head_len(block) + block.bytes.len()) as u64);
     stored::put_head(block, out);
     out.put_slice(&block.bytes);
+}
+
+/// A batch has a number of its own, from 1 on: 0 is none. What a host has delivered alone does not cross.
+fn put_origin(block: &Block, out: &mut Vec<u8>) {
+    out.put_u8((block.naming == Naming::Marked).into());
+    let (host, batch, left_out) = match &block.origin {
+        Some(origin) => (origin.host, origin.batch, origin.left_out()),
+        None => (0, 0, &[][..]),
+    };
+    out.put_u64_le(host);
+    out.put_u64_le(batch);
+    // Places in a block, which has fewer than 2^32.
+    out.put_u32_le(left_out.len() as u32);
+    left_out.iter().for_each(|&place| out.put_u32_le(place));
+}
+
+fn read_origin(bytes: &mut &[u8]) -> Result<(Naming, Option<Origin>), NoBlock> {
+    let naming = match bytes.try_get_u8()? {
+        0 => Naming::Plain,
+        _ => Naming::Marked,
+    };
+    let (host, batch) = (bytes.try_get_u64_le()?, bytes.try_get_u64_le()?);
+    let count = bytes.try_get_u32_le()?;
+    let left_out: Result<Vec<u32>, _> = (0..count).map(|_| bytes.try_get_u32_le()).collect();
+    let origin = Origin::new(host, batch, left_out?);
+    Ok((naming, (batch > 0).then_some(origin)))
 }
 
 /// Reads the blocks that [`put_block`] put one behind the other.
@@ -196,6 +223,7 @@ pub fn read_blocks(
     while !bytes.is_empty() {
         let age = Duration::from_millis(bytes.try_get_u64_le()?);
         let online = bytes.try_get_u32_le()?;
+        let (naming, origin) = read_origin(&mut bytes)?;
         let len = bytes.try_get_u64_le()?;
         let (stored, rest) = usize::try_from(len)
             .ok()
@@ -205,6 +233,7 @@ pub fn read_blocks(
         let received = now.checked_sub(age).unwrap_or(now);
         let mut block = stored::read(stored, lexicon, hasher, received)?;
         block.online = online;
+        (block.naming, block.origin) = (naming, origin);
         blocks.push(Arc::new(block));
     }
     Ok(blocks)

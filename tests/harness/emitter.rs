@@ -36,6 +36,7 @@ pub struct Emitter {
     sent: u64,
     settled: u64,
     last_id: Option<String>,
+    is_local: bool,
     refusals: Vec<Refused>,
     results: Vec<Value>,
     copies: Vec<Value>,
@@ -54,6 +55,7 @@ impl Emitter {
             sent: 0,
             settled: 0,
             last_id: None,
+            is_local: false,
             refusals: Vec::new(),
             results: Vec::new(),
             copies: Vec::new(),
@@ -178,6 +180,11 @@ impl Emitter {
         self.last_id.as_deref()
     }
 
+    /// Whether the newest ack says that its event was delivered on one host alone.
+    pub fn is_local(&self) -> bool {
+        self.is_local
+    }
+
     /// The refusals that no `try_emit` has taken, oldest first.
     pub fn refusals(&self) -> &[Refused] {
         &self.refusals
@@ -203,6 +210,7 @@ impl Emitter {
                 self.settled
             );
             self.settled = settled;
+            self.is_local = answer.get("local").is_some_and(|local| local == true);
             let id = answer
                 .get("id")
                 .map(|id| id.as_str().expect("an id is a string").to_owned());

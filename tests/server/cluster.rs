@@ -3,6 +3,7 @@
 mod faults;
 mod hopping;
 mod kinds;
+mod local;
 mod revoking;
 
 use std::thread;

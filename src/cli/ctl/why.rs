@@ -109,6 +109,9 @@ fn reason(row: &Value, outcome: &str, kind: &str) -> String {
                 Some("last") => {
                     "it came later and asked for the newest events (last): whether this was one is not known"
                 }
+                Some("local") => {
+                    "the event was delivered on this host alone, and has no place among the others yet"
+                }
                 _ => "its role or what it is subscribed to has changed since the event",
             };
             format!("{because}; {now}")
@@ -172,6 +175,7 @@ mod tests {
         for (because, says) in [
             ("came_over", "came over from the process before"),
             ("last", "newest events (last)"),
+            ("local", "on this host alone"),
             ("changed", "has changed since"),
         ] {
             let mut row = row("c5", "unknown", Value::Null);

@@ -1,7 +1,7 @@
 -- Adds an entry to the stream, once, and gives it its numbers: see docs/cluster.md.
 -- KEYS: stream, state, this host's newest batch, keys, older keys, hosts, revoked, their ends
 -- ARGV: host, batch (0: it is none, and may come twice), the batch before it, events, bytes to keep, most
---       keys, window of keys in ms, kind, user, body; then
+--       keys, window of keys in ms, kind, user (of events: 'delivered' if their host has delivered them), body; then
 --       of events: for each one with a key, its place in the batch and the key
 --       of a revocation: from when and until when, the most there may be, 1 if it is told again
 local stream, state, newest_batch, keys, older_keys, hosts, revoked, revoked_ends = unpack(KEYS)
@@ -69,14 +69,16 @@ end
 -- Without one everything is lost, or has never been: nobody can be told that all is there.
 before = before or string.format('%.0f', first - 1)
 
--- A key that was used within its window makes its event a repeat, which has no number of its own.
+-- A key that was used within its window makes its event a repeat, which has no number of its own; but not
+-- if it was delivered already.
 local repeats, fresh = {}, {}
 for at = 11, kind == 'events' and #ARGV or 0, 2 do
   local key = ARGV[at + 1]
   local known = fresh[key] or redis.call('HGET', keys, key) or redis.call('HGET', older_keys, key)
-  if known and now - tonumber(known) / 1024 < tonumber(window) then
+  local is_repeat = known and now - tonumber(known) / 1024 < tonumber(window)
+  if is_repeat and user ~= 'delivered' then
     repeats[#repeats + 1] = ARGV[at] .. ':' .. known
-  else
+  elseif not is_repeat then
     fresh[key] = string.format('%.0f', first + ARGV[at] - #repeats)
   end
 end

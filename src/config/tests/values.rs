@@ -277,6 +277,19 @@ fn redis_is_a_url_that_is_never_repeated_and_excludes_a_journal() {
 }
 
 #[test]
+fn what_becomes_of_events_without_redis_is_one_of_two() {
+    let outage = |given: Given| given.resolve().unwrap().redis_outage;
+    assert_eq!(outage(Given::default()), RedisOutage::Hold);
+    assert_eq!(outage(flag("redis-outage", "hold")), RedisOutage::Hold);
+    assert_eq!(outage(env("WS_REDIS_OUTAGE", "local")), RedisOutage::Local);
+    let error = flag("redis-outage", "drop").error();
+    assert_says(
+        &error,
+        &["redis-outage", "\"drop\"", "must be hold or local"],
+    );
+}
+
+#[test]
 fn names_in_the_table_are_unique_and_well_formed() {
     let mut seen = std::collections::HashSet::new();
     for setting in settings::ALL {

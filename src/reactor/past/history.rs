@@ -2,12 +2,17 @@
 //!
 //! Every reactor keeps its own list of pointers to the same blocks. Appending costs a push; what is
 //! too much is let go of at the front.
+//!
+//! Beside them stand the blocks that this host has delivered alone, while it was cut off from others
+//! (docs/cluster.md): until they have a place among the rest they come behind it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::event::Block;
+use hashbrown::HashMap;
+
+use crate::event::{Block, Mark, Naming, Position};
 use crate::limits;
 
 /// The kept part of the stream of events, which ends at the newest event that the reactor knows.
@@ -24,6 +29,12 @@ pub struct History {
     let_go: u64,
     /// The number of the newest event, kept or not; 0 before the first.
     newest: u64,
+    /// What this host has delivered alone, and has no place among the blocks yet, oldest first.
+    alone: VecDeque<Arc<Block>>,
+    /// What the id of the newest event ended in that those were sent who are not held back.
+    height: u64,
+    /// The newest batch of each host that has come, where several act as one.
+    batches: HashMap<u64, u64>,
     swept: Option<Instant>,
 }
 
@@ -39,6 +50,9 @@ impl History {
             age_kept,
             let_go: 0,
             newest: 0,
+            alone: VecDeque::new(),
+            height: 0,
+            batches: HashMap::new(),
             swept: None,
         }
     }
@@ -56,7 +70,7 @@ impl History {
     }
 
     /// Begins behind the event `newest`, with `blocks`, which are all there is behind `let_go`. What was
-    /// kept before is forgotten.
+    /// kept before is forgotten, but for what this host has delivered alone.
     pub fn begin_anew(&mut self, newest: u64, let_go: u64, blocks: &[Arc<Block>]) {
         self.blocks.clear();
         (self.weight, self.events) = (0, 0);
@@ -92,8 +106,20 @@ impl History {
         self.weight
     }
 
-    /// Appends the next block.
+    /// Appends the next block, which all are sent who are not held back.
     pub fn push(&mut self, block: &Arc<Block>) {
+        self.height = block.height();
+        self.append(block);
+    }
+
+    /// Appends the next block, which they have been sent before.
+    pub fn append(&mut self, block: &Arc<Block>) {
+        if block.naming == Naming::Alone {
+            return self.alone.push_back(Arc::clone(block));
+        }
+        if let Some(origin) = &block.origin {
+            self.batches.insert(origin.host, origin.batch);
+        }
         self.newest = block.last_id();
         if !self.is_on() {
             self.let_go = self.newest;
@@ -107,6 +133,37 @@ impl History {
         {
             self.pop();
         }
+    }
+
+    /// What this host has delivered alone has come in the common order up to this batch, or never will.
+    pub fn settle_alone(&mut self, batch: u64) {
+        let is_settled = |block: &mut Arc<Block>| batch_of(block) <= batch;
+        while self.alone.pop_front_if(is_settled).is_some() {}
+    }
+
+    /// What everybody has had beside the common order who is not held back.
+    pub fn mark(&self) -> Option<Mark> {
+        self.alone.back()?.last_mark()
+    }
+
+    /// What the id of the newest event ends in for them.
+    pub fn height(&self) -> u64 {
+        self.height.max(self.newest)
+    }
+
+    /// Where those stand who are not held back.
+    pub fn position(&self) -> Position {
+        Position {
+            number: self.newest,
+            marks: self.mark().into_iter().collect(),
+            height: self.height(),
+        }
+    }
+
+    /// Whether all that was had by this mark has come in the common order.
+    pub fn has(&self, mark: &Mark) -> bool {
+        let newest = self.batches.get(&mark.host);
+        newest.is_some_and(|&batch| batch >= mark.batch)
     }
 
     /// Lets go of what is too old at `now`.
@@ -151,4 +208,20 @@ impl History {
         let end = self.blocks.partition_point(|block| block.first_id() < id);
         self.blocks.range(..end).rev()
     }
+
+    /// The blocks that this host has delivered alone, from this batch on, oldest first.
+    pub fn alone(
+        &self,
+        from_batch: u64,
+    ) -> impl DoubleEndedIterator<Item = &Arc<Block>> + ExactSizeIterator {
+        let first = self
+            .alone
+            .partition_point(|block| batch_of(block) < from_batch);
+        self.alone.range(first..)
+    }
+}
+
+/// Which of its host's batches a block was; 0 where none act as one.
+pub(super) fn batch_of(block: &Block) -> u64 {
+    block.origin.as_ref().map_or(0, |origin| origin.batch)
 }

@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 
-use super::History;
-use super::replay::{Batch, Reached, Replay};
+use super::batch::Batch;
+use super::history::History;
+use super::replay::{Reached, Replay};
 use crate::access::TypeMask;
-use crate::event::{Runs, types_of};
+use crate::event::{Position, Runs, types_of};
 use crate::reactor::directory::Directory;
 use crate::reactor::message::{Start, Subscribe};
 
@@ -32,8 +33,8 @@ struct Entry {
 /// The part of a `subscribed` answer that is about the past.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The number of the event that `position` names.
-    pub position: u64,
+    /// What `position` names.
+    pub position: Position,
     /// Whether everything after `since` comes, where that was asked.
     pub recovered: Option<bool>,
 }
@@ -45,6 +46,17 @@ pub struct Issued<'a> {
     pub runs: &'a Runs,
     /// The newest one handed to any reactor; this one may not have got there yet.
     pub newest: u64,
+    /// Where several hosts act as one: up to which one of this host's batches may have got to others. Ids
+    /// may tell there what was had beside the common order.
+    pub sent_to: Option<u64>,
+}
+
+impl Issued<'_> {
+    /// Where whoever shows this id stands, if it is known; `newest` is the newest event here.
+    pub fn read(&self, id: &str, newest: u64) -> Option<Position> {
+        let position = self.runs.read(id, self.newest.max(newest))?;
+        (self.sent_to.is_some() || position.is_plain()).then_some(position)
+    }
 }
 
 impl Replays {
@@ -66,29 +78,47 @@ impl Replays {
                 .iter()
                 .fold(TypeMask::default(), |all, each| all.union(types_of(each))),
         );
-        let newest = history.newest();
         let (position, recovered) = match &request.start {
             Start::Now => {
                 let fresh = types.without(wanted_before);
                 (self.begin(key, types, fresh, history), None)
             }
-            Start::Since(id) => match recoverable(id, history, issued) {
+            Start::Since(id) => match issued.read(id, history.newest()) {
                 None => (self.begin(key, types, types, history), Some(false)),
-                Some(id) => {
+                Some(since) => {
+                    let is_kept = history.is_on() && history.let_go() <= since.number;
+                    let from = if is_kept {
+                        since.clone()
+                    } else {
+                        // What was had beside does not come again all the same.
+                        joined(&since, history)
+                    };
+                    let here = history.position();
                     // Whoever has seen the newest misses nothing, and most who come back have.
-                    if id != newest || self.table.contains_key(&key) {
-                        self.replay_of(key, directory, newest).rewind(types, id);
+                    if !from.joins(&here) || self.table.contains_key(&key) {
+                        let replay = self.replay_of(key, directory, &here);
+                        replay.rewind(types, &from);
+                        if wanted_before.without(types).is_empty() {
+                            replay.stand(&from);
+                        }
+                        replay.be_unsure_of(issued.sent_to.unwrap_or(0));
                     }
-                    (newest.max(id), Some(true))
+                    let mut position = joined(&since, history);
+                    if is_kept {
+                        position.number = position.number.max(since.number);
+                        position.height = position.height.max(position.number);
+                    }
+                    (position, Some(is_kept))
                 }
             },
-            Start::Last(_) if history.events() == 0 => {
+            Start::Last(_) if history.events() == 0 && history.mark().is_none() => {
                 (self.begin(key, types, types, history), None)
             }
             Start::Last(count) => {
-                self.replay_of(key, directory, newest)
-                    .seek(types, *count, newest);
-                (newest, None)
+                let here = history.position();
+                self.replay_of(key, directory, &here)
+                    .seek(types, *count, &here);
+                (here, None)
             }
         };
         Answer {
@@ -97,22 +127,22 @@ impl Replays {
         }
     }
 
-    /// Lets `fresh` ones of `types` begin now; returns behind which event `types` come.
-    fn begin(&mut self, key: u32, types: TypeMask, fresh: TypeMask, history: &History) -> u64 {
+    /// Lets `fresh` ones of `types` begin now; returns behind what `types` come.
+    fn begin(&mut self, key: u32, types: TypeMask, fresh: TypeMask, history: &History) -> Position {
         let Some(entry) = self.table.get_mut(&key) else {
-            return history.newest();
+            return history.position();
         };
-        entry.replay.begin(fresh, history.newest());
+        entry.replay.begin(fresh, &history.position());
         entry.replay.position(types, history)
     }
 
     /// The connection's replay; it is held back from here on.
-    fn replay_of(&mut self, key: u32, directory: &mut Directory, newest: u64) -> &mut Replay {
+    fn replay_of(&mut self, key: u32, directory: &mut Directory, here: &Position) -> &mut Replay {
         if !self.table.contains_key(&key) {
             directory.hold(key);
             self.tickets += 1;
             let entry = Entry {
-                replay: Replay::at(newest),
+                replay: Replay::at(here),
                 ticket: self.tickets,
                 queued: false,
                 parked: false,
@@ -134,7 +164,7 @@ impl Replays {
 
     /// Goes on with one of another process.
     pub fn go_on(&mut self, key: u32, replay: Replay, directory: &mut Directory) {
-        *self.replay_of(key, directory, 0) = replay;
+        *self.replay_of(key, directory, &Position::default()) = replay;
     }
 
     /// The connection can take bytes again, if it is one of these.
@@ -232,9 +262,14 @@ impl Replays {
     }
 }
 
-/// The number behind which everything is still kept, if the id is known and that is so.
-fn recoverable(id: &str, history: &History, issued: Issued<'_>) -> Option<u64> {
-    let newest = issued.newest.max(history.newest());
-    let number = issued.runs.number(id, newest)?;
-    (history.is_on() && history.let_go() <= number).then_some(number)
+/// Where those stand who are not held back, and what whoever stands at `since` has had beside that.
+fn joined(since: &Position, history: &History) -> Position {
+    let mut position = history.position();
+    for &mark in since.marks.iter().filter(|mark| !history.has(mark)) {
+        position.add(mark);
+    }
+    if !position.is_plain() {
+        position.height = position.height.max(since.height);
+    }
+    position
 }

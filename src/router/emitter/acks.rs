@@ -6,35 +6,41 @@
 use std::ops::RangeInclusive;
 
 use super::Emitter;
+use crate::cluster::Called;
+use crate::event::position::put_beside;
 use crate::event::{Code, Runs};
 use crate::router::settling::{Ack, Settling};
 
-/// The numbers that Redis gave events. Until then they have provisional ones.
+/// What Redis calls events, or this host while it delivers alone. Until then they have provisional numbers.
 #[derive(Default)]
 pub(super) struct Names {
-    /// That of the newest event that was acknowledged.
-    pub(super) acked: Option<u64>,
-    /// The newest provisional one that has a number, and that.
-    newest: Option<(u64, u64)>,
+    /// The newest event that was acknowledged.
+    pub(super) acked: Option<Called>,
+    /// The newest provisional number that is called something, and what.
+    newest: Option<(u64, Called)>,
 }
 
 impl Names {
-    /// Remembers the number of the event with this provisional one, if it is known by now.
-    fn note(&mut self, provisional: u64, name: impl Fn(u64) -> Option<u64>) {
-        if let Some(number) = name(provisional) {
-            self.newest = Some((provisional, number));
+    /// Remembers what the event with this provisional number is called, if that is known by now.
+    fn note(&mut self, provisional: u64, name: impl Fn(u64) -> Option<Called>) {
+        if let Some(called) = name(provisional) {
+            self.newest = Some((provisional, called));
         }
     }
 
-    /// The number of the newest event when this ack is out.
-    fn after(&mut self, ack: Ack, name: impl Fn(u64) -> Option<u64>) -> Option<u64> {
+    /// The newest event when this ack is out, and whether this host alone has delivered it so far.
+    fn after(&mut self, ack: Ack, name: impl Fn(u64) -> Option<Called>) -> (Option<Called>, bool) {
+        let known = ack.newest.and_then(name);
         let named = ack.newest.and_then(|provisional| {
             let remembered = self.newest.filter(|&(newest, _)| newest == provisional);
-            name(provisional).or(remembered.map(|(_, number)| number))
+            known.or(remembered.map(|(_, called)| called))
         });
         // Where no event is new, the newest is that of the ack before.
         self.acked = named.or(self.acked);
-        self.acked
+        (
+            self.acked,
+            known.is_some_and(|called| called.alone.is_some()),
+        )
     }
 }
 
@@ -63,7 +69,7 @@ impl Emitter {
         self.handed_down = ack.lines;
         match &mut self.settling {
             Some(settling) => settling.close(ack),
-            None => self.put_ack(ack, runs),
+            None => self.put_own_ack(ack, runs),
         }
     }
 
@@ -74,7 +80,7 @@ impl Emitter {
         let mut given_up = 0;
         while let Some(settling) = &mut self.settling {
             if let Some(ack) = settling.settle(safe_to) {
-                self.put_ack(ack, runs);
+                self.put_own_ack(ack, runs);
             } else if let Some((written_to, reason)) = lost
                 && let Some((ack, lines)) = settling.give_up(written_to)
             {
@@ -86,7 +92,7 @@ impl Emitter {
                     self.put_error(line, Code::Unavailable.as_str(), None, &message);
                     given_up += 1;
                 }
-                self.put_ack(ack, runs);
+                self.put_own_ack(ack, runs);
             } else {
                 break;
             }
@@ -102,12 +108,12 @@ impl Emitter {
     }
 
     /// Acknowledges what waited for Redis, as far as it is known what has become of events: up to the
-    /// provisional number `known_to`. `name` tells the number of one that was read back of late. Gives
+    /// provisional number `known_to`. `name` tells what one is called that was resolved of late. Gives
     /// how many lines were answered that their events did not get there.
     pub fn settle_named(
         &mut self,
         known_to: u64,
-        name: impl Fn(u64) -> Option<u64>,
+        name: impl Fn(u64) -> Option<Called>,
         runs: &Runs,
     ) -> u64 {
         let mut given_up = 0;
@@ -122,15 +128,14 @@ impl Emitter {
                     None => break,
                 },
             };
-            let newest = names.after(ack, &name);
+            let (newest, is_alone) = names.after(ack, &name);
             for line in lost.into_iter().flatten() {
                 let message = "Redis could not be reached in time, so the event may not have been \
                                delivered: send it again with the same key";
                 self.put_error(line, Code::Unavailable.as_str(), None, message);
                 given_up += 1;
             }
-            let lines = ack.lines;
-            self.put_ack(Ack { lines, newest }, runs);
+            self.put_ack(ack.lines, newest, is_alone, runs);
         }
         given_up
     }
@@ -142,16 +147,31 @@ impl Emitter {
             .is_some_and(|settling| !settling.is_empty())
     }
 
-    fn put_ack(&mut self, ack: Ack, runs: &Runs) {
-        self.acked = ack.lines;
+    /// An ack where events have the numbers that this host gives them.
+    fn put_own_ack(&mut self, ack: Ack, runs: &Runs) {
+        let newest = ack.newest.map(|number| Called {
+            number,
+            alone: None,
+        });
+        self.put_ack(ack.lines, newest, false, runs);
+    }
+
+    fn put_ack(&mut self, lines: u64, newest: Option<Called>, is_alone: bool, runs: &Runs) {
+        self.acked = lines;
         let mut digits = itoa::Buffer::new();
         self.output.extend_from_slice(b"{\"ack\":");
         self.output
             .extend_from_slice(digits.format(self.acked).as_bytes());
-        if let Some(newest) = ack.newest {
+        if let Some(Called { number, alone }) = newest {
             self.output.extend_from_slice(b",\"id\":\"");
-            runs.put_id(newest, &mut self.output);
+            runs.put_id(number, &mut self.output);
+            if let Some((mark, height)) = alone {
+                put_beside(&[], Some(mark), height, &mut self.output);
+            }
             self.output.push(b'"');
+        }
+        if is_alone {
+            self.output.extend_from_slice(b",\"local\":true");
         }
         self.output.extend_from_slice(b"}\n");
     }

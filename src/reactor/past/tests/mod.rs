@@ -1,5 +1,7 @@
-//! The past on paper: scenes told one by one, and random reactors ([`random`]) against a plain model.
+//! The past on paper: scenes told one by one, random reactors ([`random`]) against a plain model, and
+//! hosts that are cut off from each other ([`outages`]).
 
+mod outages;
 mod random;
 
 use std::collections::VecDeque;
@@ -25,6 +27,7 @@ struct Scene {
     ring: VecDeque<Arc<Block>>,
     issued: u64,
     runs: Runs,
+    sent_to: Option<u64>,
     connections: u32,
     batch: Batch,
 }
@@ -38,6 +41,7 @@ impl Scene {
             ring: VecDeque::new(),
             issued: 0,
             runs: Runs::only(EPOCH),
+            sent_to: None,
             connections: 0,
             batch: Batch::default(),
         }
@@ -75,6 +79,7 @@ impl Scene {
         let issued = Issued {
             runs: &self.runs,
             newest: self.issued,
+            sent_to: self.sent_to,
         };
         self.replays.subscribe(
             key,
@@ -153,7 +158,7 @@ fn what_was_missed_comes_first_and_then_what_comes_live() {
     let anna = scene.seat("anna", Role::Admin);
     scene.emit(&[order("x", "{}"), product(), order("x", "{}")]);
     let answer = scene.subscribe(anna, &[Namespace::Orders], id(1));
-    assert_eq!((answer.position, answer.recovered), (3, Some(true)));
+    assert_eq!((answer.position.number, answer.recovered), (3, Some(true)));
     assert_eq!(
         scene.emit(&[order("x", "{}")]),
         [[] as [u64; 0]],
@@ -196,9 +201,9 @@ fn an_id_is_recoverable_while_nothing_behind_it_is_let_go_of() {
     let anna = off.seat("anna", Role::Admin);
     off.emit(&[order("x", "{}")]);
     let answer = off.subscribe(anna, &[Namespace::Orders], id(1));
-    assert_eq!((answer.position, answer.recovered), (1, Some(false)));
+    assert_eq!((answer.position.number, answer.recovered), (1, Some(false)));
     let answer = off.subscribe(anna, &[Namespace::Orders], Start::Last(5));
-    assert_eq!((answer.position, answer.recovered), (1, None));
+    assert_eq!((answer.position.number, answer.recovered), (1, None));
     assert_eq!(off.replay(anna), [] as [u64; 0]);
 }
 
@@ -211,7 +216,7 @@ fn an_id_that_another_reactor_has_sent_already_is_waited_for() {
     }
     scene.take();
     let answer = scene.subscribe(anna, &[Namespace::Orders], id(2));
-    assert_eq!((answer.position, answer.recovered), (2, Some(true)));
+    assert_eq!((answer.position.number, answer.recovered), (2, Some(true)));
     assert_eq!(scene.step(anna, usize::MAX), (Reached::NotYet, vec![]));
     scene.take();
     scene.take();
@@ -227,7 +232,7 @@ fn the_newest_of_what_one_may_see_are_found_from_behind() {
     }
     let orders = [Namespace::Orders];
     let answer = scene.subscribe(carl, &orders, Start::Last(2));
-    assert_eq!((answer.position, answer.recovered), (10, None));
+    assert_eq!((answer.position.number, answer.recovered), (10, None));
     let (mut reached, mut ids) = (Reached::Budget, Vec::new());
     while reached == Reached::Budget {
         let (next, more) = scene.step(carl, 1);
@@ -252,7 +257,10 @@ fn a_search_leaves_to_a_later_request_what_that_is_about() {
     scene.subscribe(anna, &[Orders, Products], Start::Last(3));
     assert_eq!(scene.step(anna, 1), (Reached::Budget, vec![]));
     let answer = scene.subscribe(anna, &[Orders], Start::Now);
-    assert_eq!(answer.position, 0, "it may begin with any that is kept");
+    assert_eq!(
+        answer.position.number, 0,
+        "it may begin with any that is kept"
+    );
     scene.subscribe(anna, &[Products], id(1));
     assert_eq!(scene.replay(anna), [2, 4, 6, 7, 8], "7 is among the last 3");
 }
@@ -268,9 +276,12 @@ fn a_second_subscription_does_not_disturb_a_replay() {
     scene.subscribe(anna, &[Orders], id(0));
     assert_eq!(scene.step(anna, 1), (Reached::Budget, vec![1]));
     let answer = scene.subscribe(anna, &[Products], Start::Now);
-    assert_eq!(answer.position, 8, "a new one begins now");
+    assert_eq!(answer.position.number, 8, "a new one begins now");
     let answer = scene.subscribe(anna, &[Orders], Start::Now);
-    assert_eq!(answer.position, 1, "one under way goes on where it is");
+    assert_eq!(
+        answer.position.number, 1,
+        "one under way goes on where it is"
+    );
     scene.emit(&[order("x", "{}"), product()]);
     assert_eq!(scene.step(anna, 1).1, [] as [u64; 0]);
     assert_eq!(scene.step(anna, 1), (Reached::Budget, vec![3]));
@@ -280,7 +291,10 @@ fn a_second_subscription_does_not_disturb_a_replay() {
     scene.subscribe(anna, &[Orders, Products], id(0));
     assert_eq!(scene.step(anna, 1), (Reached::Budget, vec![1]));
     let answer = scene.subscribe(anna, &[Orders], Start::Since("lost".into()));
-    assert_eq!((answer.position, answer.recovered), (10, Some(false)));
+    assert_eq!(
+        (answer.position.number, answer.recovered),
+        (10, Some(false))
+    );
     assert_eq!(scene.replay(anna), [2, 4, 6, 8, 10]);
 }
 

@@ -281,7 +281,12 @@ impl Random {
                         viewer.begins[each as usize] = number;
                     }
                 }
-                assert_eq!(answer.position, newest.max(number), "seed {}", self.seed);
+                assert_eq!(
+                    answer.position.number,
+                    newest.max(number),
+                    "seed {}",
+                    self.seed
+                );
             }
             (Some(_), _) => viewer.due.retain(|&due| !is_of(of_these, due)),
             (None, Some(count)) => {
@@ -302,12 +307,12 @@ impl Random {
             let early = viewer
                 .due
                 .iter()
-                .find(|&&due| is_of(types, due) && due > let_go && due <= answer.position);
+                .find(|&&due| is_of(types, due) && due > let_go && due <= answer.position.number);
             assert_eq!(early, None, "seed {}: {kind} from {answer:?}", self.seed);
         }
         if recovered != Some(true) {
             // Only a reactor that is behind the connection's past lets it wait for what is to come.
-            let begins = match answer.position {
+            let begins = match answer.position.number {
                 ahead if ahead > newest => ahead,
                 _ => 0,
             };
@@ -324,7 +329,7 @@ impl Random {
         } else if viewer.due.is_empty() {
             viewer.newest_few = 0;
         }
-        viewer.seen = viewer.seen.max(answer.position);
+        viewer.seen = viewer.seen.max(answer.position.number);
     }
 
     fn unsubscribe(&mut self, key: u32) {
