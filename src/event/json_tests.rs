@@ -158,7 +158,8 @@ fn a_key_stands_once_at_every_level() {
 
 #[test]
 fn a_key_stands_once_among_many_too() {
-    for count in [2, FEW_KEYS, FEW_KEYS + 1, 5000] {
+    const MANY: usize = if cfg!(miri) { 100 } else { 5000 };
+    for count in [2, FEW_KEYS, FEW_KEYS + 1, MANY] {
         let keys: Vec<String> = (0..count).map(|n| format!("\"key{n}\":{n}")).collect();
         let fine = format!("{{\"x\":{{{}}}}}", keys.join(","));
         assert!(accepted(fine.as_bytes()), "{count}");
@@ -168,6 +169,7 @@ fn a_key_stands_once_among_many_too() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "is about time")]
 fn hostile_objects_stay_cheap() {
     let prefix = "p".repeat(60);
     let keys: Vec<String> = (0..12_000).map(|n| format!("\"{prefix}{n}\":0")).collect();
@@ -178,6 +180,7 @@ fn hostile_objects_stay_cheap() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "is about size, and takes an hour")]
 fn one_huge_line_is_not_remembered() {
     let mut workspace = Workspace::new();
     let huge = format!("{{\"a\":[{}0]}}", "0,".repeat(200_000));

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use rustix::process::geteuid;
 use serde_json::{Value, json};
 
 use crate::harness::examples::{about, event};
@@ -87,7 +88,7 @@ fn each_line_says_what_it_is_about_in_fields() {
     let refused = line(&server, "refused a line");
     assert_eq!(
         fields(&refused),
-        ["code", "emitter", "field", "line"].into()
+        ["code", "emitter", "field", "line", "pid", "uid"].into()
     );
     assert_eq!(
         (&refused["line"], &refused["field"]),
@@ -110,11 +111,9 @@ fn text_lines_have_the_same_fields() {
     server
         .emitter()
         .emit_refused(r#"{"type":"no:such","data":{}}"#);
-    wait_until("it is logged", || {
-        server
-            .stderr()
-            .contains("refused a line emitter=1 line=1 code=unknown_type\n")
-    });
+    let (uid, pid) = (geteuid().as_raw(), std::process::id());
+    let line = format!("refused a line emitter=1 uid={uid} pid={pid} line=1 code=unknown_type\n");
+    wait_until("it is logged", || server.stderr().contains(&line));
 }
 
 #[test]
