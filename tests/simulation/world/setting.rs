@@ -22,6 +22,8 @@ use crate::emitter::Emitter;
 use crate::log::{Last, Log};
 use crate::server::Ground;
 
+/// Tokens were made so long before: also by a wall clock that was set back they are none of the future.
+const DAY: Duration = Duration::from_secs(86_400);
 /// When a simulated server's wall clock begins, in ms since 1970.
 pub const EPOCH_MS: u64 = 1_700_000_000_000;
 
@@ -95,7 +97,13 @@ impl World {
                         role,
                         session,
                     };
-                    mint(&config.jwt, subject, Duration::from_secs(86_400), EPOCH_MS).unwrap()
+                    mint(
+                        &config.jwt,
+                        subject,
+                        2 * DAY,
+                        EPOCH_MS - DAY.as_millis() as u64,
+                    )
+                    .unwrap()
                 })
             })
             .collect();
