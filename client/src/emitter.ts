@@ -157,7 +157,9 @@ export class Emitter {
   async emitMany(events: Iterable<IngestLine>): Promise<void> {
     const errors: EmitError[] = [];
     const all: Promise<void>[] = [];
-    for (const { type, data, ...options } of events) {
+    for (const event of events) {
+      // What is no event is for the server to refuse, as a line of many.
+      const { type, data, ...options } = Object(event) as IngestLine;
       while (this.#open >= this.#limit) await this.#oneSettled();
       const index = all.length;
       const told = this.emit(type, data, options).catch((error: EmitError) => {

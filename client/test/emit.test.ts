@@ -106,6 +106,17 @@ describe('with the server', () => {
     expect(seen.map(({ data }) => (data as { orderId: string }).orderId)).toEqual(sent);
   });
 
+  test('one that is no event at all keeps none of the others from being sent, or named', async () => {
+    const { server, seen } = await watched();
+    const emitter = server.emitter();
+    const good = (orderId: string) => ({ type: 'order:deleted', data: { orderId } });
+    const events = [good('o-1'), null, good('o-2'), { type: 'nope', data: {} }, undefined, 'text', good('o-3')] as never[];
+    const error: EmitManyError = await emitter.emitMany(events).catch((error) => error);
+    expect(error).toBeInstanceOf(EmitManyError);
+    expect(error.errors.map(({ index }) => index)).toEqual([1, 3, 4, 5]);
+    await until('the others have come', () => seen.length === 3);
+  });
+
   test('the same key is one event', async () => {
     const { server, seen } = await watched();
     const emitter = server.emitter();
