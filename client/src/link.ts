@@ -104,14 +104,15 @@ export function newLink(
     const protocols = await offer().catch((error) => {
       if (mine === turn) down(UNAUTHORIZED, noToken(error));
     });
-    if (!protocols || mine !== turn) return;
+    // Another one also after a fault.
+    if (mine !== turn) return;
     ring(CONNECT_MS, leave);
     const { url = '/api/ws' } = options;
     try {
       const address = new URL(url, globalThis.location?.href);
       // ws for http, wss for https.
       address.protocol = address.protocol.replace('http', 'ws');
-      socket = new (options.WebSocket ?? WebSocket)(address.href, protocols);
+      socket = new (options.WebSocket ?? WebSocket)(address.href, protocols as string[]);
     } catch (error) {
       return stop(`there is no way to ${url}: ${sentence(error)}`);
     }
