@@ -180,6 +180,7 @@ export function newLink(
   }
 }
 
-export const sentence = (error: any): string => `${error?.message ?? error}`;
+/** What went wrong, in words: anything can be thrown, and an object may have none. */
+export const sentence = (error: any): string => error?.message || (Object(error) !== error && error) || 'no reason was given';
 
 export const noToken = (error: unknown) => `there is no token: ${sentence(error)}`;
