@@ -4,7 +4,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import WebSocket from 'ws';
 
 import type { ShopwireClient } from '../src/client.js';
-import type { Role } from '../src/generated/events.js';
+import type { EventType, Role } from '../src/generated/events.js';
 import { shareTabs } from '../src/tabs/index.js';
 import type { Problem, ShopwireOptions } from '../src/types.js';
 import { Browser, type Tab } from './browser.js';
@@ -82,6 +82,23 @@ test('tabs of one user have one connection, and each gets what it asked for, in 
   expect(both.seen).toEqual(['o-1', 'p-1', 'o-2', 'p-2', 'o-3', 'p-3']);
   expect(products.seen).toEqual(['p-1', 'p-2', 'p-3']);
   expect(line.connections).toBe(1);
+});
+
+test('tabs that start together, one of them with a wrong want: the others get what they asked for', async () => {
+  const created = { events: ['order:created' as const] };
+  for (let round = 0; round < 5; round++) {
+    const good = [open(created), open({ ...created, last: 1 })];
+    const wrong = [open({ events: ['order:lost' as EventType] }), open({ events: ['order:lost' as EventType], last: 1 })];
+    const other = open({ events: ['order:deleted'] });
+    await until('all are connected', () => [...good, other, ...wrong].every(({ client }) => client.isConnected));
+    await until('the wrong ones are told', () => wrong.every(({ problems }) => problems.length > 0));
+    const id = `o-${round}`;
+    await server.emitter().emit('order:created', order(id));
+    await until('it has come', () => good.every(({ seen }) => seen.at(-1) === id));
+    expect([...good, other].flatMap(({ problems }) => problems)).toEqual([]);
+    expect([...wrong, other].flatMap(({ seen }) => seen)).toEqual([]);
+    for (const { client } of [...good, ...wrong, other]) client.close();
+  }
 });
 
 test('a tab that begins with the past gets it, and the others nothing twice', async () => {

@@ -45,6 +45,12 @@ export class Hub {
   #welcome: string | undefined;
   #pass: Pass | undefined;
   #asked: Asked[] = [];
+  /**
+   * Subscriptions that wait until the one before is answered. Each names what all tabs were granted: with what others are only asking for in
+   * it, one that is wrong would be refused to all of them.
+   */
+  #waiting: (() => void)[] = [];
+  #isSubscribing = false;
   #isPinged = false;
   #catchup = new Catchup((names) => this.#probe(names));
 
@@ -163,6 +169,8 @@ export class Hub {
     const line = this.#line;
     this.#line = this.#welcome = this.#pass = undefined;
     this.#asked = [];
+    this.#waiting = [];
+    this.#isSubscribing = false;
     this.#isPinged = false;
     this.#catchup.reset();
     line?.close(1000);
@@ -240,13 +248,19 @@ export class Hub {
   #subscribed(data: Subscribed): void {
     const asked = this.#asked.shift();
     if (asked?.request !== 'subscribe') return;
-    const { subscription } = asked;
+    this.#settled(asked.subscription, data);
+    this.#subscribeNext();
+  }
+
+  #settled(subscription: Subscription | undefined, data: Subscribed): void {
     if (!subscription) return this.#catchup.reached(data.position);
     const { member, names } = subscription;
     if (this.#members.has(member.id)) {
       member.settle(subscription, data);
       this.#tell([member.id], JSON.stringify({ type: 'subscribed', data: { ...data, namespaces: member.names } }));
-    } else this.#unsubscribe(names);
+    }
+    // Who asked may have left, or no longer want it.
+    this.#unsubscribe(names);
     if (hasPast(subscription)) this.#catchup.begin(names, data);
   }
 
@@ -280,10 +294,13 @@ export class Hub {
     } else if (asked.request === 'auth') this.#refused(asked.member, problem, text);
     else if (asked.request === 'subscribe') {
       const { subscription } = asked;
-      if (!subscription) return this.#catchup.retry();
-      subscription.member.pending.delete(subscription);
-      this.#tell([subscription.member.id], text);
-      if (hasPast(subscription)) this.#catchup.over();
+      if (!subscription) this.#catchup.retry();
+      else {
+        subscription.member.pending.delete(subscription);
+        this.#tell([subscription.member.id], text);
+        if (hasPast(subscription)) this.#catchup.over();
+      }
+      this.#subscribeNext();
     }
   }
 
@@ -303,34 +320,57 @@ export class Hub {
 
   #subscribe(subscription: Subscription): void {
     const { member, names, since, last } = subscription;
-    // It may have left while it waited for its turn.
-    if (!this.#members.has(member.id)) return this.#catchup.over();
-    this.#ask({ request: 'subscribe', subscription }, { namespaces: names, events: this.#eventsOf(names), since, last });
+    this.#inTurn(() => {
+      if (this.#members.has(member.id)) {
+        return this.#ask({ request: 'subscribe', subscription }, { namespaces: names, events: this.#eventsOf(names, subscription), since, last });
+      }
+      // It has left while it waited for its turn.
+      if (hasPast(subscription)) this.#catchup.over();
+      this.#subscribeNext();
+    });
   }
 
   #probe(names: readonly Namespace[]): void {
-    const wanted = names.filter((name) => this.#filter(name) !== undefined);
-    if (wanted.length) this.#ask({ request: 'subscribe' }, { namespaces: wanted, events: this.#eventsOf(wanted) });
-    // What nobody wants is not replayed.
-    else this.#catchup.over();
+    this.#inTurn(() => {
+      const wanted = names.filter((name) => this.#granted(name) !== undefined);
+      if (wanted.length) return this.#ask({ request: 'subscribe' }, { namespaces: wanted, events: this.#eventsOf(wanted) });
+      // What nobody wants is not replayed.
+      this.#catchup.over();
+      this.#subscribeNext();
+    });
+  }
+
+  #inTurn(ask: () => void): void {
+    this.#waiting.push(ask);
+    if (!this.#isSubscribing) this.#subscribeNext();
+  }
+
+  #subscribeNext(): void {
+    const ask = this.#waiting.shift();
+    this.#isSubscribing = ask !== undefined;
+    ask?.();
   }
 
   /** Those of the namespaces that nobody wants any more. */
   #unsubscribe(names: Namespace[]): void {
-    const unwanted = names.filter((name) => this.#filter(name) === undefined);
+    const isWanted = (name: Namespace) => [...this.#members.values()].some((member) => member.filtersOf(name).length > 0);
+    const unwanted = names.filter((name) => !isWanted(name));
     if (unwanted.length) this.#ask({ request: 'unsubscribe' }, { namespaces: unwanted });
   }
 
-  #eventsOf(names: readonly Namespace[]): EventType[] | undefined {
-    const events = names.flatMap((name) => [...(this.#filter(name) ?? [])]);
+  #eventsOf(names: readonly Namespace[], subscription?: Subscription): EventType[] | undefined {
+    const events = names.flatMap((name) => [...(this.#granted(name, subscription) ?? [])]);
     return events.length ? events.sort() : undefined;
   }
 
-  /** The types of a namespace that some tab wants; null: all. Undefined: none wants it. */
-  #filter(name: Namespace): Filter | undefined {
+  /** The types of a namespace that some tab was granted, or that this subscription asks for; null: all. Undefined: none. */
+  #granted(name: Namespace, subscription?: Subscription): Filter | undefined {
+    const all = [...this.#members.values()].map(({ wants }) => wants);
+    if (subscription) all.push(subscription.filters);
     let sum: Filter | undefined;
-    for (const member of this.#members.values()) {
-      for (const filter of member.filtersOf(name)) sum = filter && sum !== null ? new Set([...(sum ?? []), ...filter]) : null;
+    for (const filters of all) {
+      const filter = filters.get(name);
+      if (filter !== undefined) sum = filter && sum !== null ? new Set([...(sum ?? []), ...filter]) : null;
     }
     return sum;
   }
