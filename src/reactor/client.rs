@@ -6,6 +6,7 @@
 use super::Reactor;
 use super::answers::ErrorAnswer;
 use super::directory::{Refused, may_subscribe};
+use super::handshake::{FULL_RETRY_SECONDS, TOO_MANY};
 use super::message::{self, Fault, Request, Subscribe};
 use super::resume::issued;
 use super::ticks::Tick;
@@ -142,12 +143,26 @@ impl Reactor {
             self.answer_error(key, &ErrorAnswer::to("auth", "unauthorized", message));
             return Ok(());
         }
+        let old_role = self.directory.role(key);
+        if old_role != Role::Customer && self.has_enough(&identity) {
+            self.count_authentication(TOO_MANY.0);
+            let answer = ErrorAnswer::to("auth", TOO_MANY.0, TOO_MANY.1);
+            let retry_after_ms = Some(u64::from(FULL_RETRY_SECONDS) * 1000);
+            self.answer_error(
+                key,
+                &ErrorAnswer {
+                    retry_after_ms,
+                    ..answer
+                },
+            );
+            // It stays what it was, and has taken a place of its address's connect rate.
+            return Ok(());
+        }
         self.count_authentication("accepted");
         if is_first {
             let ip = self.connections[key as usize].ip;
             self.shared.admission.give_back_handshake(ip);
         }
-        let old_role = self.directory.role(key);
         self.shared.admission.change_role(old_role, identity.role);
         self.accept_identity(key, &identity);
         self.arm(key);

@@ -285,8 +285,7 @@ impl Reactor {
         if let Some(identity) = &identity
             && self.has_enough(identity)
         {
-            let message = "this customer has as many connections as one may have";
-            let refusal = Refusal::new(429, "too_many_connections", message);
+            let refusal = Refusal::new(429, TOO_MANY.0, TOO_MANY.1);
             return Err(refusal.with_retry_after(FULL_RETRY_SECONDS));
         }
         // Another reactor may have taken the last place meanwhile.
@@ -299,13 +298,14 @@ impl Reactor {
         Ok((upgrade, identity))
     }
 
-    /// Whether a customer has so many connections that others' places would be at stake.
-    fn has_enough(&self, identity: &Identity) -> bool {
+    /// Whether a customer has so many connections that others' places would be at stake: those count that have
+    /// this role now, whether they came with it or showed their token later.
+    pub(super) fn has_enough(&self, identity: &Identity) -> bool {
         let (config, stats) = (&self.shared.config, &self.shared.stats);
         let share = config.customer_connections as usize / stats.reactors.len();
         config.customer_connections > 0
             && identity.role == Role::Customer
-            && self.directory.of_user(&identity.user).len() >= share.max(limits::CUSTOMER_SHARE_MIN)
+            && self.directory.customers_of(&identity.user) >= share.max(limits::CUSTOMER_SHARE_MIN)
     }
 
     /// Why nobody is let in now but the back office, if so.
@@ -408,7 +408,12 @@ fn full() -> Refusal {
     Refusal::new(503, "full", message).with_retry_after(FULL_RETRY_SECONDS)
 }
 
+/// What a customer is told who [has enough](Reactor::has_enough) connections: code and sentence.
+pub(super) const TOO_MANY: (&str, &str) = (
+    "too_many_connections",
+    "this customer has as many connections as one may have",
+);
 /// When a client does well to try again that came before the server knew whose tokens are revoked.
 const STARTING_RETRY_SECONDS: u32 = 1;
 /// When a client that found the server full or overloaded does well to try again.
-const FULL_RETRY_SECONDS: u32 = 5;
+pub(super) const FULL_RETRY_SECONDS: u32 = 5;

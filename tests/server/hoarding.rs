@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::net::TcpStream;
 
+use serde_json::json;
+
 use crate::harness::client::tcp;
 use crate::harness::examples::event;
 use crate::harness::head::Head;
@@ -79,6 +81,56 @@ fn one_customer_takes_only_so_many_places() {
     wait_until("there is room again", || {
         status(&server, "ann", "customer").is_none()
     });
+}
+
+#[test]
+fn a_token_shown_later_takes_a_place_as_one_shown_at_once() {
+    let server = Server::with(&["--workers", "1", "--customer-connections", "12"]);
+    let token = tokens::of("ann", "customer");
+    let auth = json!({"type": "auth", "data": {"token": &token}});
+    let mut guests: Vec<Client> = (0..3).map(|_| server.user("ann", "guest")).collect();
+    let by_message = |count: usize| -> Vec<Client> {
+        let connect = |_| {
+            let mut client = server.public();
+            assert_eq!(client.auth(&token)["type"], "authenticated");
+            client
+        };
+        (0..count).map(connect).collect()
+    };
+    let _many = by_message(11);
+    assert_eq!(guests[0].auth(&token)["data"]["role"], "customer");
+    // Neither a stranger nor a guest becomes one too many; they stay what they were.
+    let mut stranger = server.public();
+    let error = stranger.ask_refused(&auth, "too_many_connections");
+    assert!(error["retryAfter"].as_u64() > Some(0), "{error}");
+    let subscribe = json!({"type": "subscribe", "data": {"namespace": "orders"}});
+    stranger.ask_refused(&subscribe, "unauthorized");
+    guests[1].ask_refused(&auth, "too_many_connections");
+    guests[1].ask_refused(&subscribe, "forbidden");
+    assert_eq!(status(&server, "ann", "customer"), Some(429));
+    // Who is one already may refresh.
+    assert_eq!(guests[0].auth(&token)["data"]["role"], "customer");
+    let metrics = String::from_utf8(server.get("/metrics").body).unwrap();
+    let counted = r#"shopwire_authentications_total{worker="0",outcome="too_many_connections"} 2"#;
+    assert!(metrics.contains(counted), "{metrics}");
+    // One who is no customer any more takes no place of theirs.
+    let as_guest = tokens::of("ann", "guest");
+    assert_eq!(guests[0].auth(&as_guest)["data"]["role"], "guest");
+    assert_eq!(stranger.auth(&token)["data"]["role"], "customer");
+}
+
+#[test]
+fn one_who_is_refused_a_place_has_spent_an_attempt() {
+    let arguments = ["--workers", "1", "--customer-connections", "8"];
+    let server = Server::with(&[&arguments[..], &["--connect-rate", "2"]].concat());
+    let _many: Vec<Client> = (0..8).map(|_| server.user("ann", "customer")).collect();
+    let auth = json!({"type": "auth", "data": {"token": tokens::of("ann", "customer")}});
+    let mut strangers = [server.public(), server.public()];
+    for stranger in &mut strangers {
+        stranger.ask_refused(&auth, "too_many_connections");
+    }
+    let refused = Client::try_connect(server.address, Opening::new()).err();
+    assert_eq!(refused, Some(429), "and nothing was given back");
 }
 
 #[test]
