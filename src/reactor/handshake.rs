@@ -246,7 +246,8 @@ impl Reactor {
         let trials = &mut self.token_trials;
         let identity = token
             .map(|token| trials.judge(shared, live, token, within_rate, now_ns))
-            .transpose()?;
+            .transpose()
+            .map_err(rate_limited)?;
         if let Some(judged) = &identity {
             let outcome = judged
                 .as_ref()

@@ -1,11 +1,12 @@
 //! Callers who take what others need: sockets, places, memory, checks of signatures.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::net::TcpStream;
 
 use serde_json::json;
 
-use crate::harness::client::tcp;
+use crate::harness::client::{Ending, Incoming, tcp};
 use crate::harness::examples::event;
 use crate::harness::head::Head;
 use crate::harness::http::{Connection, get_with};
@@ -131,6 +132,46 @@ fn one_who_is_refused_a_place_has_spent_an_attempt() {
     }
     let refused = Client::try_connect(server.address, Opening::new()).err();
     assert_eq!(refused, Some(429), "and nothing was given back");
+}
+
+#[test]
+fn tokens_guessed_by_refreshing_count_as_those_of_handshakes() {
+    let arguments = ["--workers", "1", "--connect-rate", "3"];
+    let server = Server::with(&[&arguments[..], &["--message-rate", "0"]].concat());
+    let mut ann = server.user("ann", "customer");
+    let bad = json!({"type": "auth", "data": {"token": "nonsense"}});
+    let expired =
+        json!({"type": "auth", "data": {"token": tokens::ending_in("ann", "customer", -60)}});
+    for _ in 0..2 {
+        ann.ask_refused(&bad, "unauthorized");
+    }
+    // One that has ended is told so, over the rate too, and the next good one counts.
+    for _ in 0..2 {
+        ann.ask_refused(&expired, "token_expired");
+    }
+    let stranger = Client::try_connect(server.address, Opening::new()).err();
+    assert_eq!(stranger, Some(429));
+    assert_eq!(
+        ann.auth(&tokens::of("ann", "customer"))["type"],
+        "authenticated"
+    );
+    assert_eq!(status(&server, "ann", "customer"), None);
+    // Those that pour in are not looked at any more, and end the connection.
+    let mut codes: HashMap<String, u32> = HashMap::new();
+    let ending = loop {
+        ann.send(&bad);
+        match ann.read() {
+            Incoming::Json(answer) => {
+                let code = answer["data"]["code"].as_str().unwrap();
+                *codes.entry(code.to_owned()).or_default() += 1;
+                assert!(codes.get("unauthorized") < Some(&20_000), "{codes:?}");
+            }
+            Incoming::Ping | Incoming::Pong => {}
+            Incoming::End(ending) => break ending,
+        }
+    };
+    assert_eq!(ending, Ending::Closed(4429), "{codes:?}");
+    assert!(codes["rate_limited"] >= 20, "{codes:?}");
 }
 
 #[test]
