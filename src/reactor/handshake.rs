@@ -88,8 +88,10 @@ impl Reactor {
                 }
                 ProxyHeader::NotProxy => {}
                 ProxyHeader::Complete { length, source } => {
-                    connection.ip = source.unwrap_or(connection.ip);
                     connection.stage = Stage::Head;
+                    if let Some(source) = source {
+                        self.set_address(key, source);
+                    }
                     return Some(length);
                 }
             }
@@ -137,7 +139,7 @@ impl Reactor {
             let from = From { peer, ip };
             return self.answer_http(key, request, body, from, is_last);
         }
-        self.connections[key as usize].ip = ip;
+        self.set_address(key, ip);
         match self.judge(ip, request) {
             Ok((upgrade, identity)) => {
                 self.upgrade(key, &upgrade, identity.as_ref());
@@ -323,6 +325,7 @@ impl Reactor {
     fn upgrade(&mut self, key: u32, upgrade: &Upgrade<'_>, identity: Option<&Identity>) {
         put_switching_protocols(&mut self.out, upgrade.key, upgrade.protocol);
         self.out_is_http = true;
+        self.forget_newcomer(key);
         let stats = &self.shared.stats.reactors[self.index];
         stats.handshakes.count("accepted");
         stats.connections.add(1);

@@ -1,12 +1,12 @@
 //! Callers who take what others need: sockets, places, memory, checks of signatures.
 
 use std::collections::HashMap;
-use std::io::Write;
-use std::net::TcpStream;
+use std::io::{Read, Write};
+use std::net::{IpAddr, TcpStream};
 
 use serde_json::json;
 
-use crate::harness::client::{Ending, Incoming, tcp};
+use crate::harness::client::{Ending, Incoming, tcp, tcp_from};
 use crate::harness::examples::event;
 use crate::harness::head::Head;
 use crate::harness::http::{Connection, get_with};
@@ -47,6 +47,26 @@ fn those_who_only_hold_sockets_give_way_to_newcomers() {
     let log = server.stderr();
     assert!(!log.contains("accepting failed"), "{log}");
     assert!(log.lines().count() < 100, "{log}");
+}
+
+#[test]
+fn a_flood_from_one_address_pushes_out_itself_and_nobody_who_is_slow() {
+    let setup = Setup::new(&["--workers", "1"]).open_files(96);
+    let server = setup.start();
+    let from = |last: u8| tcp_from(IpAddr::from([127, 0, 0, last]), server.address).unwrap();
+    let head = format!("{}\r\n\r\n", Head::new(&server).text()).into_bytes();
+    let mut slow = from(5);
+    slow.write_all(&head[..40]).unwrap();
+    // Over twice as many as there is room for: who came first would be the first to go.
+    let mut flood: Vec<TcpStream> = (0..100).map(|_| from(66)).collect();
+    for hoarder in &mut flood[..50] {
+        let cut = hoarder.read(&mut [0; 64]);
+        assert!(matches!(cut, Ok(0) | Err(_)), "{cut:?}");
+    }
+    slow.write_all(&head[40..]).unwrap();
+    let mut answer = [0; 12];
+    slow.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 101");
 }
 
 #[test]
