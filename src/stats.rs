@@ -253,6 +253,8 @@ pub struct ReactorStats {
     pub controls_refused: Counter,
     /// What its outboxes hold in memory now, in bytes.
     pub outbox_bytes: Counter,
+    /// What is held of messages whose ends have not come, in bytes.
+    pub unfinished_bytes: Counter,
     /// Waiting events that gave way to newer ones.
     pub conflated: Counter,
     /// Subscriptions with `since` that got everything after it.
@@ -302,6 +304,7 @@ impl Default for ReactorStats {
             rejected: Tally::of(MESSAGE_CODES),
             controls_refused: Counter::default(),
             outbox_bytes: Counter::default(),
+            unfinished_bytes: Counter::default(),
             conflated: Counter::default(),
             recovered: Counter::default(),
             not_recovered: Counter::default(),

@@ -243,7 +243,9 @@ impl Reactor {
         connection.stage = Stage::Leaving;
         connection.stage_due = None;
         // Nothing that it says counts any more.
-        self.unfinished -= std::mem::take(&mut connection.assembler).unfinished();
+        self.unfinished
+            .let_go(&std::mem::take(&mut connection.assembler));
+        self.unfinished.forget(key);
         let is_secure = connection.is_secure();
         self.parting += 1;
         let stats = &self.shared.stats.reactors[self.index];
@@ -279,6 +281,7 @@ impl Reactor {
             | CloseReason::UnsupportedData
             | CloseReason::InvalidUtf8
             | CloseReason::TooBig
+            | CloseReason::MessageTimeout
             | CloseReason::TokenRefused
             | CloseReason::Flooding => {
                 if let Some(held) = self.refusals.admit(self.now) {

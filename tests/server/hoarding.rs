@@ -3,15 +3,18 @@
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpStream};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::client::{Ending, Incoming, tcp, tcp_from};
+use crate::harness::client::{Ending, Incoming, assert_error, tcp, tcp_from};
 use crate::harness::examples::event;
 use crate::harness::head::Head;
 use crate::harness::http::{Connection, get_with};
 use crate::harness::server::text;
 use crate::harness::{Client, Opening, Server, Setup, tokens, wait_until};
+use crate::metrics::scrape::Scrape;
 
 fn status(server: &Server, user: &str, role: &str) -> Option<u16> {
     let opening = Opening::new().bearer(&tokens::of(user, role));
@@ -57,11 +60,12 @@ fn a_flood_from_one_address_pushes_out_itself_and_nobody_who_is_slow() {
     let head = format!("{}\r\n\r\n", Head::new(&server).text()).into_bytes();
     let mut slow = from(5);
     slow.write_all(&head[..40]).unwrap();
-    // Over twice as many as there is room for: who came first would be the first to go.
-    let mut flood: Vec<TcpStream> = (0..100).map(|_| from(66)).collect();
-    for hoarder in &mut flood[..50] {
-        let cut = hoarder.read(&mut [0; 64]);
-        assert!(matches!(cut, Ok(0) | Err(_)), "{cut:?}");
+    // As many as there is room for, and then one in the place of another: who came first would be the first to go.
+    let mut flood: Vec<TcpStream> = (0..44).map(|_| from(66)).collect();
+    for oldest in 0..20 {
+        flood.push(from(66));
+        let cut = flood[oldest].read(&mut [0; 64]);
+        assert!(matches!(cut, Ok(0) | Err(_)), "{oldest}: {cut:?}");
     }
     slow.write_all(&head[40..]).unwrap();
     let mut answer = [0; 12];
@@ -200,9 +204,7 @@ fn messages_that_never_end_are_bounded_together() {
     let before = server.resident_kib();
     let mut good = server.user("ann", "customer");
     // Each announces 1 MiB and sends all but the end of it.
-    let mut frame = vec![0x81, 0xff];
-    frame.extend_from_slice(&(1_u64 << 20).to_be_bytes());
-    frame.extend_from_slice(&[0; 4]);
+    let mut frame = announce(1 << 20);
     frame.extend_from_slice(&vec![b' '; (1 << 20) - 100]);
     let mut hoarders: Vec<Client> = (0..80)
         .map(|number| server.user(&format!("hoarder-{number}"), "customer"))
@@ -217,6 +219,94 @@ fn messages_that_never_end_are_bounded_together() {
     let grown = server.resident_kib().saturating_sub(before);
     assert!(grown < 64 * 1024, "{grown} KiB");
     good.ping();
+}
+
+/// The beginning of a text frame that announces so many bytes, with a key that masks nothing.
+fn announce(bytes: usize) -> Vec<u8> {
+    let mut frame = vec![0x81, 0xff];
+    frame.extend_from_slice(&(bytes as u64).to_be_bytes());
+    frame.extend_from_slice(&[0; 4]);
+    frame
+}
+
+fn ended(server: &Server, reason: &str) -> f64 {
+    let labels = format!("worker=0,reason={reason}");
+    Scrape::of(server).get("shopwire_connections_closed_total", &labels)
+}
+
+#[test]
+fn many_beginnings_of_one_user_do_not_end_the_message_of_another() {
+    let server = Server::with(&["--workers", "1"]);
+    // Longer than each single one of the others.
+    let question = format!(r#"{{"type":"ping","x":"{}"}}"#, "x".repeat(900_000));
+    let mut good = server.user("ann", "customer");
+    good.send_raw(&announce(question.len()));
+    let (most, end) = question.as_bytes().split_at(850_000);
+    good.send_raw(most);
+    wait_until("it is on its way", || {
+        Scrape::of(&server).get("shopwire_unfinished_bytes", "worker=0") >= 850_000.0
+    });
+    let mut hoarders: Vec<Client> = (0..60).map(|_| server.user("bob", "customer")).collect();
+    for hoarder in &mut hoarders {
+        hoarder.try_send_raw(&announce(700_001)).ok();
+        hoarder.try_send_raw(&vec![b' '; 700_000]).ok();
+    }
+    wait_until("there is too much", || ended(&server, "unfinished") >= 5.0);
+    good.send_raw(end);
+    assert_eq!(good.answer()["type"], "pong");
+    // Those that were closed know why; the others are heard.
+    let mut endings = 0;
+    for hoarder in &mut hoarders {
+        hoarder.try_send_raw(b" ").ok();
+        match hoarder.read() {
+            Incoming::Json(error) => assert_error(&error, "invalid_message", "only spaces"),
+            Incoming::End(Ending::Closed(code)) => {
+                assert_eq!(code, 1013);
+                endings += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(endings >= 5, "{endings}");
+    let scrape = Scrape::of(&server);
+    let limit = scrape.get("shopwire_unfinished_limit_bytes", "");
+    assert!(scrape.get("shopwire_unfinished_bytes", "worker=0") <= limit);
+}
+
+#[test]
+fn a_message_has_to_go_on_coming_and_may_be_slow() {
+    // Whose frame takes longer than this gives no other sign of life.
+    let often = ["--ping-interval", "2000", "--pong-timeout", "2000"];
+    let seldom = ["--ping-interval", "60000", "--pong-timeout", "30000"];
+    let servers = [&often, &seldom]
+        .map(|pings| Server::with(&[&["--workers", "1"][..], &pings[..]].concat()));
+    let mut silent = servers[1].user("bob", "customer");
+    silent.send_raw(&announce(1000));
+    silent.send_raw(b"{");
+    let question = format!(r#"{{"type":"ping","x":"{}"}}"#, "x".repeat(300_000));
+    let mut pieces = question.as_bytes().chunks(2000);
+    let mut slow = servers.each_ref().map(|server| {
+        let mut client = server.user("ann", "customer");
+        client.send_raw(&announce(question.len()));
+        client
+    });
+    // 8 KB a second, for as long as the other's beginning is waited for.
+    while ended(&servers[1], "message_timeout") < 1.0 {
+        let piece = pieces.next().expect("37 s are more than 10 s");
+        for client in &mut slow {
+            client.send_raw(piece);
+        }
+        thread::sleep(Duration::from_millis(250));
+    }
+    silent.expect_close(4408);
+    for piece in pieces {
+        for client in &mut slow {
+            client.send_raw(piece);
+        }
+    }
+    for client in &mut slow {
+        assert_eq!(client.answer()["type"], "pong");
+    }
 }
 
 #[test]
