@@ -126,6 +126,10 @@ impl Reactor {
             .collect();
         for key in gone {
             let mut connection = self.connections.remove(key);
+            if connection.is_websocket() {
+                // Where it was sent events, it is not any more; presence goes on over there.
+                self.directory.leave(key as u32);
+            }
             connection.let_go(&mut self.writing.backlog);
             self.wheel.remove(key as u32);
             // The poll would go on watching a socket that is open elsewhere (epoll(7)).

@@ -59,6 +59,11 @@ impl Router {
         matches!(self.handover, Handover::Reactors(..) | Handover::Sent(_))
     }
 
+    /// Whether a successor serves: what comes from now on, from other hosts too, is for that one.
+    pub(super) fn is_succeeded(&self) -> bool {
+        matches!(self.handover, Handover::Gone)
+    }
+
     /// Whether the next turn brings a handover further.
     pub(super) fn has_handover_work(&self) -> bool {
         match &self.handover {

@@ -6,6 +6,8 @@ mod kinds;
 mod local;
 mod revoking;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -434,4 +436,39 @@ fn a_new_process_takes_over_and_goes_on_with_the_others() {
     // She has not been away.
     let _bob = b.user("bob", "customer");
     expect_presence(&mut staff, "customer:online", "bob");
+}
+
+#[test]
+fn a_process_is_succeeded_and_ends_well_while_others_emit() {
+    let redis = Redis::start();
+    let (a, b) = (redis.host(), redis.host());
+    let mut clients: Vec<Client> = (0..20).map(|_| watcher(&a).0).collect();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let emitting = {
+        let (mut emitter, is_over) = (b.emitter(), Arc::clone(&is_over));
+        thread::spawn(move || {
+            let mut ids = Vec::new();
+            while !is_over.load(Ordering::Relaxed) {
+                ids.push(emitter.emit(&product(ids.len())));
+            }
+            ids
+        })
+    };
+    // That each one before ends well, is held there.
+    let a = (0..3).fold(a, |a, _| {
+        clients[0].next();
+        let a = a.succeed(&[]);
+        a.await_ready();
+        a
+    });
+    is_over.store(true, Ordering::Relaxed);
+    let mut ids = emitting.join().unwrap();
+    ids.push(a.emitter().emit(&product(ids.len())));
+    for (index, client) in clients.iter_mut().enumerate() {
+        // The first one has been shown some.
+        let seen = if index == 0 { 3 } else { 0 };
+        for id in &ids[seen..] {
+            assert_eq!(client.next()["id"], id.as_str());
+        }
+    }
 }
