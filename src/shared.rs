@@ -14,7 +14,7 @@ use crate::cluster;
 use crate::config::{Config, RedisOutage};
 use crate::event::{NameHasher, Runs};
 use crate::live::Live;
-use crate::stats::Stats;
+use crate::stats::{Reach, Snapshot, Stats};
 
 /// The shared parts.
 pub struct Shared {
@@ -113,6 +113,18 @@ impl Shared {
         canary
             .is_some_and(|canary| canary.is_missing(Instant::now()))
             .then_some("canary missing")
+    }
+
+    /// The statistics at this moment.
+    pub fn snapshot(&self, now: Instant) -> Snapshot {
+        let reach = self.cluster.as_ref().map(|redis| Reach {
+            is_connected: redis.is_up(),
+            delivers_alone: self.delivers_alone(),
+            down_for: redis
+                .down_since()
+                .map(|since| now.saturating_duration_since(since)),
+        });
+        self.stats.snapshot(now, reach)
     }
 
     fn is_cut_off(&self) -> bool {

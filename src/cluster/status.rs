@@ -106,6 +106,11 @@ impl Status {
         }
     }
 
+    /// Since when it is out of reach, if that was noticed.
+    pub fn down_since(&self) -> Option<Instant> {
+        lock(&self.ends).down_since
+    }
+
     /// How often it went out of reach.
     pub fn losses(&self) -> u64 {
         lock(&self.ends).losses
@@ -191,8 +196,10 @@ mod tests {
             status.down(End::Reader, "it broke", "here", now);
             status.up(first, now);
             assert!(!status.is_up());
+            assert_eq!(status.down_since(), Some(now));
             status.up(then, now);
             assert!(status.is_up());
+            assert_eq!(status.down_since(), None);
         }
         assert_eq!(status.losses(), 2);
     }

@@ -456,7 +456,7 @@ impl Writer {
             .map(|since| now.saturating_duration_since(since));
         let may_judge = alive.is_some_and(|time| time >= limits::CLUSTER_LEASE);
         let config = &self.shared.config;
-        let statistics = serde_json::to_string(&self.shared.stats.snapshot(now))
+        let statistics = serde_json::to_string(&self.shared.snapshot(now))
             .expect("a snapshot is numbers and names, which serialize");
         let mut beat = cmd("EVALSHA");
         beat.arg(&redis.beat).arg(4).arg(STREAM).arg(HOSTS);

@@ -218,7 +218,7 @@ fn answer<'a>(
             if wants_all_hosts(request)? {
                 return all_hosts(shared);
             }
-            let snapshot = shared.stats.snapshot(caller.now);
+            let snapshot = shared.snapshot(caller.now);
             let body = serde_json::to_string(&snapshot)
                 .expect("a snapshot is numbers and names, which serialize");
             Ok(Answer::json(200, body))
@@ -261,11 +261,9 @@ fn all_hosts<'a>(shared: &Shared) -> Result<Answer<'a>, Refusal> {
     };
     let statistics = redis.statistics().filter(|_| redis.is_up());
     let statistics = statistics.ok_or_else(|| {
-        Refusal::new(
-            503,
-            "unavailable",
-            "Redis, where hosts tell their statistics, is out of reach",
-        )
+        let message = "Redis, where hosts tell their statistics, is out of reach; those of this host \
+                       alone are to be had without scope";
+        Refusal::new(503, "unavailable", message)
     })?;
     Ok(Answer::json(200, statistics.to_string()))
 }

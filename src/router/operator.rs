@@ -50,10 +50,9 @@ impl Router {
         match command {
             Err((field, message)) => emitter.refuse_as("invalid_command", Some(field), &message),
             Ok(Command::Stats { latencies }) => {
-                let stats = &self.shared.stats;
-                let mut snapshot = stats.snapshot(now.instant);
+                let mut snapshot = self.shared.snapshot(now.instant);
                 if latencies {
-                    snapshot = snapshot.with_latencies(stats);
+                    snapshot = snapshot.with_latencies(&self.shared.stats);
                 }
                 emitter.answer(&json!({ "result": snapshot }));
             }

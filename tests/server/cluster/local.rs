@@ -54,6 +54,11 @@ fn alone_events(host: &Server) -> f64 {
     line.unwrap().parse().unwrap()
 }
 
+/// What the statistics say of it.
+fn way_to_redis(host: &Server, path: &str) -> Value {
+    host.get(path).json()["redis"].clone()
+}
+
 /// Sends a line, and gives its ack.
 fn ack_of(emitter: &mut Emitter, event: &Value) -> (String, bool) {
     let id = emitter.emit(event);
@@ -94,6 +99,17 @@ fn a_host_that_is_cut_off_delivers_alone_and_each_client_has_all_once_in_the_end
         alone.push(id);
     }
     assert_eq!(alone_events(&a), 3.0);
+    let told = way_to_redis(&a, "/api/ws/stats");
+    assert!(told["cutOffSeconds"].is_u64(), "{told}");
+    let facts = ["connected", "deliversAlone", "waitingEvents", "localEvents"];
+    let facts = facts.map(|fact| told[fact].clone());
+    assert_eq!(facts, [json!(false), json!(true), json!(0), json!(3)]);
+    let page = String::from_utf8(a.ctl(&["stats"]).stdout).unwrap();
+    assert!(
+        page.contains("CUT OFF") && page.contains("; 3 events that"),
+        "{page}"
+    );
+    assert_eq!(a.get("/api/ws/stats?scope=cluster").status, 503);
     assert_eq!(products(&comes(&mut to_b, &mut on_b)), [""; 0]);
     // One who has had the first two there goes where they have not come, and back.
     let (mut hopper, answer) = resume(&b, &alone[1].clone().into());
@@ -126,6 +142,13 @@ fn a_host_that_is_cut_off_delivers_alone_and_each_client_has_all_once_in_the_end
     assert_eq!(of_others(fence.before(&mut on_b)), ["10", "1", "2", "3"]);
     assert_eq!(of_others(fence.before(&mut hopper)), ["3"]);
     assert_eq!(of_others(fence.before(&mut back)), [""; 0]);
+    let in_reach =
+        json!({"connected": true, "deliversAlone": false, "waitingEvents": 0, "localEvents": 0});
+    assert_eq!(way_to_redis(&a, "/api/ws/stats"), in_reach);
+    wait_until("the hosts have told each other so", || {
+        let all = way_to_redis(&b, "/api/ws/stats?scope=cluster");
+        all == json!({"waitingEvents": 0, "localEvents": 0})
+    });
     // By now all have one order again, and ids that are numbers alone.
     let [here, there] = [&a, &b].map(|host| last(host, 7));
     assert_eq!(here, there);
