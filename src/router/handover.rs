@@ -121,7 +121,7 @@ impl Router {
         }
         let reason = match self.journal.as_ref().and_then(|journal| journal.trouble()) {
             Some(trouble) => format!("its journal cannot be written ({trouble})"),
-            None if self.has_alone_events() => {
+            None if self.alone_events() > 0 => {
                 "other hosts do not have all that was delivered on this one alone while Redis was out of reach"
                     .to_owned()
             }

@@ -283,7 +283,8 @@ impl Router {
             return None;
         }
         let drain = match self.drain {
-            Drain::Emitters { until } | Drain::Reactors { until, .. } => Some(until),
+            Drain::Emitters { until, owes_until } => Some(owes_until.unwrap_or(until)),
+            Drain::Reactors { until, .. } => Some(until),
             Drain::No | Drain::Done => None,
         };
         if self.is_succeeded() {

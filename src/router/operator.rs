@@ -64,7 +64,13 @@ impl Router {
                 emitter.answer(&json!({ "result": { "level": name } }));
             }
             Ok(Command::Drain) => {
-                emitter.answer(&json!({ "result": { "draining": true } }));
+                let mut result = json!({ "draining": true });
+                let cluster = self.cluster.as_ref();
+                let owed = cluster.map_or(0, |cluster| cluster.alone_events());
+                if owed > 0 {
+                    result["localEvents"] = owed.into();
+                }
+                emitter.answer(&json!({ "result": result }));
                 self.begin_drain(now.instant);
             }
             Ok(Command::Reload) if self.reload.is_under_way() => {

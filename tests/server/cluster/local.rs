@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{comes, id, keyed, number, product, products, resume, watcher};
 use crate::harness::redis::{Redis, free_port};
-use crate::harness::{Client, Emitter, Fence, Opening, Relay, Server, Setup, wait_until};
+use crate::harness::{Client, DEADLINE, Emitter, Fence, Opening, Relay, Server, Setup, wait_until};
 
 const LOCAL: [&str; 2] = ["--redis-outage", "local"];
 
@@ -272,12 +272,14 @@ fn what_was_delivered_alone_outlives_a_redis_that_has_lost_everything() {
         assert_eq!(messages.last().unwrap()["type"], "reconnect");
     }
     await_reconciled(&a);
+    await_reconciled(&b);
     // It begins anew behind what is lost, and has all behind that.
     let (_, answer) = resume(&b, &id.into());
     assert_eq!(answer["recovered"], false);
     wait_until("the other host has it", || {
         let mut client = b.public();
-        client.subscribe_with(json!({"namespaces": ["products"], "last": 5}));
+        // Also behind what each look adds.
+        client.subscribe_with(json!({"namespaces": ["products"], "last": 1000}));
         let events = comes(&mut b.emitter(), &mut client);
         products(&events).first() == Some(&"1")
     });
@@ -302,12 +304,45 @@ fn a_host_that_has_more_than_the_others_is_not_succeeded_before_they_have_it() {
     let said = String::from_utf8(refused.stderr).unwrap();
     assert_eq!(refused.status.code(), Some(1), "{said}");
     assert!(said.contains("other hosts do not have all"), "{said}");
+    // Nor is it drained for one that could not have taken over anyway.
+    let url = format!("redis://{}", relay.address);
+    let mut elsewhere = Setup::new(&["--redis-url", &url, "--host", "127.0.0.2"]);
+    elsewhere.same_place_as(&setup);
+    let mut command = elsewhere.command("serve");
+    command.arg("--takeover");
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let refused = command.output().unwrap();
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("so it was left alone"), "{said}");
+    client.ping();
     relay.mend();
     await_reconciled(&a);
     let a = a.succeed(&[]);
     a.await_ready();
     let second = a.emitter().emit(&product(2));
     assert_eq!(id(&client.next()), second);
+}
+
+#[test]
+fn a_host_that_drains_waits_for_redis_while_the_others_are_owed_events() {
+    let port = free_port();
+    let redis = Redis::with(&["--port", &port.to_string()]);
+    let (relay, setup) = behind_relay(port);
+    let (mut a, b) = (setup.env("WS_DRAIN_TIMEOUT", "60s").start(), redis.host());
+    a.await_ready();
+    b.await_ready();
+    let (mut on_b, _) = watcher(&b);
+    relay.cut();
+    await_alone(&a);
+    a.emitter().emit(&product(1));
+    let told = String::from_utf8(a.ctl(&["drain"]).stdout).unwrap();
+    assert!(told.contains("localEvents: 1"), "{told}");
+    wait_until("it waits", || a.stderr().contains("Redis is waited for"));
+    relay.mend();
+    assert_eq!(next_product(&mut on_b).0, "1");
+    let (status, _) = a.exit_within(DEADLINE);
+    assert_eq!(status.code(), Some(0));
 }
 
 /// In each round one of them is cut off, while all are sent events and a client moves on at any moment.
