@@ -103,7 +103,11 @@ impl Shared {
             return Some("journal unavailable");
         }
         if self.is_cut_off() && !self.delivers_alone() {
-            return Some("Redis unavailable");
+            return Some(if self.is_blocked() {
+                "Redis stream blocked"
+            } else {
+                "Redis unavailable"
+            });
         }
         if self.admission.is_overloaded() {
             return Some("overloaded");
@@ -129,6 +133,12 @@ impl Shared {
 
     fn is_cut_off(&self) -> bool {
         self.cluster.as_ref().is_some_and(|redis| !redis.is_up())
+    }
+
+    /// Whether it is only that somebody else has written to the stream what keeps everything out of it.
+    pub fn is_blocked(&self) -> bool {
+        let is_blocked = |redis: &Arc<cluster::Status>| redis.is_blocked();
+        self.cluster.as_ref().is_some_and(is_blocked)
     }
 
     /// Whether Redis is out of reach, and this host delivers its own events alone.

@@ -32,8 +32,14 @@ use crate::limits;
 use crate::ring::Post;
 use crate::shared::Shared;
 
-const ADD: &str = include_str!("scripts/add.lua");
-const BEAT: &str = include_str!("scripts/beat.lua");
+const ADD: &str = concat!(
+    include_str!("scripts/blocked.lua"),
+    include_str!("scripts/add.lua")
+);
+const BEAT: &str = concat!(
+    include_str!("scripts/blocked.lua"),
+    include_str!("scripts/beat.lua")
+);
 
 /// How soon to look for what is too old, while Redis is out of reach.
 const LOOK: Duration = Duration::from_millis(100);
@@ -158,6 +164,10 @@ impl Writer {
         loop {
             let ended = self.serve(&mut backoff);
             self.alive_since = None;
+            if matches!(ended, Ended::Blocked(_)) {
+                // Until a sign of life says that it is over: not as long as nothing is added.
+                self.status.set_blocked(true);
+            }
             let reason = match ended.trouble(&mut backoff) {
                 ControlFlow::Break(()) => return,
                 ControlFlow::Continue(None) => continue,
@@ -459,14 +469,16 @@ impl Writer {
         let statistics = serde_json::to_string(&self.shared.snapshot(now))
             .expect("a snapshot is numbers and names, which serialize");
         let mut beat = cmd("EVALSHA");
-        beat.arg(&redis.beat).arg(4).arg(STREAM).arg(HOSTS);
-        beat.arg(REVOKED).arg(REVOKED_ENDS);
+        beat.arg(&redis.beat).arg(5).arg(STREAM).arg(HOSTS);
+        beat.arg(REVOKED).arg(REVOKED_ENDS).arg(STATE);
         beat.arg(&self.host).arg(millis(limits::CLUSTER_LEASE));
         beat.arg(u8::from(may_judge))
             .arg(millis(config.history_age))
-            .arg(statistics);
+            .arg(statistics)
+            .arg(u8::from(self.status.is_blocked()));
         let beaten = Beaten::read(beat.query(&mut redis.connection)?)
             .ok_or_else(|| Ended::Failed("the answer to a sign of life was another".to_owned()))?;
+        self.status.set_blocked(false);
         self.status
             .set_statistics(statistics::sum(&beaten.hosts).to_string());
         self.alive_since.get_or_insert(now);

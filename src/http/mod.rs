@@ -207,10 +207,16 @@ fn answer<'a>(
         Endpoint::Ready => Ok(match shared.obstacle() {
             Some(obstacle) => Answer::json(503, format!(r#"{{"status":"{obstacle}"}}"#)),
             // Who comes is served, though not with what comes in on other hosts.
-            None if shared.delivers_alone() => Answer::json(
-                200,
-                r#"{"status":"ready","redis":"cut off, delivering locally"}"#,
-            ),
+            None if shared.delivers_alone() => {
+                let why = if shared.is_blocked() {
+                    ", stream blocked"
+                } else {
+                    ""
+                };
+                let body =
+                    format!(r#"{{"status":"ready","redis":"cut off{why}, delivering locally"}}"#);
+                Answer::json(200, body)
+            }
             None => Answer::json(200, r#"{"status":"ready"}"#),
         }),
         Endpoint::Stats => {

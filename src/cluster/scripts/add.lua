@@ -102,7 +102,10 @@ if is_stored then
   entry[#entry + 1] = 1
 end
 -- If Redis refuses this, nothing of it counts as done: what follows is only true of an entry that is there.
-redis.call(unpack(entry))
+local added = redis.pcall(unpack(entry))
+if type(added) == 'table' and added.err then
+  return blocked(stream, before, tonumber(last)) or added
+end
 redis.call('HSET', state, 'last', last, 'size', size)
 if is_batch then
   redis.call('SET', newest_batch, batch, 'EX', 86400)

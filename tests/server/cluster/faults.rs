@@ -7,10 +7,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use serde_json::json;
 
 use super::{comes, keyed, number, product, products, resume, watcher};
 use crate::harness::redis::{Redis, free_port};
-use crate::harness::{Fence, Setup, wait_until};
+use crate::harness::{Fence, Server, Setup, wait_until};
 
 #[test]
 fn a_redis_that_stands_still_holds_lines_and_then_refuses_them_and_all_heals() {
@@ -379,6 +380,75 @@ fn what_somebody_else_has_written_to_the_stream_is_passed_over_and_told_once() {
     emitter.emit(&product(6));
     let events = comes(&mut emitter, &mut client);
     assert_eq!(products(&events).last(), Some(&"6"));
+}
+
+/// Its id is so far ahead that nothing can be added behind it.
+#[test]
+fn an_entry_ahead_of_the_clock_is_one_lasting_state_until_it_is_removed_as_the_log_says() {
+    let redis = Redis::start();
+    let (a, b) = (
+        redis.host(),
+        redis.setup(&["--redis-outage", "local"]).start(),
+    );
+    b.await_ready();
+    let ((mut on_a, _), (mut on_b, _)) = (watcher(&a), watcher(&b));
+    let (mut to_a, mut to_b) = (a.emitter(), b.emitter());
+    to_a.emit(&product(0));
+    for client in [&mut on_a, &mut on_b] {
+        client.next();
+    }
+    let foreign = "9000000000000000000-5";
+    redis.ask(&format!("XADD {{shopwire}}:events {foreign} a b"));
+    to_a.send_line(product(1).to_string().as_bytes());
+    to_b.send_line(product(2).to_string().as_bytes());
+    let status = |host: &Server| host.get("/readyz").json();
+    let blocked = json!({"status": "Redis stream blocked"});
+    let alone = json!({"status": "ready", "redis": "cut off, stream blocked, delivering locally"});
+    wait_until("both have noticed", || {
+        status(&a) == blocked && status(&b) == alone
+    });
+    // For as long as a line is held, and through many tries of both.
+    while a.get("/api/ws/stats").json()["rejected"] == 0 {
+        assert_eq!((status(&a), status(&b)), (blocked.clone(), alone.clone()));
+    }
+    to_a.settle();
+    assert_eq!(to_a.refusals()[0].code, "unavailable");
+    to_b.settle();
+    assert!(to_b.is_local());
+    assert_eq!(on_b.next()["data"]["productId"], "2");
+    // What the log says is pasted.
+    let told = a.stderr();
+    let remedy = told.split("to mend it: ").nth(1).expect(&told);
+    let commands = remedy.lines().next().unwrap().split("redis-cli ").skip(1);
+    let commands: Vec<String> = commands
+        .map(|command| command.replace(['\'', '"', ';'], "").trim().to_owned())
+        .collect();
+    assert!(commands[0].ends_with(foreign), "{commands:?}");
+    for command in &commands {
+        let said = redis.ask(command);
+        assert!(!said.starts_with('-'), "{command}: {said}");
+    }
+    for host in [&a, &b] {
+        wait_until("it is over", || {
+            let owed = host.get("/api/ws/stats").json()["redis"]["localEvents"].clone();
+            status(host) == json!({"status": "ready"}) && owed == 0
+        });
+    }
+    to_a.emit(&product(3));
+    assert_eq!(products(&comes(&mut to_a, &mut on_a)), ["2", "3"]);
+    assert_eq!(products(&comes(&mut to_a, &mut on_b)).first(), Some(&"3"));
+    for host in [&a, &b] {
+        let told = host.stderr();
+        for line in [
+            "is closed to new entries, and is tried again",
+            "is in reach again",
+        ] {
+            assert_eq!(told.matches(line).count(), 1, "{told}");
+        }
+        for line in ["out of reach", "another reason", "gone from Redis"] {
+            assert!(!told.contains(line), "{told}");
+        }
+    }
 }
 
 /// An entry is on its way, or its answer is, when the connection breaks: again and again.
