@@ -17,6 +17,8 @@ pub(super) enum Ended {
     Failed(String),
     /// Redis is well, but an id that is not ours keeps everything out of the stream, as this says.
     Blocked(String),
+    /// Redis answers, and does not let this host add to the stream, for this reason.
+    Refused(String),
     /// Nothing is wrong with them, for this reason, and another connection will do.
     Passing(String),
     /// The router has gone, and the process goes.
@@ -33,9 +35,10 @@ impl Ended {
                 log::debug!("another connection to Redis is made: {reason}");
                 ControlFlow::Continue(None)
             }
-            Ended::Passing(reason) | Ended::Failed(reason) | Ended::Blocked(reason) => {
-                ControlFlow::Continue(Some(reason))
-            }
+            Ended::Passing(reason)
+            | Ended::Failed(reason)
+            | Ended::Blocked(reason)
+            | Ended::Refused(reason) => ControlFlow::Continue(Some(reason)),
         }
     }
 }

@@ -105,6 +105,8 @@ pub(super) struct Writer {
     progress: Arc<Progress>,
     /// All hosts are to be told to begin anew, since entries up to this number are lost.
     owed_reset: Option<u64>,
+    /// Redis has refused what was to be added, and nothing was since.
+    is_refused: bool,
     /// What is revoked here and other hosts are to be told of, beside what somebody waits for.
     owed_revocations: VecDeque<Revocation>,
     /// What Redis takes for this host's customers may be wrong.
@@ -147,6 +149,7 @@ impl Writer {
             queue: VecDeque::new(),
             done: 0,
             progress,
+            is_refused: false,
             owed_reset: None,
             owed_revocations: VecDeque::new(),
             owes_members: false,
@@ -164,9 +167,11 @@ impl Writer {
         loop {
             let ended = self.serve(&mut backoff);
             self.alive_since = None;
-            if matches!(ended, Ended::Blocked(_)) {
-                // Until a sign of life says that it is over: not as long as nothing is added.
-                self.status.set_blocked(true);
+            // Until a sign of life says that it is over: not as long as nothing is added.
+            match ended {
+                Ended::Blocked(_) => self.status.set_blocked(true),
+                Ended::Refused(_) => self.is_refused = true,
+                _ => {}
             }
             let reason = match ended.trouble(&mut backoff) {
                 ControlFlow::Break(()) => return,
@@ -380,7 +385,10 @@ impl Writer {
         }
         match failed {
             None => Ok(()),
-            Some(error) => Err(error.into()),
+            Some(error) => Err(match error.into() {
+                Ended::Failed(reason) => Ended::Refused(reason),
+                other => other,
+            }),
         }
     }
 
@@ -475,10 +483,12 @@ impl Writer {
         beat.arg(u8::from(may_judge))
             .arg(millis(config.history_age))
             .arg(statistics)
-            .arg(u8::from(self.status.is_blocked()));
+            .arg(u8::from(self.status.is_blocked()))
+            .arg(u8::from(self.is_refused));
         let beaten = Beaten::read(beat.query(&mut redis.connection)?)
             .ok_or_else(|| Ended::Failed("the answer to a sign of life was another".to_owned()))?;
         self.status.set_blocked(false);
+        self.is_refused = false;
         self.status
             .set_statistics(statistics::sum(&beaten.hosts).to_string());
         self.alive_since.get_or_insert(now);

@@ -34,7 +34,7 @@ pub(super) fn reloaded(result: &Value) -> String {
 /// How many were closed.
 pub(super) fn disconnected(result: &Value) -> String {
     let nobody = match result["disconnected"].as_u64() {
-        Some(0) => " (nobody was connected here)",
+        Some(0) => " (nobody was connected to this host)",
         _ => "",
     };
     format!("disconnected: {}{nobody}\n", word(&result["disconnected"]))
@@ -387,7 +387,10 @@ mod tests {
     fn closing_nobody_is_told_in_words() {
         let text = |count: u64| disconnected(&json!({ "disconnected": count }));
         assert_eq!(text(2), "disconnected: 2\n");
-        assert_eq!(text(0), "disconnected: 0 (nobody was connected here)\n");
+        assert_eq!(
+            text(0),
+            "disconnected: 0 (nobody was connected to this host)\n"
+        );
     }
 
     #[test]

@@ -14,7 +14,7 @@ if is_batch then
     return 0
   end
   if done < tonumber(batch_before) then
-    return redis.error_reply('BEHIND the batch before this one is missing')
+    return redis.error_reply('BEHIND Redis has lost the batch that this host added before')
   end
 end
 

@@ -248,6 +248,33 @@ fn a_redis_that_is_full_refuses_lines_and_is_told_and_heals() {
 }
 
 #[test]
+fn a_redis_that_lets_nothing_be_added_is_one_lasting_state_until_it_does() {
+    let redis = Redis::start();
+    redis.ask("ACL SETUSER shop on >hush ~{shopwire}:* +@all -xadd");
+    let url = format!("{}?user=shop&pass=hush", redis.url());
+    let host = Setup::new(&["--redis-url", &url]).start();
+    host.await_ready();
+    let (mut client, _) = watcher(&host);
+    for n in 0..2 {
+        let refused = host
+            .emitter()
+            .try_emit(product(n).to_string().as_bytes())
+            .unwrap_err();
+        assert_eq!(refused.code, "unavailable");
+        // Also when nothing waits any more.
+        assert_eq!(host.get("/readyz").status, 503);
+    }
+    let told = host.stderr();
+    assert!(told.contains("can't run this command"), "{told}");
+    assert_eq!(told.matches("out of reach").count(), 1, "{told}");
+    redis.ask("ACL SETUSER shop +xadd");
+    host.await_ready();
+    let id = host.emitter().emit(&product(2));
+    assert_eq!(client.next()["id"], id.as_str());
+    assert_eq!(redis.ask("KEYS *trial*"), "*0");
+}
+
+#[test]
 fn a_host_starts_without_redis_and_is_ready_when_that_comes() {
     let mut redis = Redis::stopped(&["--requirepass", "hush"]);
     let wrong = redis.setup(&[]).start();
