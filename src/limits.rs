@@ -55,8 +55,10 @@ pub const KEEP_ALIVE_CONNECTIONS_MAX: usize = 64;
 /// or be lingering after their close. Over it a new socket is closed at once.
 pub const EXTRA_SOCKETS_MAX: usize = 4096;
 /// One of so many of these, or of all sockets where files are few, is left free: once only so many are,
-/// each newcomer takes the place of the one that has gone longest without becoming a WebSocket.
+/// each newcomer takes the place of one that is no WebSocket yet, of whose address most wait ...
 pub const SPARE_SOCKETS_PART: usize = 8;
+/// ... but addresses of which at most so many wait are even: a browser opens six connections for a page.
+pub const NEWCOMERS_EVEN: usize = 8;
 /// Files that browsers' sockets are not given where the process may open few, or half of all: for
 /// emitters, and for polls, listeners, the journal and what is read at a reload.
 pub const FILES_BESIDE_SOCKETS: usize = EMITTERS_MAX + 64;

@@ -121,22 +121,24 @@ const HANDSHAKES: [&str; 17] = [
     "other",
 ];
 /// How tokens are judged.
-const AUTHENTICATIONS: [&str; 5] = [
+const AUTHENTICATIONS: [&str; 6] = [
     "accepted",
     "unauthorized",
     "token_expired",
     "revoked",
+    "too_many_connections",
     "other",
 ];
 /// How reloads end.
 const RELOADS: [&str; 2] = ["done", "failed"];
 /// The codes of refused client messages.
-const MESSAGE_CODES: [&str; 8] = [
+const MESSAGE_CODES: [&str; 9] = [
     "invalid_message",
     "unknown_type",
     "unauthorized",
     "forbidden",
     "rate_limited",
+    "too_many_connections",
     "token_expired",
     "too_large",
     "other",

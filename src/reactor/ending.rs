@@ -227,6 +227,7 @@ impl Reactor {
             Stage::Leaving | Stage::Lingering { .. } => self.parting -= 1,
             Stage::Fresh | Stage::Securing | Stage::Head => {}
         }
+        self.forget_newcomer(key);
         let mut connection = self.connections.remove(key as usize);
         connection.let_go(&mut self.writing.backlog);
         self.wheel.remove(key);

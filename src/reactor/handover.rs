@@ -125,6 +125,7 @@ impl Reactor {
             .map(|(key, _)| key)
             .collect();
         for key in gone {
+            self.forget_newcomer(key as u32);
             let mut connection = self.connections.remove(key);
             if connection.is_websocket() {
                 // Where it was sent events, it is not any more; presence goes on over there.
@@ -182,7 +183,11 @@ impl Reactor {
         }
         self.unfinished += connection.assembler.unfinished();
         let is_keep_alive = connection.stage == Stage::KeepAlive;
+        let is_newcomer = connection.stage != Stage::Open;
         let key = self.register(connection)?;
+        if is_newcomer {
+            self.enter_newcomer(key);
+        }
         let role = state.socket.as_ref().map(|socket| socket.role);
         self.shared.admission.take_over(role);
         self.keep_alive += usize::from(is_keep_alive);

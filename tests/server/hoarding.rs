@@ -1,9 +1,12 @@
 //! Callers who take what others need: sockets, places, memory, checks of signatures.
 
-use std::io::Write;
-use std::net::TcpStream;
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{IpAddr, TcpStream};
 
-use crate::harness::client::tcp;
+use serde_json::json;
+
+use crate::harness::client::{Ending, Incoming, tcp, tcp_from};
 use crate::harness::examples::event;
 use crate::harness::head::Head;
 use crate::harness::http::{Connection, get_with};
@@ -47,6 +50,26 @@ fn those_who_only_hold_sockets_give_way_to_newcomers() {
 }
 
 #[test]
+fn a_flood_from_one_address_pushes_out_itself_and_nobody_who_is_slow() {
+    let setup = Setup::new(&["--workers", "1"]).open_files(96);
+    let server = setup.start();
+    let from = |last: u8| tcp_from(IpAddr::from([127, 0, 0, last]), server.address).unwrap();
+    let head = format!("{}\r\n\r\n", Head::new(&server).text()).into_bytes();
+    let mut slow = from(5);
+    slow.write_all(&head[..40]).unwrap();
+    // Over twice as many as there is room for: who came first would be the first to go.
+    let mut flood: Vec<TcpStream> = (0..100).map(|_| from(66)).collect();
+    for hoarder in &mut flood[..50] {
+        let cut = hoarder.read(&mut [0; 64]);
+        assert!(matches!(cut, Ok(0) | Err(_)), "{cut:?}");
+    }
+    slow.write_all(&head[40..]).unwrap();
+    let mut answer = [0; 12];
+    slow.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 101");
+}
+
+#[test]
 fn places_of_the_back_office_are_there_where_files_are_few() {
     let setup = Setup::new(&["--workers", "1"]).open_files(96);
     let server = setup.start();
@@ -79,6 +102,96 @@ fn one_customer_takes_only_so_many_places() {
     wait_until("there is room again", || {
         status(&server, "ann", "customer").is_none()
     });
+}
+
+#[test]
+fn a_token_shown_later_takes_a_place_as_one_shown_at_once() {
+    let server = Server::with(&["--workers", "1", "--customer-connections", "12"]);
+    let token = tokens::of("ann", "customer");
+    let auth = json!({"type": "auth", "data": {"token": &token}});
+    let mut guests: Vec<Client> = (0..3).map(|_| server.user("ann", "guest")).collect();
+    let by_message = |count: usize| -> Vec<Client> {
+        let connect = |_| {
+            let mut client = server.public();
+            assert_eq!(client.auth(&token)["type"], "authenticated");
+            client
+        };
+        (0..count).map(connect).collect()
+    };
+    let _many = by_message(11);
+    assert_eq!(guests[0].auth(&token)["data"]["role"], "customer");
+    // Neither a stranger nor a guest becomes one too many; they stay what they were.
+    let mut stranger = server.public();
+    let error = stranger.ask_refused(&auth, "too_many_connections");
+    assert!(error["retryAfter"].as_u64() > Some(0), "{error}");
+    let subscribe = json!({"type": "subscribe", "data": {"namespace": "orders"}});
+    stranger.ask_refused(&subscribe, "unauthorized");
+    guests[1].ask_refused(&auth, "too_many_connections");
+    guests[1].ask_refused(&subscribe, "forbidden");
+    assert_eq!(status(&server, "ann", "customer"), Some(429));
+    // Who is one already may refresh.
+    assert_eq!(guests[0].auth(&token)["data"]["role"], "customer");
+    let metrics = String::from_utf8(server.get("/metrics").body).unwrap();
+    let counted = r#"shopwire_authentications_total{worker="0",outcome="too_many_connections"} 2"#;
+    assert!(metrics.contains(counted), "{metrics}");
+    // One who is no customer any more takes no place of theirs.
+    let as_guest = tokens::of("ann", "guest");
+    assert_eq!(guests[0].auth(&as_guest)["data"]["role"], "guest");
+    assert_eq!(stranger.auth(&token)["data"]["role"], "customer");
+}
+
+#[test]
+fn one_who_is_refused_a_place_has_spent_an_attempt() {
+    let arguments = ["--workers", "1", "--customer-connections", "8"];
+    let server = Server::with(&[&arguments[..], &["--connect-rate", "2"]].concat());
+    let _many: Vec<Client> = (0..8).map(|_| server.user("ann", "customer")).collect();
+    let auth = json!({"type": "auth", "data": {"token": tokens::of("ann", "customer")}});
+    let mut strangers = [server.public(), server.public()];
+    for stranger in &mut strangers {
+        stranger.ask_refused(&auth, "too_many_connections");
+    }
+    let refused = Client::try_connect(server.address, Opening::new()).err();
+    assert_eq!(refused, Some(429), "and nothing was given back");
+}
+
+#[test]
+fn tokens_guessed_by_refreshing_count_as_those_of_handshakes() {
+    let arguments = ["--workers", "1", "--connect-rate", "3"];
+    let server = Server::with(&[&arguments[..], &["--message-rate", "0"]].concat());
+    let mut ann = server.user("ann", "customer");
+    let bad = json!({"type": "auth", "data": {"token": "nonsense"}});
+    let expired =
+        json!({"type": "auth", "data": {"token": tokens::ending_in("ann", "customer", -60)}});
+    for _ in 0..2 {
+        ann.ask_refused(&bad, "unauthorized");
+    }
+    // One that has ended is told so, over the rate too, and the next good one counts.
+    for _ in 0..2 {
+        ann.ask_refused(&expired, "token_expired");
+    }
+    let stranger = Client::try_connect(server.address, Opening::new()).err();
+    assert_eq!(stranger, Some(429));
+    assert_eq!(
+        ann.auth(&tokens::of("ann", "customer"))["type"],
+        "authenticated"
+    );
+    assert_eq!(status(&server, "ann", "customer"), None);
+    // Those that pour in are not looked at any more, and end the connection.
+    let mut codes: HashMap<String, u32> = HashMap::new();
+    let ending = loop {
+        ann.send(&bad);
+        match ann.read() {
+            Incoming::Json(answer) => {
+                let code = answer["data"]["code"].as_str().unwrap();
+                *codes.entry(code.to_owned()).or_default() += 1;
+                assert!(codes.get("unauthorized") < Some(&20_000), "{codes:?}");
+            }
+            Incoming::Ping | Incoming::Pong => {}
+            Incoming::End(ending) => break ending,
+        }
+    };
+    assert_eq!(ending, Ending::Closed(4429), "{codes:?}");
+    assert!(codes["rate_limited"] >= 20, "{codes:?}");
 }
 
 #[test]
