@@ -294,13 +294,15 @@ impl Replay {
         budget: &mut usize,
         batch: &mut Batch,
     ) -> bool {
-        for frame in &block.frames[self.dealt_with(block)..] {
+        let first = self.dealt_with(block);
+        let Self { cursor, begins, .. } = self;
+        for frame in &block.frames[first..] {
             if *budget == 0 {
                 return false;
             }
-            self.cursor = frame.id;
+            *cursor = frame.id;
             let mut cost = limits::REPLAY_LOOK + block.name_count(frame);
-            if frame.id > self.begins[frame.kind as usize] && view.sees(block, frame) {
+            if frame.id > begins[frame.kind as usize] && view.sees(block, frame) {
                 batch.add(block, frame.start, frame.end);
                 cost += (frame.end - frame.start) as usize;
             }

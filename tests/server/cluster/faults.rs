@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::{comes, keyed, number, product, products, resume, watcher};
-use crate::harness::redis::{Redis, free_port};
+use super::{Watched, comes, keyed, number, product, products, resume, watcher};
+use crate::harness::redis::Redis;
 use crate::harness::{Fence, Server, Setup, wait_until};
 
 #[test]
@@ -87,40 +87,14 @@ fn a_redis_that_is_killed_and_has_kept_its_data_costs_nothing() {
 
 #[test]
 fn when_sentinels_make_another_redis_the_master_hosts_go_on_there() {
-    let [main_port, other_port, sentinel_port] = [free_port(), free_port(), free_port()];
-    let mut main = Redis::with(&["--port", &main_port.to_string()]);
-    let main_address = format!("127.0.0.1 {main_port}");
-    let other = Redis::with(&[
-        "--port",
-        &other_port.to_string(),
-        "--replicaof",
-        &main_address,
-    ]);
-    wait_until("the replica follows", || {
-        other
-            .ask("INFO replication")
-            .contains("master_link_status:up")
-    });
-    let sentinel = Redis::sentinel(sentinel_port, main_port);
-    wait_until("the sentinel knows the replica", || {
-        sentinel.ask("INFO sentinel").contains("slaves=1")
-    });
-    let url = format!("redis+sentinel://127.0.0.1:{sentinel_port}/shop");
-    let host = || {
-        let host = Setup::new(&["--redis-url", &url]).start();
-        host.await_ready();
-        host
-    };
-    let (a, b) = (host(), host());
+    let mut redis = Watched::start();
+    let (a, b) = (redis.host("hold"), redis.host("hold"));
     let (mut client, _) = watcher(&b);
     let mut emitter = a.emitter();
     let first = emitter.emit(&keyed(0, "first"));
     assert_eq!(client.next()["id"], first.as_str());
-    wait_until("the replica has it", || {
-        let lasts = [&main, &other].map(|redis| redis.ask("HGET {shopwire}:state last"));
-        lasts[0] == lasts[1]
-    });
-    main.kill();
+    redis.await_followed();
+    redis.main.kill();
     for host in [&a, &b] {
         host.await_unready();
     }

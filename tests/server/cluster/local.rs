@@ -8,9 +8,9 @@ use std::thread;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::{comes, id, keyed, number, product, products, resume, watcher};
+use super::{Watched, comes, hop, id, keyed, number, product, products, resume, the_end, watcher};
 use crate::harness::redis::{Redis, free_port};
-use crate::harness::{Client, DEADLINE, Emitter, Fence, Opening, Relay, Server, Setup, wait_until};
+use crate::harness::{Client, DEADLINE, Emitter, Fence, Relay, Server, Setup, wait_until};
 
 const LOCAL: [&str; 2] = ["--redis-outage", "local"];
 
@@ -345,6 +345,40 @@ fn a_host_that_drains_waits_for_redis_while_the_others_are_owed_events() {
     assert_eq!(status.code(), Some(0));
 }
 
+/// Another Redis becomes the master meanwhile.
+#[test]
+fn what_is_delivered_alone_until_sentinels_have_another_master_is_with_all_then() {
+    let mut redis = Watched::start();
+    let (a, b) = (redis.host("local"), redis.host("hold"));
+    let ((mut on_a, _), (mut on_b, _)) = (watcher(&a), watcher(&b));
+    let (mut to_a, mut to_b) = (a.emitter(), b.emitter());
+    let first = to_a.emit(&keyed(0, "first"));
+    for client in [&mut on_a, &mut on_b] {
+        assert_eq!(id(&client.next()), first);
+    }
+    redis.await_followed();
+    redis.main.kill();
+    await_alone(&a);
+    b.await_unready();
+    let (id, is_local) = ack_of(&mut to_a, &keyed(1, "alone"));
+    assert!(is_local);
+    assert_eq!(next_product(&mut on_a), ("1".to_owned(), id.into()));
+    b.await_ready();
+    await_reconciled(&a);
+    let fence = Fence::raise(&mut to_b);
+    assert_eq!(products(&fence.before(&mut on_b)), ["1"]);
+    assert_eq!(products(&fence.before(&mut on_a)), [""; 0]);
+    assert_eq!(last(&a, 3), last(&b, 3));
+    // The new one knows the keys of both times.
+    assert_eq!(to_b.emit(&keyed(0, "first")), first);
+    let known = to_a.emit(&keyed(1, "alone"));
+    assert_eq!(to_b.emit(&keyed(1, "alone")), known);
+    for host in [&a, &b] {
+        let told = host.stderr();
+        assert_eq!(told.matches("is in reach again").count(), 1, "{told}");
+    }
+}
+
 /// In each round one of them is cut off, while all are sent events and a client moves on at any moment.
 #[test]
 fn clients_that_hop_while_hosts_are_cut_off_by_turns_have_everything_once() {
@@ -359,7 +393,8 @@ fn clients_that_hop_while_hosts_are_cut_off_by_turns_have_everything_once() {
     let hoppers: Vec<_> = (0..6)
         .map(|seed| {
             let start = start.clone();
-            thread::spawn(move || hop(&addresses, seed, start))
+            let hosts = addresses.into_iter().cycle().skip(seed);
+            thread::spawn(move || hop(hosts, 3 + 5 * (seed % 7), start))
         })
         .collect();
     let mut emitters = hosts.each_ref().map(Server::emitter);
@@ -382,36 +417,14 @@ fn clients_that_hop_while_hosts_are_cut_off_by_turns_have_everything_once() {
         send(&mut emitters);
         await_reconciled(&hosts[cut_off]);
     }
-    let end = json!({"type": "product:deleted", "data": {"productId": "the end"}});
-    emitters[0].emit(&end);
+    emitters[0].emit(&the_end());
     let expected: BTreeSet<String> = (0..sent).map(|n| n.to_string()).collect();
     for hopper in hoppers {
-        let got = hopper.join().unwrap();
-        let all: BTreeSet<String> = got.iter().cloned().collect();
-        assert_eq!(all.len(), got.len(), "some came twice");
+        let got = hopper.join().unwrap().events;
+        let count = got.len();
+        let all: BTreeSet<String> = got.into_iter().map(|(_, product)| product).collect();
+        assert_eq!(all.len(), count, "some came twice");
         assert!(all == expected, "lacks {:?}", expected.difference(&all));
     }
     assert_eq!(last(&hosts[0], 500), last(&hosts[1], 500));
-}
-
-/// Listens behind `since`, now at this host and now at that, until the end. Gives the products.
-fn hop(addresses: &[std::net::SocketAddr], seed: usize, mut since: Value) -> Vec<String> {
-    let mut got = Vec::new();
-    for hops in 0.. {
-        let address = addresses[(seed + hops) % addresses.len()];
-        let mut client = Client::try_connect(address, Opening::new()).unwrap();
-        let data = json!({"namespaces": ["products"], "since": since});
-        client.send(&json!({"type": "subscribe", "data": data}));
-        let answer = client.expect("subscribed");
-        assert_eq!(answer["data"]["recovered"], true, "{since}: {answer}");
-        for _ in 0..3 + 5 * (seed % 7) {
-            let (product, id) = next_product(&mut client);
-            since = id;
-            if product == "the end" {
-                return got;
-            }
-            got.push(product);
-        }
-    }
-    unreachable!("the hops have no end")
 }
