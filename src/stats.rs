@@ -17,7 +17,7 @@ use crate::event::{Code, EventType};
 use crate::journal::Report;
 use crate::wire::CloseReason;
 pub use batches::{BatchSizes, Delivered};
-pub use redis::RedisStats;
+pub use redis::{Reach, RedisStats};
 pub use snapshot::Snapshot;
 pub use times::{Counts, Times};
 

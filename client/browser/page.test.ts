@@ -139,6 +139,20 @@ test('where what was missed is gone, it loads its state anew', async () => {
   expect(faults).toEqual([]);
 });
 
+test('each board begins with its own past, however much happened elsewhere since', async () => {
+  const { emitter, url } = await serve();
+  await emitter.emit('order:created', sale('early'));
+  await emitter.emit('payment:received', { paymentId: 'y-1', orderId: 'o-early', customerId: 'c-1', amount: 9, method: 'card', status: 'success' });
+  const price = { productId: 'p-1', productName: 'Desk lamp', sku: 'L-1', oldPrice: 10, newPrice: 8, changePercentage: -20 };
+  await emitter.emitMany(Array.from({ length: 3_000 }, () => ({ type: 'product:price_changed' as const, data: price })));
+  const { page, faults } = await livePage(url);
+  await shows(page, ['early']);
+  await figure(page, 'Sales', '1 order');
+  await page.locator('.payments').getByText('o-early').waitFor();
+  await page.locator('.prices').getByText('Desk lamp').waitFor();
+  expect(faults).toEqual([]);
+});
+
 test('a token that ends is followed by another on the same connection', async () => {
   const { emitter, url } = await serve();
   const context = await browser.newContext({ locale: 'en' });

@@ -7,7 +7,7 @@ import { newListeners, patternsOf } from './listeners.js';
 import { newOutbox } from './outbox.js';
 import { numberOf } from './numbers.js';
 import type { Client, ConnectionState, Identity, ListenOptions, Problem, Publishable, ShopwireOptions, Subscribed, TokenSource, Want } from './types.js';
-import { keyOf, lastOf, pastsOf, sumOf, typesIn, typesOf } from './wants.js';
+import { keyOf, lastsOf, sumOf, typesIn, typesOf } from './wants.js';
 
 const PROTOCOL = 'shopwire.v1';
 /** Close codes after which the same client would only be closed again: it broke the protocol, was disconnected by the operator, or flooded. */
@@ -23,7 +23,7 @@ const JWT = /^[\w-]+(\.[\w-]+){2}$/;
 
 /** The server's code for a message at fault, and not its sender. */
 const INVALID = 'invalid_message';
-/** How many of the newest events are kept: as many as one `last` can bring. */
+/** How many of a namespace's newest events are kept: as many as one `last` can bring. */
 const KEPT = 1000;
 
 /** Before anything was begun, and on a server that renders pages. */
@@ -41,7 +41,7 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 /** A `subscribe` that was sent. */
 interface Asked {
-  names: Namespace[];
+  namespaces: Namespace[];
   /** All types that anybody narrows to; of those, the message names the ones of its namespaces. */
   events: readonly EventType[] | undefined;
   since?: string;
@@ -84,11 +84,11 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
    * Namespaces that are wanted and were subscribed to ever since, and the number of the newest event that came of each: their past is no
    * longer asked for, and what has no higher number came before.
    */
-  let begun = new Map<Namespace, number>();
+  let begun: { [name: string]: number } = {};
   /** Behind which event a new connection goes on. */
   let place: string | undefined;
-  /** The newest events that came, oldest first: what a part of a page that is mounted later begins with. */
-  let recent: ShopEvent[] = [];
+  /** The newest events that came of each namespace, oldest first: what a part of a page that is mounted later begins with. */
+  let recent: { [name: string]: ShopEvent[] } = {};
   /** What the server narrows to. */
   let narrowed: Want['events'];
   /** Those that came while only some types of their namespace did: another one may have said something newer. */
@@ -138,7 +138,7 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
 
     once: (name: string, handler: (...values: any[]) => void, options?: ListenOptions) => listen(name, handler, options, true),
 
-    recent: (pattern: string, isWhole?: boolean) => recent.filter((event) => patternsOf(event).includes(pattern) && !(isWhole && isPartial(event))),
+    recent: (pattern: string, isWhole?: boolean) => seen().filter((event) => patternsOf(event).includes(pattern) && !(isWhole && isPartial(event))),
 
     subscribe(want: Want) {
       const { namespaces, events = [] } = want;
@@ -258,9 +258,9 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
 
   /** What was seen is no longer what there is. */
   function forget(): void {
-    begun = new Map();
+    begun = {};
     place = undefined;
-    recent = [];
+    recent = {};
   }
 
   // What the line says.
@@ -291,21 +291,22 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
   function arrived(event: ShopEvent): void {
     const number = numberOf(event.id);
     // Not of a namespace that has begun, or a repeat.
-    if (!isLive || !(number > begun.get(event.namespace)!)) return;
-    begun.set(event.namespace, number);
+    if (!isLive || !(number > begun[event.namespace]!)) return;
+    begun[event.namespace] = number;
     moveTo(event.id);
-    if (recent.push(event) > KEPT) recent.shift();
+    const its = (recent[event.namespace] ??= []);
+    if (its.push(event) > KEPT) its.shift();
     if (!options.batch) dispatch(event);
     else if (frame.push(event) === 1) options.batch(flushFrame);
   }
 
   /** All up to here has come. What is older, such as the past of a namespace, does not lead back. */
   function moveTo(id: string): void {
-    if (!(numberOf(place) > numberOf(id))) place = id;
+    if (numberOf(place) <= numberOf(id)) place = id;
   }
 
   function flushFrame(): void {
-    for (const event of frame.splice(0)) dispatch(event);
+    frame.splice(0).forEach(dispatch);
   }
 
   const said: Record<string, (data: any) => void> = {
@@ -332,10 +333,10 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
         isProbed = false;
         // What came before a gap says nothing about how things stand.
         if (data.recovered === false) forget();
-        for (const name of answered.names) begun.set(name, begun.get(name) ?? -1);
+        for (const name of answered.namespaces) begun[name] ??= -1;
         // What was missed and what others miss is still to come: the place to go on from is the last one seen.
         if (answered.last ? !place : !data.recovered) moveTo(data.position);
-        partial = new Set(recent.filter(isPartial));
+        partial = new Set(seen().filter(isPartial));
         narrowed = answered.events;
         client.online = data.online ?? client.online;
         goLive(data);
@@ -347,25 +348,25 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
       if (problem.request === 'auth' && isSwapping) return restart();
       const failed = problem.request === 'subscribe' && asked.shift();
       if (!failed) return tell(problem);
-      const { names, probe } = failed;
+      const { namespaces, probe } = failed;
       const isInvalid = problem.code === INVALID;
       askedFor = '';
       if (problem.retryAfter) {
         // Answers no longer tell what is subscribed to. A new connection does, when the server can bear it.
         tell(problem);
         restart(problem.retryAfter);
-      } else if (!probe && !failed.isProbed && (names[1] || isInvalid)) {
+      } else if (!probe && !failed.isProbed && (namespaces[1] || isInvalid)) {
         // One want that is not allowed refuses the whole message: which one? Each is asked for once. Its past need not come for that.
         isProbed = true;
         for (const want of allowed()) {
           for (const name of want.namespaces) {
             const probe = keyOf(want, name);
-            const isNew = names.includes(name) && !asked.some((each) => each.probe === probe);
-            if (isNew) ask({ names: [name], events: want.events, last: isInvalid ? want.last : undefined, probe });
+            const isNew = namespaces.includes(name) && !asked.some((each) => each.probe === probe);
+            if (isNew) ask({ namespaces: [name], events: want.events, last: isInvalid ? want.last : undefined, probe });
           }
         }
       } else {
-        for (const name of names) {
+        for (const name of namespaces) {
           if (!denied.has(name)) tell({ ...problem, namespace: name });
           // Who asks for what there is not takes nothing from others.
           denied.add((isInvalid && probe) || name);
@@ -395,10 +396,10 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
 
   /** What is wanted, without what was refused. */
   function allowed(): Want[] {
-    return [...wants].map((want) => {
-      const namespaces = want.namespaces.filter((name) => !denied.has(name) && !denied.has(keyOf(want, name)));
-      return { ...want, namespaces };
-    });
+    return [...wants].map((want) => ({
+      ...want,
+      namespaces: want.namespaces.filter((name) => !denied.has(name) && !denied.has(keyOf(want, name))),
+    }));
   }
 
   function syncSoon(): void {
@@ -417,26 +418,33 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
     if (wanted === askedFor) return;
     askedFor = wanted;
     // What came of a namespace or type says nothing about now when it is no longer seen, and is asked for anew when it is again.
-    const gone = [...begun.keys()].filter((name) => !names.includes(name) && begun.delete(name));
-    if (!begun.size) place = undefined;
-    recent = recent.filter(({ namespace, type }) => begun.has(namespace) && (events.includes(type) || !typesOf(namespace, events)[0]));
+    const gone = Object.keys(begun).filter((name) => !names.includes(name as Namespace) && delete recent[name] && delete begun[name]);
+    if (!Object.keys(begun)[0]) place = undefined;
+    for (const name in recent) recent[name] = recent[name]!.filter(({ type }) => events.includes(type) || !typesOf(name as Namespace, events)[0]);
     if (gone[0]) send('unsubscribe', { namespaces: gone });
     if (!names[0]) return goLive();
 
     // Those that begin with their past, once, and all others. The others come first, and also on a connection that has them already: then
     // the `position` of the answer is where this client stands, whatever is being replayed.
-    let rest = names;
+    const rest: Namespace[] = [];
     const pasts: Asked[] = [];
-    for (const want of pastsOf(mine)) {
-      const own = rest.filter((name) => want.namespaces.includes(name) && !begun.has(name));
-      rest = rest.filter((name) => !own.includes(name));
-      if (own[0]) pasts.push({ names: own, events, last: lastOf(want, events) });
+    for (const name of names) {
+      const lasts = name in begun ? [] : lastsOf(mine, name, events);
+      if (lasts[0]) pasts.push({ namespaces: [name], events, last: Math.max(...lasts) });
+      else rest.push(name);
     }
     const since = isLive ? undefined : place;
-    if (rest[0]) ask({ names: rest, events, since });
+    if (rest[0]) ask({ namespaces: rest, events, since });
     // Nothing may come before what was missed: the past is asked for when that is settled.
     if (since && pasts[0]) askedFor = '';
     else pasts.forEach(ask);
+  }
+
+  /** What came of all namespaces, in the order in which it happened. */
+  function seen(): ShopEvent[] {
+    return Object.values(recent)
+      .flat()
+      .sort((one, other) => numberOf(one.id) - numberOf(other.id));
   }
 
   /** Whether there may be something newer that did not come. */
@@ -445,10 +453,10 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
   }
 
   function ask(question: Asked): void {
-    const { names, since, last } = question;
-    const events = typesIn(names, question.events);
+    const { namespaces, since, last } = question;
+    const events = typesIn(namespaces, question.events);
     question.isProbed = isProbed;
     asked.push(question);
-    send('subscribe', { namespaces: names, events: events[0] && events, since, last });
+    send('subscribe', { namespaces, events: events[0] && events, since, last });
   }
 }

@@ -42,20 +42,40 @@ export function emitMany(events: Iterable<IngestLine>): Promise<void> {
   return emitter().emitMany(events);
 }
 
+/** What JavaScript may call a helper with: a type that is not its own is no slip of the data, and is said by itself. */
+function checkType(helper: string, kind: string, type: unknown, { key }: EmitOptions): void {
+  if (typeof type === 'string' && type.startsWith(kind)) return;
+  const given = Object(type) === type ? 'an object' : JSON.stringify(type);
+  throw new EmitError('unknown_type', `the first argument of ${helper} is a type that begins with ${kind}, and not ${given}`, { key });
+}
+
+/** `emit` for the types of one kind. */
+type Helper<Word extends string> = <T extends TypeOf<Word>>(type: T, data: EventData[T], options?: EmitOptions) => Promise<void>;
+
+function newHelper(helper: string, kind: string) {
+  return async <T extends EventType>(type: T, data: EventData[T], options?: EmitOptions) => {
+    checkType(helper, kind, type, options ?? {});
+    return emit(type, data, options);
+  };
+}
+
 /** Sends `order:…`: to staff, and to the customer whose order it is (`customerId`). */
-export const emitOrderEvent: <T extends TypeOf<'order'>>(type: T, data: EventData[T], options?: EmitOptions) => Promise<void> = emit;
+export const emitOrderEvent: Helper<'order'> = newHelper('emitOrderEvent', 'order:');
 
 /** Sends `product:…`: to everybody who watches products. */
-export const emitProductEvent: <T extends TypeOf<'product'>>(type: T, data: EventData[T], options?: EmitOptions) => Promise<void> = emit;
+export const emitProductEvent: Helper<'product'> = newHelper('emitProductEvent', 'product:');
 
 /** Sends `payment:…`: to managers, and to the customer who pays (`customerId`). */
-export const emitPaymentEvent: <T extends TypeOf<'payment'>>(type: T, data: EventData[T], options?: EmitOptions) => Promise<void> = emit;
+export const emitPaymentEvent: Helper<'payment'> = newHelper('emitPaymentEvent', 'payment:');
 
 /** Sends `customer:…`: to staff. */
-export const emitCustomerEvent: <T extends TypeOf<'customer'>>(type: T, data: EventData[T], options?: EmitOptions) => Promise<void> = emit;
+export const emitCustomerEvent: Helper<'customer'> = newHelper('emitCustomerEvent', 'customer:');
 
 /** Sends `system:notification`: to admins. */
-export function emitSystemNotification(data: SystemNotification, options?: EmitOptions): Promise<void> {
+export async function emitSystemNotification(data: SystemNotification, options?: EmitOptions): Promise<void> {
+  if (typeof data === 'string') {
+    throw new EmitError('invalid_payload', 'the first argument of emitSystemNotification is the data of a system:notification, and not its type', { field: 'data' });
+  }
   return emit('system:notification', data, options);
 }
 
@@ -86,10 +106,12 @@ type InventoryData<T extends TypeOf<'inventory'>> = T extends 'inventory:updated
 export async function emitInventoryEvent<T extends TypeOf<'inventory'>>(
   type: T,
   data: InventoryData<T>,
-  options: EmitOptions & StockAlerts = {},
+  options?: EmitOptions & StockAlerts,
 ): Promise<void> {
-  const { threshold, critical, key = randomUUID(), ...rest } = options;
-  if (type !== 'inventory:updated') return emit(type, data as EventData[T], { ...rest, key });
+  const { threshold, critical, key = randomUUID(), ...rest } = options ?? {};
+  checkType('emitInventoryEvent', 'inventory:', type, { key });
+  // What is no object the server refuses.
+  if (type !== 'inventory:updated' || Object(data) !== data) return emit(type, data as EventData[T], { ...rest, key });
   const change = data as StockChange;
   const updated = { ...change, difference: change.difference ?? change.newStock - change.oldStock };
   if (threshold !== undefined && key.length > KEY_MAX) {

@@ -116,8 +116,9 @@ export class Emitter {
    * Sends an event. Resolves when the server has it: accepted, ordered, and safe where it keeps a journal.
    * Rejects with an {@link EmitError}: the server's own sentence, or why there was no answer.
    */
-  emit<T extends EventType>(type: T, data: EventData[T], options: EmitOptions = {}): Promise<void> {
-    const { to, timestamp, key = randomUUID() } = options;
+  emit<T extends EventType>(type: T, data: EventData[T], options?: EmitOptions): Promise<void> {
+    // What is no option is for the server to refuse: a misspelt `to` must not become a broadcast.
+    const { key = randomUUID(), ...rest } = options ?? {};
     return new Promise((resolve, reject) => {
       const refuse = (code: string, message: string) => reject(new EmitError(code, message, { key }));
       if (this.#isClosed) return refuse('closed', 'the emitter was closed');
@@ -126,7 +127,7 @@ export class Emitter {
       }
       let text: string;
       try {
-        text = `${JSON.stringify({ type, data, to, timestamp, key })}\n`;
+        text = `${JSON.stringify({ ...rest, type, data, key })}\n`;
       } catch (error) {
         return refuse('invalid_json', `the event cannot be written as JSON: ${(error as Error).message}`);
       }

@@ -104,14 +104,15 @@ export function newLink(
     const protocols = await offer().catch((error) => {
       if (mine === turn) down(UNAUTHORIZED, noToken(error));
     });
-    if (!protocols || mine !== turn) return;
+    // Another one also after a fault.
+    if (mine !== turn) return;
     ring(CONNECT_MS, leave);
     const { url = '/api/ws' } = options;
     try {
       const address = new URL(url, globalThis.location?.href);
       // ws for http, wss for https.
       address.protocol = address.protocol.replace('http', 'ws');
-      socket = new (options.WebSocket ?? WebSocket)(address.href, protocols);
+      socket = new (options.WebSocket ?? WebSocket)(address.href, protocols as string[]);
     } catch (error) {
       return stop(`there is no way to ${url}: ${sentence(error)}`);
     }
@@ -179,6 +180,7 @@ export function newLink(
   }
 }
 
-export const sentence = (error: any): string => `${error?.message ?? error}`;
+/** What went wrong, in words: anything can be thrown, and an object may have none. */
+export const sentence = (error: any): string => error?.message || (Object(error) !== error && error) || 'no reason was given';
 
 export const noToken = (error: unknown) => `there is no token: ${sentence(error)}`;

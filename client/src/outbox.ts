@@ -17,7 +17,7 @@ type Waiting = [type: Publishable, data: unknown, owner: Owner];
 /** `send` says false while it cannot; `drop` is told of one that is not sent at all, because another user is here. */
 export function newOutbox(send: (...event: Waiting) => boolean, drop: (type: Publishable) => void) {
   let owner: Owner = {};
-  let queue: Waiting[] = [];
+  const queue: Waiting[] = [];
   /** Up to when the rate is used up, in ms since 1970. */
   let usedUntil = 0;
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -60,9 +60,10 @@ export function newOutbox(send: (...event: Waiting) => boolean, drop: (type: Pub
   function belongTo(user: string): void {
     owner.user ??= user;
     if (owner.user !== user) owner = { user };
-    const isOwn = (its: Owner) => its.user === user;
-    for (const [type, , its] of queue) if (!isOwn(its)) drop(type);
-    queue = queue.filter(([, , its]) => isOwn(its));
+    for (const each of queue.splice(0)) {
+      if (each[2].user !== user) drop(each[0]);
+      else queue.push(each);
+    }
     flush();
   }
 }

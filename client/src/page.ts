@@ -4,7 +4,7 @@ type PageEvent = 'online' | 'offline' | 'pagehide' | 'pageshow' | 'visibilitycha
 
 /** Listens to all of these until the signal is aborted. */
 export function watchPage(handlers: Record<PageEvent, (event: any) => void>, signal: AbortSignal): void {
-  for (const [name, handler] of Object.entries(handlers)) globalThis.addEventListener?.(name, handler, { signal });
+  for (const name in handlers) globalThis.addEventListener?.(name, handlers[name as PageEvent], { signal });
 }
 
 /** Whether there is a page that nobody looks at. */

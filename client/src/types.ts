@@ -113,8 +113,9 @@ export interface Want {
   /** Narrows those namespaces it names types of to these types. */
   events?: readonly EventType[];
   /**
-   * How many of the newest events of these namespaces that the server still keeps come first, 1 to 1000. Heeded where the namespace is not
-   * subscribed to already. With `events`, beside others who want more types, these are looked for among ten times as many.
+   * How many of each namespace's newest events that the server still keeps come first, 1 to 1000: what happens in one is not counted in
+   * another. Heeded where the namespace is not subscribed to already. With `events`, beside others who want more types of the namespace,
+   * these are looked for among ten times as many.
    */
   last?: number;
 }
@@ -191,7 +192,7 @@ export interface Client {
   once<P extends Pattern>(pattern: P, handler: EventHandler<P>, options?: ListenOptions): () => void;
   once<S extends keyof Signals>(signal: S, handler: (value: Signals[S]) => void, options?: ListenOptions): () => void;
   /**
-   * The newest events that came, oldest first: at most a thousand of all types together, and only of types that were wanted ever since.
+   * The newest events that came, oldest first: at most a thousand of each namespace, and only of types that were wanted ever since.
    * `isWhole`: only those since which all of their namespace was wanted, so that nothing was said that did not come.
    */
   recent<P extends Pattern>(pattern: P, isWhole?: boolean): ShopEvent<Matching<P>>[];

@@ -26,11 +26,14 @@ export const typesOf = (name: Namespace, types: readonly EventType[] = []): Even
 /** Those of some types that belong to these namespaces. */
 export const typesIn = (names: readonly Namespace[], types?: readonly EventType[]): EventType[] => names.flatMap((name) => typesOf(name, types));
 
-/** Those that want old events. The first one that names a namespace gets its past for all of them, since it wants most. */
-export const pastsOf = (wants: Want[]): Want[] => wants.filter(({ last }) => last).sort((one, other) => other.last! - one.last!);
-
 /** What can be wrong with a want's part in a namespace: equal for those that are refused for the same. */
 export const keyOf = ({ events, last }: Want, name: Namespace) => `${name} ${typesOf(name, events)} ${last}`;
 
-/** How many old events to ask for, so that enough of them are of the types that this one wants. */
-export const lastOf = ({ events, last }: Want, asked: EventType[]) => (events && events.length !== asked.length ? Math.min(LAST_MAX, last! * AMONG) : last);
+/**
+ * How many old events of a namespace each one needs that wants some. The server counts over all that a message asks for: so each namespace is
+ * asked for by itself, and types are looked for among more where others want more types.
+ */
+export const lastsOf = (wants: Want[], name: Namespace, asked: EventType[]): number[] =>
+  wants
+    .filter(({ namespaces, last }) => last && namespaces.includes(name))
+    .map(({ events, last }) => (typesOf(name, events).length === typesOf(name, asked).length ? last! : Math.min(LAST_MAX, last! * AMONG)));

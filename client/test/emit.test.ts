@@ -90,6 +90,40 @@ describe('with the server', () => {
     await emitter.emit('order:deleted', { orderId: 'o-1' });
   });
 
+  test('a helper that is given what is not its own says what is', async () => {
+    const { server, seen } = await watched();
+    configureEmitter({ socket: server.socket });
+    ends.push(closeEmitter);
+    // As plain JavaScript can call them.
+    type Untyped = (...given: unknown[]) => Promise<void>;
+    const helpers = [emitOrderEvent, emitProductEvent, emitInventoryEvent, emitSystemNotification];
+    const [onOrder, onProduct, onStock, onNotice] = helpers as unknown as [Untyped, Untyped, Untyped, Untyped];
+    const refusals: [call: () => Promise<void>, code: string, message: string][] = [
+      [() => onOrder('stock:updated', {}), 'unknown_type', 'the first argument of emitOrderEvent is a type that begins with order:, and not "stock:updated"'],
+      [() => onOrder({ orderId: 'o' }, 'order:deleted'), 'unknown_type', 'the first argument of emitOrderEvent is a type that begins with order:, and not an object'],
+      [() => onProduct(), 'unknown_type', 'the first argument of emitProductEvent is a type that begins with product:, and not undefined'],
+      [() => onStock('order:deleted', {}, null), 'unknown_type', 'the first argument of emitInventoryEvent is a type that begins with inventory:, and not "order:deleted"'],
+      [() => onNotice('system:alert', {}), 'invalid_payload', 'the first argument of emitSystemNotification is the data of a system:notification, and not its type'],
+      [() => onOrder('order:lost', {}), 'unknown_type', 'the event type "order:lost" is not in the catalogue'],
+      [() => onOrder('order:deleted', null, null), 'invalid_payload', 'data must be an object'],
+      [() => onStock('inventory:updated'), 'invalid_payload', 'data is missing: it must be an object'],
+      [() => onStock('inventory:updated', null, { threshold: 5 }), 'invalid_payload', 'data must be an object'],
+      [
+        () => onOrder('order:deleted', { orderId: 'o' }, { roles: ['admin'] }),
+        'invalid_payload',
+        'roles is unknown: type, data, to, timestamp, namespace and key are allowed',
+      ],
+    ];
+    for (const [call, code, message] of refusals) {
+      const refused = await call().catch((error) => error);
+      expect(refused).toBeInstanceOf(EmitError);
+      expect(refused).toMatchObject({ code, message });
+    }
+    await emitOrderEvent('order:deleted', { orderId: 'last' });
+    await until('the last has come', () => seen.length > 0);
+    expect(seen.map(({ data }) => data)).toEqual([{ orderId: 'last' }]);
+  });
+
   test('of many, those that are refused are named, and the others are sent', async () => {
     const { server, seen } = await watched();
     const emitter = server.emitter({ limit: 7 });

@@ -185,6 +185,19 @@ test('a page can begin with the newest events', async () => {
   expect(seen).toEqual(['o-2', 'o-3', 'o-4']);
 });
 
+test('each namespace begins with its own newest events, whatever happened in others since', async () => {
+  const emitter = server.emitter();
+  for (const id of ['o-1', 'o-2', 'o-3']) await emitter.emit('order:created', order(id));
+  await emitter.emitMany(Array.from({ length: 1_500 }, (_, number) => ({ type: 'product:deleted' as const, data: { productId: `p-${number}` } })));
+  const client = server.client({ namespaces: ['orders', 'products', 'payments'], last: 3 });
+  const seen: string[] = [];
+  client.on('*', (_, { data }) => seen.push('orderId' in data ? data.orderId : (data as { productId: string }).productId));
+  await until('the old ones have come', () => seen.length === 6);
+  await emitter.emit('order:created', order('o-4'));
+  await until('the new one has come', () => seen.length === 7);
+  expect(seen).toEqual(['o-1', 'o-2', 'o-3', 'p-1497', 'p-1498', 'p-1499', 'o-4']);
+});
+
 test('what a customer publishes reaches the staff, and what waited is sent', async () => {
   const staff = server.client({ token: token('s-1', 'staff'), namespaces: ['customers'] });
   const seen: object[] = [];

@@ -146,6 +146,31 @@ test('a ticker that stays loses nothing when another part comes and goes', async
   expect(sales()).toEqual(['Ada o-2', 'Ada o-1']);
 });
 
+test('what a part begins with is not pushed out by what happens elsewhere', async () => {
+  const { socket, show } = await shop({ badge: ['o-0', 'pending'] });
+  created(socket, '1');
+  act(() => {
+    for (let number = 2; number <= 1_100; number++) socket.event(`e-${number}`, 'product:updated', { productId: 'p-1', changes: {} });
+  });
+  created(socket, '1101');
+  await show({ ticker: true, badge: ['o-0', 'pending'] });
+  expect(sales()).toEqual(['Ada 1101', 'Ada 1']);
+});
+
+test('of each namespace a thousand are kept, and all of them in the order in which they happened', async () => {
+  const { client, socket } = await connected({ namespaces: ['orders', 'products'] });
+  const fill = (type: string, from: number) => {
+    for (let number = from; number < from + 1_001; number++) socket.event(`e-${number}`, type);
+  };
+  fill('product:deleted', 1_002);
+  // Older ones, as the past of a namespace that is wanted later brings them.
+  fill('order:deleted', 1);
+  const numbers = client.recent('*').map(({ id }) => Number(id.slice(2)));
+  expect(numbers).toHaveLength(2_000);
+  expect([numbers[0], numbers[999], numbers[1_000], numbers.at(-1)]).toEqual([2, 1_001, 1_003, 2_002]);
+  client.close();
+});
+
 describe('each part is asked for as many old events as it wants', () => {
   const asked = async (...wants: Parameters<Awaited<ReturnType<typeof connected>>['client']['subscribe']>[0][]) => {
     const { client, socket } = await connected({ namespaces: undefined });
@@ -162,9 +187,13 @@ describe('each part is asked for as many old events as it wants', () => {
     ]);
   });
 
-  test('of several namespaces together, and of one that others want more of', async () => {
+  test('of each of its namespaces, and of one that others want more of', async () => {
+    expect(await asked({ namespaces: ['products', 'orders'], last: 5 })).toEqual([
+      ['orders', 5],
+      ['products', 5],
+    ]);
     const wants = await asked({ namespaces: ['orders', 'payments'], last: 5 }, { namespaces: ['orders'], last: 20 });
-    expect(wants.sort()).toEqual([
+    expect(wants).toEqual([
       ['orders', 20],
       ['payments', 5],
     ]);
@@ -175,6 +204,9 @@ describe('each part is asked for as many old events as it wants', () => {
     expect(await asked({ ...sales, last: 5 })).toEqual([['orders', 5]]);
     expect(await asked({ ...sales, last: 5 }, { namespaces: ['orders'] })).toEqual([['orders', 50]]);
     expect(await asked({ ...sales, last: 500 }, { namespaces: ['orders'] })).toEqual([['orders', 1000]]);
+    expect(await asked({ ...sales, last: 5 }, { namespaces: ['orders'], last: 10 })).toEqual([['orders', 50]]);
+    // What is wanted of another namespace makes no difference.
+    expect(await asked({ ...sales, last: 5 }, { namespaces: ['customers'], events: ['customer:online'] })).toContainEqual(['orders', 5]);
   });
 
   test('and all of them go on from where the first one stood while their past is under way', async () => {

@@ -41,6 +41,26 @@ describe('tokens', () => {
     await nextAttempt();
   });
 
+  test.each([
+    [undefined, 'no reason was given'],
+    [null, 'no reason was given'],
+    ['signed out', 'signed out'],
+    [503, '503'],
+    [{ code: 503 }, 'no reason was given'],
+    [new Error(), 'no reason was given'],
+    [new Error('signed out'), 'signed out'],
+  ])('a function that rejects with %o is told as such', async (fault, reason) => {
+    const problems: Problem[] = [];
+    const { client, socket } = await connected({ token: vi.fn().mockResolvedValueOnce('h.a.s').mockRejectedValue(fault) });
+    client.on('error', (problem) => problems.push(problem));
+    socket.say({ type: 'token:expiring', data: { expiresAt: 1 } });
+    await settle();
+    expect(problems).toEqual([{ code: 'no_token', message: `there is no token: ${reason}` }]);
+    socket.end();
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(client.state.reason).toBe(`there is no token: ${reason}`);
+  });
+
   test('are refreshed on the connection before they end', async () => {
     let token = 'h.a.s';
     const { socket } = await connected({ token: () => token });

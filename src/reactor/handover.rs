@@ -127,6 +127,10 @@ impl Reactor {
         for key in gone {
             self.forget_newcomer(key as u32);
             let mut connection = self.connections.remove(key);
+            if connection.is_websocket() {
+                // Where it was sent events, it is not any more; presence goes on over there.
+                self.directory.leave(key as u32);
+            }
             connection.let_go(&mut self.writing.backlog);
             self.unfinished.let_go(&connection.assembler);
             self.unfinished.forget(key as u32);

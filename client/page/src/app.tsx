@@ -14,7 +14,7 @@ import { Shop, ShopContext } from './shop.js';
 import { SignIn } from './sign-in.js';
 import { ShopView } from './views.js';
 
-/** How many of the newest events the page begins with. */
+/** How many of the newest events of each namespace the page begins with. */
 const LAST = 600;
 /** All but customers, who begin now: old comings and goings would be counted again. */
 const WITH_PAST = NAMESPACES.filter((name) => name !== 'customers');
