@@ -284,7 +284,7 @@ fn a_message_has_to_go_on_coming_and_may_be_slow() {
     let servers = [&often, &seldom]
         .map(|pings| Server::with(&[&["--workers", "1"][..], &pings[..]].concat()));
     let mut silent = servers[1].user("bob", "customer");
-    silent.send_raw(&announce(1000));
+    silent.send_raw(&announce(100_000));
     silent.send_raw(b"{");
     let question = format!(r#"{{"type":"ping","x":"{}"}}"#, "x".repeat(300_000));
     let mut pieces = question.as_bytes().chunks(2000);
