@@ -391,6 +391,28 @@ test("without --dev a customer's token shows what is the customer's, and what it
   expect(faults).toEqual([]);
 });
 
+test.each([320, 390, 768, 1280])('at %i px nothing sticks out, and no number, name of a view or status is broken', async (width) => {
+  const { emitter, url } = await serve();
+  await emitter.emit('order:created', { ...sale('Maximiliane-Friederike von und zu Hohenlohe'), orderId: 'o-1', total: 15_083.69, status: 'delivered' });
+  const { page, faults } = await livePage(url, { viewport: { width, height: 844 } });
+  await page.locator('.shopwire-badge[data-status=delivered]').waitFor();
+  const found = await page.evaluate(() => {
+    const box = (selector: string) => document.querySelector(selector)!.getBoundingClientRect();
+    const views = [...document.querySelectorAll('nav a')].map((link) => link.getBoundingClientRect());
+    const lines = (selector: string) => Math.round(box(selector).height / parseFloat(getComputedStyle(document.querySelector(selector)!).fontSize));
+    return {
+      out: [...document.querySelectorAll('body :not(.skip, .unseen)')].filter((each) => each.getBoundingClientRect().right > innerWidth).length,
+      isAligned: views[0]!.left >= box('.brand').left && views.at(-1)!.right <= box('.pill').right + 0.5,
+      isOneRow: new Set(views.map(({ top }) => top)).size === 1,
+      top: Math.round(box('.top').height / 45),
+      amount: lines('.figure strong'),
+      badge: lines('.order .shopwire-status') <= 2,
+    };
+  });
+  expect(found).toEqual({ out: 0, isAligned: true, isOneRow: true, top: width < 720 ? 2 : 1, amount: 1, badge: true });
+  expect(faults).toEqual([]);
+});
+
 test('a draft of an event is still there when its view is opened again', async () => {
   const { url } = await serve();
   const { page } = await livePage(`${url}#send`);

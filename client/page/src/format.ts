@@ -30,5 +30,7 @@ export const bytes = (count: number): string =>
 
 export function span(seconds: number): string {
   const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
-  return hours > 0 ? `${hours} h ${minutes} min` : minutes > 0 ? `${minutes} min ${seconds % 60} s` : `${seconds} s`;
+  // A unit stays with its number.
+  const parts = hours > 0 ? [`${hours}\u00a0h`, `${minutes}\u00a0min`] : minutes > 0 ? [`${minutes}\u00a0min`, `${seconds % 60}\u00a0s`] : [`${seconds}\u00a0s`];
+  return parts.join(' ');
 }

@@ -34,7 +34,7 @@ function Numbers({ now }: { now: Stats }) {
   const numbers: [label: string, value: string, note: string][] = [
     ['Connections', whole(now.totalConnections), `${whole(now.authenticatedConnections)} with a token`],
     ['Up for', span(now.uptimeSeconds), `${shortWhole(now.eventsIn)} events, ${shortWhole(now.deliveries)} deliveries`],
-    ['Kept for those who come back', bytes(now.historyBytes), `${whole(now.historyEvents)} events`],
+    ['Kept for resuming', bytes(now.historyBytes), `${whole(now.historyEvents)} events`],
     ['Came back', whole(resumes), resumes ? `${whole(now.recovered)} missed nothing` : 'nobody had to'],
     ['Refused', shortWhole(now.rejected), 'lines and messages, also this page’s own'],
     ['Too slow', whole(now.slowConsumers), `${bytes(now.outboxBytes)} wait now`],
@@ -97,11 +97,13 @@ function Bars({ title, counts, total, rest }: { title: string; counts: Record<st
             <tr key={name}>
               <th scope="row">{name}</th>
               <td>
-                <svg className="bar" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">
-                  <rect className="rail" width="100" height="6" rx="3" />
-                  <rect className="fill" width={(count / most) * 100} height="6" rx="3" />
-                </svg>
-                <span>{whole(count)}</span>
+                <span className="gauge">
+                  <svg className="bar" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">
+                    <rect className="rail" width="100" height="6" rx="3" />
+                    <rect className="fill" width={(count / most) * 100} height="6" rx="3" />
+                  </svg>
+                  <span>{whole(count)}</span>
+                </span>
               </td>
             </tr>
           ))}

@@ -87,7 +87,7 @@ function Figures() {
       {figure('orders', shortMoney(sales.sum), 'Sales', note)}
       {figure('orders', `${shortWhole(open)}${isMore ? '+' : ''}`, 'Orders under way', 'not delivered yet')}
       {figure('inventory', whole(low), 'Stock alerts', 'low or sold out', low > 0 ? 'bad' : undefined)}
-      {figure('payments', whole(failed), 'Failed payments', `of the last ${payments.length}`, failed > 0 ? 'bad' : undefined)}
+      {figure('payments', whole(failed), 'Failed payments', payments.length ? `of the last ${payments.length}` : 'no payments yet', failed > 0 ? 'bad' : undefined)}
     </dl>
   );
 }
@@ -145,7 +145,7 @@ const More = ({ className, count, shown }: { className: string; count: number; s
 const OrderCard = memo(function OrderCard({ order }: { order: Order }) {
   return (
     <li className="order">
-      <span className="name">{order.customer}</span>
+      <span className="name">{order.customer || '–'}</span>
       <span className="amount">{order.total === undefined ? '' : money(order.total)}</span>
       <span className="id">
         {order.id} {order.channel && <>· {order.channel}</>}
@@ -193,14 +193,16 @@ function Stock() {
             {rows.map(({ id, name, sku, stock, level }) => (
               <tr key={id} data-level={level}>
                 <th scope="row">
-                  {name} <small>{sku}</small>
+                  <span className="clamped">{name}</span> <small className="clamped">{sku}</small>
                 </th>
                 <td>
-                  <svg className="bar" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">
-                    <rect className="rail" width="100" height="6" rx="3" />
-                    <rect className="fill" width={Math.max(0, Math.min(100, (stock / most) * 100))} height="6" rx="3" />
-                  </svg>
-                  <span>{whole(stock)}</span>
+                  <span className="gauge">
+                    <svg className="bar" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">
+                      <rect className="rail" width="100" height="6" rx="3" />
+                      <rect className="fill" width={Math.max(0, Math.min(100, (stock / most) * 100))} height="6" rx="3" />
+                    </svg>
+                    <span>{shortWhole(stock)}</span>
+                  </span>
                 </td>
                 <td>
                   <span className="tag">{LEVELS[level]}</span>
