@@ -58,17 +58,34 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 
 /// Whether every user of this machine may read the file, as far as it and its folder say.
 pub fn is_for_everybody(path: &Path) -> bool {
-    let mode = |path: &Path| path.metadata().map_or(0, |found| found.mode());
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    mode(path) & OTHERS_READ != 0 && mode(folder) & OTHERS_ENTER != 0
+    mode(path) & OTHERS_READ != 0 && mode(folder_of(path)) & OTHERS_ENTER != 0
 }
 
-/// The bits of a file's mode that let others read it, and enter a folder (inode(7)).
+/// Whether every user of this machine may put a file of his own in the place of this one, as far as its folder says.
+pub fn is_replaceable_by_everybody(path: &Path) -> bool {
+    let everything = OTHERS_WRITE | OTHERS_ENTER;
+    let folder = mode(folder_of(path));
+    folder & everything == everything && folder & STICKY == 0
+}
+
+/// The folder that a file is in.
+pub fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    path.metadata().map_or(0, |found| found.mode())
+}
+
+/// The bits of a mode that let others read a file, and write to and enter a folder; and the one by which only a file's
+/// owner may take it away (inode(7)).
 const OTHERS_READ: u32 = 0o004;
+const OTHERS_WRITE: u32 = 0o002;
 const OTHERS_ENTER: u32 = 0o001;
+const STICKY: u32 = 0o1000;
 
 fn read_at_once(path: &Path) -> io::Result<Vec<u8>> {
     // Opening a pipe would wait for its other end.
@@ -149,6 +166,28 @@ mod tests {
             assert_eq!(found, expected, "{of_folder:o} {of_file:o}");
         }
         assert!(!is_for_everybody(&folder.path().join("absent")));
+    }
+
+    #[test]
+    fn who_may_replace_a_file_is_said_by_its_folder() {
+        use std::fs::{Permissions, set_permissions};
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("socket");
+        for (of_folder, expected) in [
+            (0o777, true),
+            (0o703, true),
+            (0o1777, false),
+            (0o775, false),
+            (0o755, false),
+            (0o776, false),
+        ] {
+            set_permissions(folder.path(), Permissions::from_mode(of_folder)).unwrap();
+            let found = is_replaceable_by_everybody(&file);
+            assert_eq!(found, expected, "{of_folder:o}");
+        }
+        assert_eq!(folder_of(Path::new("socket")), Path::new("."));
     }
 
     #[test]

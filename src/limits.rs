@@ -55,8 +55,10 @@ pub const KEEP_ALIVE_CONNECTIONS_MAX: usize = 64;
 /// or be lingering after their close. Over it a new socket is closed at once.
 pub const EXTRA_SOCKETS_MAX: usize = 4096;
 /// One of so many of these, or of all sockets where files are few, is left free: once only so many are,
-/// each newcomer takes the place of the one that has gone longest without becoming a WebSocket.
+/// each newcomer takes the place of one that is no WebSocket yet, of whose address most wait ...
 pub const SPARE_SOCKETS_PART: usize = 8;
+/// ... but addresses of which at most so many wait are even: a browser opens six connections for a page.
+pub const NEWCOMERS_EVEN: usize = 8;
 /// Files that browsers' sockets are not given where the process may open few, or half of all: for
 /// emitters, and for polls, listeners, the journal and what is read at a reload.
 pub const FILES_BESIDE_SOCKETS: usize = EMITTERS_MAX + 64;
@@ -113,9 +115,14 @@ pub const BAD_TOKENS_PER_MINUTE: u32 = 6000;
 /// A reactor lets one customer have at least so many connections: by chance more than an even share of them
 /// may come to it.
 pub const CUSTOMER_SHARE_MIN: usize = 8;
-/// What a reactor holds of messages whose ends have not come, in bytes; over it those with the longest
-/// beginnings are closed.
+/// What a reactor holds of messages whose ends have not come, in bytes; over it whoever holds most is closed.
 pub const UNFINISHED_MAX: usize = 32 << 20;
+/// How long a message may be coming ...
+pub const MESSAGE_PATIENCE: Duration = Duration::from_secs(10);
+/// ... and a second more for each so many bytes of it that have come: the slowest phones send some 6 KiB a second.
+pub const MESSAGE_BYTES_PER_SECOND: usize = 4 * 1024;
+/// How often it is looked whether one takes too long, while there are any.
+pub const MESSAGE_LOOK: Duration = Duration::from_secs(1);
 
 /// A reactor's receive buffer, in bytes. One read takes at most this much.
 pub const READ_BUFFER: usize = 128 * 1024;

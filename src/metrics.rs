@@ -206,7 +206,8 @@ impl<'s> Sheet<'s> {
             "Tokens judged, in handshakes and messages, by outcome. Many unauthorized: the shop \
              signs with another key, issuer or audience. Many token_expired: pages do not \
              refresh, or a clock is wrong. revoked: somebody goes on with a token that shopwire ctl \
-             revoke has withdrawn.",
+             revoke has withdrawn. too_many_connections: a good one, in a message, of a customer over \
+             customer-connections; in a handshake shopwire_handshakes_total has it.",
             |reactor| reactor.authentications.iter(),
         );
         self.page

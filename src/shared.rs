@@ -14,7 +14,7 @@ use crate::cluster;
 use crate::config::{Config, RedisOutage};
 use crate::event::{NameHasher, Runs};
 use crate::live::Live;
-use crate::stats::Stats;
+use crate::stats::{Reach, Snapshot, Stats};
 
 /// The shared parts.
 pub struct Shared {
@@ -103,7 +103,11 @@ impl Shared {
             return Some("journal unavailable");
         }
         if self.is_cut_off() && !self.delivers_alone() {
-            return Some("Redis unavailable");
+            return Some(if self.is_blocked() {
+                "Redis stream blocked"
+            } else {
+                "Redis unavailable"
+            });
         }
         if self.admission.is_overloaded() {
             return Some("overloaded");
@@ -115,8 +119,26 @@ impl Shared {
             .then_some("canary missing")
     }
 
+    /// The statistics at this moment.
+    pub fn snapshot(&self, now: Instant) -> Snapshot {
+        let reach = self.cluster.as_ref().map(|redis| Reach {
+            is_connected: redis.is_up(),
+            delivers_alone: self.delivers_alone(),
+            down_for: redis
+                .down_since()
+                .map(|since| now.saturating_duration_since(since)),
+        });
+        self.stats.snapshot(now, reach)
+    }
+
     fn is_cut_off(&self) -> bool {
         self.cluster.as_ref().is_some_and(|redis| !redis.is_up())
+    }
+
+    /// Whether it is only that somebody else has written to the stream what keeps everything out of it.
+    pub fn is_blocked(&self) -> bool {
+        let is_blocked = |redis: &Arc<cluster::Status>| redis.is_blocked();
+        self.cluster.as_ref().is_some_and(is_blocked)
     }
 
     /// Whether Redis is out of reach, and this host delivers its own events alone.

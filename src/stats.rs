@@ -17,7 +17,7 @@ use crate::event::{Code, EventType};
 use crate::journal::Report;
 use crate::wire::CloseReason;
 pub use batches::{BatchSizes, Delivered};
-pub use redis::RedisStats;
+pub use redis::{Reach, RedisStats};
 pub use snapshot::Snapshot;
 pub use times::{Counts, Times};
 
@@ -121,22 +121,24 @@ const HANDSHAKES: [&str; 17] = [
     "other",
 ];
 /// How tokens are judged.
-const AUTHENTICATIONS: [&str; 5] = [
+const AUTHENTICATIONS: [&str; 6] = [
     "accepted",
     "unauthorized",
     "token_expired",
     "revoked",
+    "too_many_connections",
     "other",
 ];
 /// How reloads end.
 const RELOADS: [&str; 2] = ["done", "failed"];
 /// The codes of refused client messages.
-const MESSAGE_CODES: [&str; 8] = [
+const MESSAGE_CODES: [&str; 9] = [
     "invalid_message",
     "unknown_type",
     "unauthorized",
     "forbidden",
     "rate_limited",
+    "too_many_connections",
     "token_expired",
     "too_large",
     "other",
@@ -251,6 +253,8 @@ pub struct ReactorStats {
     pub controls_refused: Counter,
     /// What its outboxes hold in memory now, in bytes.
     pub outbox_bytes: Counter,
+    /// What is held of messages whose ends have not come, in bytes.
+    pub unfinished_bytes: Counter,
     /// Waiting events that gave way to newer ones.
     pub conflated: Counter,
     /// Subscriptions with `since` that got everything after it.
@@ -300,6 +304,7 @@ impl Default for ReactorStats {
             rejected: Tally::of(MESSAGE_CODES),
             controls_refused: Counter::default(),
             outbox_bytes: Counter::default(),
+            unfinished_bytes: Counter::default(),
             conflated: Counter::default(),
             recovered: Counter::default(),
             not_recovered: Counter::default(),

@@ -21,11 +21,23 @@ use zeroize::Zeroizing;
 /// The shortest signing secret, in bytes: the output of SHA-256 (RFC 7518 section 3.2).
 const SECRET_MIN_BYTES: usize = 32;
 
+/// So many different bytes are in a signing secret at least: random ones have many more, also if they are written as
+/// digits, and what is shorter in this was not made for one (zeros, spaces, a key held down).
+const SECRET_MIN_DIFFERENT: usize = 8;
+
 /// What a block of a PEM file begins with.
 const PEM_BEGIN: &str = "-----BEGIN ";
 
-/// The shortest RSA modulus, in bytes (RFC 7518 section 3.3 asks for 2048 bits).
-const RSA_MIN_BYTES: usize = 256;
+/// The shortest RSA modulus, in bits (RFC 7518 section 3.3).
+const RSA_MIN_BITS: usize = 2048;
+
+/// How DER writes that a public key is one of elliptic curves (RFC 5480 section 2.1.1); the curve's own name follows.
+const DER_EC_KEY: [u8; 9] = [0x06, 0x07, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x02, 0x01];
+/// The names of the curves that are supported: P-256 and P-384.
+const DER_CURVES: [&[u8]; 2] = [
+    &[0x06, 0x08, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x03, 0x01, 0x07],
+    &[0x06, 0x05, 0x2B, 0x81, 0x04, 0x00, 0x22],
+];
 
 /// What the configuration says about tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,7 +86,8 @@ impl Secret {
     /// Takes the bytes as they are.
     ///
     /// # Errors
-    /// If there are fewer than 32 of them, or they are a key of another kind: a sentence that says so.
+    /// If there are fewer than 32 of them, or hardly any different ones, or they are a key of another kind: a
+    /// sentence that says so.
     pub fn new(bytes: Vec<u8>) -> Result<Secret, String> {
         let bytes = Zeroizing::new(bytes);
         if let Some(what) = key_of_another_kind(&bytes) {
@@ -87,6 +100,17 @@ impl Secret {
             return Err(format!(
                 "a signing secret needs at least {SECRET_MIN_BYTES} bytes, this one has {}",
                 bytes.len()
+            ));
+        }
+        let mut different = [false; 256];
+        bytes
+            .iter()
+            .for_each(|&byte| different[usize::from(byte)] = true);
+        let different = different.iter().filter(|&&is_there| is_there).count();
+        if different < SECRET_MIN_DIFFERENT {
+            return Err(format!(
+                "a signing secret is random, and this one has fewer than {SECRET_MIN_DIFFERENT} different \
+                 bytes, so that it could be guessed; head -c 48 /dev/urandom | base64 makes a good one"
             ));
         }
         Ok(Secret(bytes))
@@ -119,8 +143,51 @@ fn key_of_another_kind(bytes: &[u8]) -> Option<&'static str> {
     if memchr::memmem::find(bytes, PEM_BEGIN.as_bytes()).is_some() {
         return Some("a PEM file");
     }
+    if is_der(bytes) {
+        return Some("a key or certificate in DER");
+    }
+    let text = std::str::from_utf8(bytes).ok()?;
+    if decode_base64(text).is_some_and(|decoded| is_der(&decoded)) {
+        return Some("a key or certificate in DER, written in base64");
+    }
     let json = serde_json::from_slice::<Jwks>(bytes).ok()?;
     (json.kty.is_some() || json.keys.is_some()).then_some("a JSON Web Key")
+}
+
+/// Whether it is what keys and certificates are in DER: a sequence, to the end, of a sequence or a number first. The
+/// file's last bytes may have been taken for a line end and cut.
+fn is_der(bytes: &[u8]) -> bool {
+    let [0x30, length, rest @ ..] = bytes else {
+        return false;
+    };
+    let (length, content) = match (length, rest) {
+        (0..=0x7F, _) => (usize::from(*length), rest),
+        (0x81, [one, rest @ ..]) => (usize::from(*one), rest),
+        (0x82, [high, low, rest @ ..]) => (usize::from(u16::from_be_bytes([*high, *low])), rest),
+        _ => return false,
+    };
+    (length.saturating_sub(2)..=length).contains(&content.len())
+        && matches!(content.first(), Some(0x30 | 0x02))
+}
+
+/// The bytes that the text stands for in base64, of either alphabet and broken into lines or not.
+fn decode_base64(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let letter = |letter| match letter {
+        '-' => '+',
+        '_' => '/',
+        other => other,
+    };
+    let letters = text
+        .chars()
+        .filter(|c| !c.is_ascii_whitespace() && *c != '=');
+    let mut text: Zeroizing<String> = Zeroizing::new(letters.map(letter).collect());
+    while !text.len().is_multiple_of(4) {
+        text.push('=');
+    }
+    let key = DecodingKey::from_base64_secret(&text).ok()?;
+    key.try_get_as_bytes()
+        .ok()
+        .map(|bytes| Zeroizing::new(bytes.to_vec()))
 }
 
 impl fmt::Debug for Secret {
@@ -226,6 +293,13 @@ impl Key {
                     .into());
             }
             _ => return Err("is no PUBLIC KEY".into()),
+        }
+        if is_on_another_curve(block) {
+            return Err(
+                "holds a key of a curve that is not supported; P-256 (for ES256) and P-384 \
+                (for ES384) are"
+                    .into(),
+            );
         }
         let pem = block.text.as_bytes();
         let decoding = DecodingKey::from_rsa_pem(pem)
@@ -365,11 +439,14 @@ fn check_rsa(rsa: &RSAKeyParameters) -> Result<(), String> {
     let DecodingKeyKind::RsaModulusExponent { n, e } = key.kind() else {
         return Err("it cannot be read".to_owned());
     };
-    let modulus_bytes = n.iter().skip_while(|&&byte| byte == 0).count();
-    if modulus_bytes < RSA_MIN_BYTES {
+    let leading: u32 = match n.iter().position(|&byte| byte != 0) {
+        Some(zeros) => 8 * zeros as u32 + n[zeros].leading_zeros(),
+        None => 8 * n.len() as u32,
+    };
+    let bits = 8 * n.len() - leading as usize;
+    if bits < RSA_MIN_BITS {
         return Err(format!(
-            "an RSA key needs at least {} bits",
-            RSA_MIN_BYTES * 8
+            "an RSA key needs at least {RSA_MIN_BITS} bits, this one has {bits}"
         ));
     }
     let is_odd = |number: &[u8]| number.last().is_some_and(|last| last % 2 == 1);
@@ -398,6 +475,19 @@ fn check_point(
     ParsedPublicKey::new(algorithm, point)
         .map(|_| ())
         .map_err(|_| "its point (x, y) is not on the curve".into())
+}
+
+/// Whether it is a key of elliptic curves, and of none that is supported: a point of another curve of the same size
+/// reads as one that is not on this.
+fn is_on_another_curve(block: &PemBlock<'_>) -> bool {
+    let lines = block.text.lines().filter(|line| !line.starts_with('-'));
+    let Some(der) = decode_base64(&lines.collect::<String>()) else {
+        return false;
+    };
+    memchr::memmem::find(&der, &DER_EC_KEY).is_some_and(|at| {
+        let curve = &der[at + DER_EC_KEY.len()..];
+        !DER_CURVES.iter().any(|known| curve.starts_with(known))
+    })
 }
 
 /// A block of a PEM file (RFC 7468 section 3): its label, and its text from BEGIN to END.

@@ -13,8 +13,9 @@ pub(super) fn line(text: &str) -> Cow<'_, str> {
     let mut escaped = String::with_capacity(text.len() + 16);
     for char in text.chars() {
         if steers(char) {
-            // All of them are below U+10000.
-            escaped.push_str(&format!("\\u{:04x}", u32::from(char)));
+            for unit in char.encode_utf16(&mut [0; 2]) {
+                escaped.push_str(&format!("\\u{unit:04x}"));
+            }
         } else {
             escaped.push(char);
         }
@@ -34,7 +35,8 @@ fn steers(char: char) -> bool {
     char.is_control()
         || matches!(
             char,
-            '\u{61c}'
+            '\u{ad}'
+                | '\u{61c}'
                 | '\u{180e}'
                 | '\u{200b}'
                 | '\u{200e}'..='\u{200f}'
@@ -42,6 +44,7 @@ fn steers(char: char) -> bool {
                 | '\u{2060}'..='\u{206f}'
                 | '\u{feff}'
                 | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
         )
 }
 
@@ -51,7 +54,7 @@ mod tests {
 
     #[test]
     fn what_steers_is_written_as_json_has_it() {
-        let hostile = "\u{9b}31m\u{7f}\u{1b}]0;\u{7}\u{202e}\u{2066}\u{61c}\u{2028}\u{200b}\r\t\n";
+        let hostile = "\u{ad}\u{e0041}\u{e007f}\u{9b}31m\u{7f}\u{1b}]0;\u{7}\u{202e}\u{2066}\u{61c}\u{2028}\u{200b}\r\t\n";
         let shown = line(hostile);
         assert!(!shown.contains(steers), "{shown:?}");
         let read: String = serde_json::from_str(&format!("\"{shown}\"")).unwrap();

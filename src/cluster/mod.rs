@@ -425,6 +425,7 @@ impl Drop for Cluster {
             && self.written() < last
         {
             log::error!(
+                events = self.alone_events();
                 "this host ends before the others have all events that were delivered here alone: \
                  they never have them"
             );

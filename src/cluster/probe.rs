@@ -86,6 +86,7 @@ fn trials(keys: &Keys) -> Vec<Trial> {
     add("XADD", &[stream, "1-0", "a", "1"]);
     add("XREAD", &["COUNT", "1", "STREAMS", stream, "0-0"]);
     add("XREVRANGE", &[stream, "+", "-", "COUNT", "1"]);
+    add("XINFO|STREAM", &[stream]);
     add("XTRIM", &[stream, "MAXLEN", "0"]);
     add("EXPIRE", &[stream, "60"]);
     add("PEXPIRE", &[hash, "60000"]);

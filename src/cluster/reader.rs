@@ -123,10 +123,7 @@ impl Reader {
             self.status.up(End::Reader, Instant::now());
             backoff.reset();
             if entries.is_empty() {
-                let behind = self.look_for_gap(&mut redis, last, position)?;
-                if behind != last {
-                    (last, position) = (behind, StreamId::of(behind));
-                }
+                (last, position) = self.look_for_gap(&mut redis, last, position)?;
             }
             for value in entries {
                 let Found { id, entry } = Found::read(value).map_err(Ended::Failed)?;
@@ -177,20 +174,27 @@ impl Reader {
     }
 
     /// Nothing has come behind `last`; but that is so, too, if what was to come is gone already, or if
-    /// Redis has lost what was read.
+    /// Redis has lost what was read. Gives the number behind which, and the id behind which to read on.
     fn look_for_gap(
         &mut self,
         redis: &mut Connection,
         last: u64,
         position: StreamId,
-    ) -> Result<u64, Ended> {
+    ) -> Result<(u64, StreamId), Ended> {
         let known: Option<u64> = cmd("HGET").arg(STATE).arg("last").query(redis)?;
         // Otherwise it may have come meanwhile, and is read next.
         if known == Some(last) || !read_behind(redis, position, None)?.is_empty() {
-            return Ok(last);
+            return Ok((last, position));
+        }
+        // Or it is before an entry that was ahead of the clock, is not ours, and has been removed.
+        let ours = StreamId::of(last);
+        if position > ours && !read_behind(redis, ours, None)?.is_empty() {
+            self.foreign_told = ours;
+            return Ok((last, ours));
         }
         let lost = self.find_loss(known.unwrap_or(0), last);
-        self.begin(redis, lost)
+        let last = self.begin(redis, lost)?;
+        Ok((last, StreamId::of(last)))
     }
 
     /// What comes next is not behind `last`, up to which it was read here, but behind `before`. Gives

@@ -15,6 +15,9 @@ const LEFT_OUT: [&str; 5] = [
     "historyEvents",
 ];
 
+/// What is true of one host alone: whoever tells it is connected again, or about to be.
+const OF_ONE: [&str; 3] = ["connected", "deliversAlone", "cutOffSeconds"];
+
 /// The sum of what each host, known by its name, tells.
 pub fn sum(hosts: &[(String, Value)]) -> Value {
     let mut total = Map::new();
@@ -43,11 +46,19 @@ pub fn sum(hosts: &[(String, Value)]) -> Value {
 
 fn merge(total: &mut Map<String, Value>, name: &str, value: &Value, join: fn(f64, f64) -> f64) {
     match (total.get_mut(name), value) {
+        (None, Value::Object(first)) => {
+            let mut first = first.clone();
+            first.retain(|name, _| !OF_ONE.contains(&name.as_str()));
+            total.insert(name.to_owned(), first.into());
+        }
         (None, _) => {
             total.insert(name.to_owned(), value.clone());
         }
         (Some(Value::Object(total)), Value::Object(more)) => {
-            for (name, value) in more {
+            let counted = more
+                .iter()
+                .filter(|(name, _)| !OF_ONE.contains(&name.as_str()));
+            for (name, value) in counted {
                 merge(total, name, value, join);
             }
         }
@@ -80,6 +91,7 @@ mod tests {
                 "totalConnections": total,
                 "connectionsByRole": { "admin": admins },
                 "latencyMs": { "p50": p50 },
+                "redis": { "connected": true, "localEvents": admins },
                 "workers": [{ "connections": total }],
             })
         };
@@ -91,6 +103,7 @@ mod tests {
         assert_eq!(sum["totalConnections"], 7);
         assert_eq!(sum["connectionsByRole"]["admin"], 3);
         assert_eq!(sum["latencyMs"]["p50"], 0.5);
+        assert_eq!(sum["redis"], json!({ "localEvents": 3 }));
         assert!(sum.get("workers").is_none());
         assert_eq!(sum["hosts"][1]["host"], "b");
         assert_eq!(sum["hosts"][1]["statistics"]["totalConnections"], 4);

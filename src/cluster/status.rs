@@ -22,6 +22,7 @@ pub enum End {
 pub struct Status {
     is_up: AtomicBool,
     has_begun: AtomicBool,
+    is_blocked: AtomicBool,
     sent_to: AtomicU64,
     ends: Mutex<Ends>,
     statistics: Mutex<Option<Arc<str>>>,
@@ -61,6 +62,16 @@ impl Status {
         self.has_begun.store(true, Ordering::Release);
     }
 
+    /// Whether Redis is well, and an id that is not ours keeps everything out of the stream.
+    pub fn is_blocked(&self) -> bool {
+        self.is_blocked.load(Ordering::Relaxed)
+    }
+
+    /// Tells so, or that it is over. Only the writer may call this.
+    pub(super) fn set_blocked(&self, is_blocked: bool) {
+        self.is_blocked.store(is_blocked, Ordering::Relaxed);
+    }
+
     /// Up to which one of this host's batches any may have got to Redis, and to other hosts.
     pub fn sent_to(&self) -> u64 {
         self.sent_to.load(Ordering::SeqCst)
@@ -96,14 +107,24 @@ impl Status {
         // The other one's may be broken, too, and not have shown it yet.
         ends.are_up = [false; 2];
         self.is_up.store(false, Ordering::Relaxed);
+        let what = if self.is_blocked() {
+            "closed to new entries"
+        } else {
+            "out of reach"
+        };
         if ends.down_since.is_none() {
             ends.down_since = Some(now);
             ends.losses += 1;
             ends.is_to_be_told(end, reason, now);
-            log::error!(address, reason; "Redis is out of reach, and is tried again");
+            log::error!(address, reason; "Redis is {what}, and is tried again");
         } else if ends.is_to_be_told(end, reason, now) {
-            log::error!(address, reason; "Redis is still out of reach, for another reason");
+            log::error!(address, reason; "Redis is still {what}, for another reason");
         }
+    }
+
+    /// Since when it is out of reach, if that was noticed.
+    pub fn down_since(&self) -> Option<Instant> {
+        lock(&self.ends).down_since
     }
 
     /// How often it went out of reach.
@@ -191,8 +212,10 @@ mod tests {
             status.down(End::Reader, "it broke", "here", now);
             status.up(first, now);
             assert!(!status.is_up());
+            assert_eq!(status.down_since(), Some(now));
             status.up(then, now);
             assert!(status.is_up());
+            assert_eq!(status.down_since(), None);
         }
         assert_eq!(status.losses(), 2);
     }

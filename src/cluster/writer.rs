@@ -32,8 +32,14 @@ use crate::limits;
 use crate::ring::Post;
 use crate::shared::Shared;
 
-const ADD: &str = include_str!("scripts/add.lua");
-const BEAT: &str = include_str!("scripts/beat.lua");
+const ADD: &str = concat!(
+    include_str!("scripts/blocked.lua"),
+    include_str!("scripts/add.lua")
+);
+const BEAT: &str = concat!(
+    include_str!("scripts/blocked.lua"),
+    include_str!("scripts/beat.lua")
+);
 
 /// How soon to look for what is too old, while Redis is out of reach.
 const LOOK: Duration = Duration::from_millis(100);
@@ -99,6 +105,8 @@ pub(super) struct Writer {
     progress: Arc<Progress>,
     /// All hosts are to be told to begin anew, since entries up to this number are lost.
     owed_reset: Option<u64>,
+    /// Redis has refused what was to be added, and nothing was since.
+    is_refused: bool,
     /// What is revoked here and other hosts are to be told of, beside what somebody waits for.
     owed_revocations: VecDeque<Revocation>,
     /// What Redis takes for this host's customers may be wrong.
@@ -141,6 +149,7 @@ impl Writer {
             queue: VecDeque::new(),
             done: 0,
             progress,
+            is_refused: false,
             owed_reset: None,
             owed_revocations: VecDeque::new(),
             owes_members: false,
@@ -158,6 +167,12 @@ impl Writer {
         loop {
             let ended = self.serve(&mut backoff);
             self.alive_since = None;
+            // Until a sign of life says that it is over: not as long as nothing is added.
+            match ended {
+                Ended::Blocked(_) => self.status.set_blocked(true),
+                Ended::Refused(_) => self.is_refused = true,
+                _ => {}
+            }
             let reason = match ended.trouble(&mut backoff) {
                 ControlFlow::Break(()) => return,
                 ControlFlow::Continue(None) => continue,
@@ -370,7 +385,10 @@ impl Writer {
         }
         match failed {
             None => Ok(()),
-            Some(error) => Err(error.into()),
+            Some(error) => Err(match error.into() {
+                Ended::Failed(reason) => Ended::Refused(reason),
+                other => other,
+            }),
         }
     }
 
@@ -456,17 +474,21 @@ impl Writer {
             .map(|since| now.saturating_duration_since(since));
         let may_judge = alive.is_some_and(|time| time >= limits::CLUSTER_LEASE);
         let config = &self.shared.config;
-        let statistics = serde_json::to_string(&self.shared.stats.snapshot(now))
+        let statistics = serde_json::to_string(&self.shared.snapshot(now))
             .expect("a snapshot is numbers and names, which serialize");
         let mut beat = cmd("EVALSHA");
-        beat.arg(&redis.beat).arg(4).arg(STREAM).arg(HOSTS);
-        beat.arg(REVOKED).arg(REVOKED_ENDS);
+        beat.arg(&redis.beat).arg(5).arg(STREAM).arg(HOSTS);
+        beat.arg(REVOKED).arg(REVOKED_ENDS).arg(STATE);
         beat.arg(&self.host).arg(millis(limits::CLUSTER_LEASE));
         beat.arg(u8::from(may_judge))
             .arg(millis(config.history_age))
-            .arg(statistics);
+            .arg(statistics)
+            .arg(u8::from(self.status.is_blocked()))
+            .arg(u8::from(self.is_refused));
         let beaten = Beaten::read(beat.query(&mut redis.connection)?)
             .ok_or_else(|| Ended::Failed("the answer to a sign of life was another".to_owned()))?;
+        self.status.set_blocked(false);
+        self.is_refused = false;
         self.status
             .set_statistics(statistics::sum(&beaten.hosts).to_string());
         self.alive_since.get_or_insert(now);

@@ -273,8 +273,21 @@ impl Config {
             let file = file.display();
             format!("{file}: every user of this machine may read it (chmod o-r {file})")
         });
+        let loose = self.loose_folder().map(|folder| {
+            let (socket, folder) = (self.socket.display(), folder.display());
+            format!(
+                "{socket}: every user of this machine may put a socket of his own in its place, and be sent what \
+                 emitters say (chmod o-w {folder})"
+            )
+        });
         let certain = untimely.into_iter().chain(open).chain(trust);
-        certain.chain(exposed).collect()
+        certain.chain(exposed).chain(loose).collect()
+    }
+
+    /// The ingest socket's folder, if every user may put another socket there in its place.
+    pub fn loose_folder(&self) -> Option<&Path> {
+        let is_loose = files::is_replaceable_by_everybody(&self.socket);
+        is_loose.then(|| files::folder_of(&self.socket))
     }
 
     /// The network among the trusted ones that has every address in it.

@@ -223,7 +223,7 @@ mod tests {
     /// A setting that is not compared would change unnoticed, or seem to.
     #[test]
     fn every_setting_is_compared_or_names_a_key_file() {
-        let secret = |name: &str| (name == "WS_JWT_SECRET").then(|| "s".repeat(32));
+        let secret = |name: &str| (name == "WS_JWT_SECRET").then(|| "12345678".repeat(4));
         let config = Config::resolve(&Default::default(), &secret, None).unwrap();
         let compared: Vec<&str> = comparison(&config, &config)
             .into_iter()

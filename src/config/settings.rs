@@ -99,7 +99,7 @@ settings! {
     JWT_SECRET_FILE = Files "jwt-secret-file" "WS_JWT_SECRET_FILE" <"FILE"> ["none"]
         "File with a secret for HS256, HS384 and HS512 tokens, at least 32 bytes; may be given several times, and new tokens are signed with the first; read again on reload; or the secret itself in WS_JWT_SECRET";
     JWT_PUBLIC_KEY = Files "jwt-public-key" "WS_JWT_PUBLIC_KEY" <"FILE"> ["none"]
-        "PEM file with one or more public keys for RS*, PS*, ES* or EdDSA tokens; may be given several times; read again on reload";
+        "PEM file with one or more public keys for RS*, PS*, ES256, ES384 or EdDSA tokens; may be given several times; read again on reload";
     JWKS_FILE = One "jwks-file" "WS_JWKS_FILE" <"FILE"> ["none"]
         "JWK set with the keys for tokens, picked by kid; read again on reload";
     JWT_ISSUER = One "jwt-issuer" "WS_JWT_ISSUER" <"TEXT"> ["unchecked"]

@@ -428,4 +428,4 @@ pub(super) fn text_frame_header(payload_len: usize) -> ([u8; 10], usize) {
 
 #[cfg(test)]
 #[path = "block_tests.rs"]
-mod tests;
+pub(super) mod tests;

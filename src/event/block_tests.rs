@@ -30,6 +30,15 @@ fn push(builder: &mut BlockBuilder, line: &str, id: u64) -> Result<(), Refusal> 
     }
 }
 
+/// A block of these lines, with ids from 41 on, for who is about what can be done with one.
+pub(in crate::event) fn block_of(lines: &[&str]) -> Arc<Block> {
+    let mut builder = builder(1 << 20);
+    for (line, id) in lines.iter().zip(41..) {
+        push(&mut builder, line, id).unwrap();
+    }
+    builder.finish(Instant::now(), 3)
+}
+
 fn finish(builder: &mut BlockBuilder) -> Arc<Block> {
     builder.finish(Instant::now(), 0)
 }

@@ -120,6 +120,8 @@ impl<'t, 'a> Document<'t, 'a> {
 
     /// The string at `at`, unescaped, if it is one.
     pub(super) fn string(self, at: usize) -> Option<&'a str> {
+        #[cfg(test)]
+        tests::LOOKS.set(tests::LOOKS.get() + 1);
         match self.nodes[at] {
             Node::String(text) => Some(text),
             _ => None,

@@ -244,25 +244,9 @@ fn split(frame: &[u8]) -> Option<(&[u8], &[u8])> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Instant;
 
     use super::*;
-    use crate::event::{BlockBuilder, Line, NameHasher, Parser, Rules};
-
-    fn block(lines: &[&str]) -> Arc<Block> {
-        let mut builder = BlockBuilder::new(Epoch(0xabc), NameHasher::default(), 1 << 20);
-        let mut parser = Parser::new(Rules {
-            order_statuses: Vec::new(),
-            max_message: 1 << 20,
-        });
-        for (line, id) in lines.iter().zip(41..) {
-            match parser.parse(line.as_bytes()) {
-                Ok(Line::Event(event)) => builder.push(&event, id, 1_700_000_000_000).unwrap(),
-                _ => panic!("{line}"),
-            }
-        }
-        builder.finish(Instant::now(), 3)
-    }
+    use crate::event::block::tests::block_of;
 
     const PLAIN: &str = r#"{"type":"product:deleted","data":{"productId":"p1"}}"#;
 
@@ -296,7 +280,7 @@ mod tests {
         let left_out = |place| place == 2;
         let first = 1_800_000_000_000_000;
         let block = renumber(
-            Arc::into_inner(block(&lines)).unwrap(),
+            Arc::into_inner(block_of(&lines)).unwrap(),
             Epoch(0xc1),
             first,
             left_out,
@@ -318,7 +302,7 @@ mod tests {
     fn ids_tell_what_was_had_beside() {
         let (long, host) = (long(), 0x9f);
         let lines = [PLAIN, &long];
-        let plain = Arc::into_inner(block(&lines)).unwrap();
+        let plain = Arc::into_inner(block_of(&lines)).unwrap();
         let plain = renumber(plain, Epoch(0xc1), 70, |_| false)
             .unwrap()
             .unwrap();

@@ -244,26 +244,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::event::{BlockBuilder, Epoch, Line, Parser, Rules};
-
-    fn block(lines: &[&str]) -> Arc<Block> {
-        let hasher = NameHasher::default();
-        let mut builder = BlockBuilder::new(Epoch(0xabc), hasher, 1 << 20);
-        let mut parser = Parser::new(Rules {
-            order_statuses: Vec::new(),
-            max_message: 1 << 20,
-        });
-        for (line, id) in lines.iter().zip(41..) {
-            match parser.parse(line.as_bytes()) {
-                Ok(Line::Event(event)) => builder.push(&event, id, 1_700_000_000_000).unwrap(),
-                _ => panic!("{line}"),
-            }
-        }
-        builder.finish(Instant::now(), 3)
-    }
+    use crate::event::block::tests::block_of;
 
     fn some_block() -> Arc<Block> {
-        block(&[
+        block_of(&[
             r#"{"type":"product:deleted","data":{"productId":"p1"}}"#,
             r#"{"type":"order:deleted","data":{"orderId":"o","customerId":"cüst"},"to":{"userIds":["u1","u2"],"owners":["o1"],"excludeUserIds":["x"],"excludeSessionId":"s","roles":["admin","customer"]}}"#,
             r#"{"type":"order:deleted","data":{"orderId":"o"},"to":{"excludeSessionId":"s2"}}"#,

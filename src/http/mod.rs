@@ -207,10 +207,16 @@ fn answer<'a>(
         Endpoint::Ready => Ok(match shared.obstacle() {
             Some(obstacle) => Answer::json(503, format!(r#"{{"status":"{obstacle}"}}"#)),
             // Who comes is served, though not with what comes in on other hosts.
-            None if shared.delivers_alone() => Answer::json(
-                200,
-                r#"{"status":"ready","redis":"cut off, delivering locally"}"#,
-            ),
+            None if shared.delivers_alone() => {
+                let why = if shared.is_blocked() {
+                    ", stream blocked"
+                } else {
+                    ""
+                };
+                let body =
+                    format!(r#"{{"status":"ready","redis":"cut off{why}, delivering locally"}}"#);
+                Answer::json(200, body)
+            }
             None => Answer::json(200, r#"{"status":"ready"}"#),
         }),
         Endpoint::Stats => {
@@ -218,7 +224,7 @@ fn answer<'a>(
             if wants_all_hosts(request)? {
                 return all_hosts(shared);
             }
-            let snapshot = shared.stats.snapshot(caller.now);
+            let snapshot = shared.snapshot(caller.now);
             let body = serde_json::to_string(&snapshot)
                 .expect("a snapshot is numbers and names, which serialize");
             Ok(Answer::json(200, body))
@@ -261,11 +267,9 @@ fn all_hosts<'a>(shared: &Shared) -> Result<Answer<'a>, Refusal> {
     };
     let statistics = redis.statistics().filter(|_| redis.is_up());
     let statistics = statistics.ok_or_else(|| {
-        Refusal::new(
-            503,
-            "unavailable",
-            "Redis, where hosts tell their statistics, is out of reach",
-        )
+        let message = "Redis, where hosts tell their statistics, is out of reach; those of this host \
+                       alone are to be had without scope";
+        Refusal::new(503, "unavailable", message)
     })?;
     Ok(Answer::json(200, statistics.to_string()))
 }

@@ -2,6 +2,7 @@
 
 use super::Sheet;
 use super::page::{Distribution, Family};
+use crate::limits;
 use crate::shared::Shared;
 use crate::stats::{BatchSizes, Counts, Times};
 
@@ -116,6 +117,19 @@ impl Sheet<'_> {
                  ctl connections.",
             )
             .sample(&[], shared.config.outbox_budget as f64);
+        self.gauges(
+            "shopwire_unfinished_bytes",
+            "Memory that is held now for clients' messages whose ends have not come; at most \
+             shopwire_unfinished_limit_bytes for each worker. Near it whoever holds most is closed: \
+             somebody sends beginnings and no ends.",
+            |reactor| &reactor.unfinished_bytes,
+        );
+        self.page
+            .gauge(
+                "shopwire_unfinished_limit_bytes",
+                "The most that a worker holds of messages whose ends have not come.",
+            )
+            .sample(&[], limits::UNFINISHED_MAX as f64);
         let mut family = self.page.counter(
             "shopwire_slow_consumers_total",
             "WebSockets closed with 4413: over outbox-limit or the budget, or too slow for what \

@@ -1,6 +1,4 @@
-//! What connections may hold together: while it is more, the fattest go.
-//!
-//! First, all outboxes.
+//! What the outboxes of all connections may hold together: while it is more, the fattest go.
 //!
 //! Part of the reactor. Every turn tells what this reactor's outboxes hold in its statistics, a
 //! counter with one writer, and reads the others' only where its own is over an equal share. So
@@ -9,13 +7,10 @@
 //! through; never for an event, and never while all is well. Reactors that find it out in the same
 //! moment may close a few more between them than one would have. The back office comes last: what the storefront leaves
 //! unread costs it nothing.
-//!
-//! Second, the beginnings of messages whose ends have not come: there each reactor has a bound of its own.
 
 use super::Reactor;
 use super::connection::Stage;
 use super::outbox::Outbox;
-use crate::limits;
 use crate::log_throttle::held_back;
 use crate::wire::CloseReason;
 
@@ -49,27 +44,6 @@ impl Reactor {
         let held = self.writing.backlog.held();
         stats.reactors[self.index].outbox_bytes.set(held as u64);
         held > budget / stats.reactors.len() && stats.outbox_bytes() > budget as u64
-    }
-
-    /// Closes those of whose message most is here until what is held of all is within its bound.
-    pub(super) fn keep_unfinished(&mut self) {
-        if self.unfinished <= limits::UNFINISHED_MAX {
-            return;
-        }
-        let mut beginnings: Vec<(bool, usize, u32)> = self
-            .connections
-            .iter()
-            .map(|(key, connection)| (key as u32, connection.assembler.unfinished()))
-            .filter(|&(_, held)| held > 0)
-            .map(|(key, held)| (!self.is_back_office(key), held, key))
-            .collect();
-        beginnings.sort_unstable_by(|one, other| other.cmp(one));
-        for (.., key) in beginnings {
-            self.close(key, CloseReason::TooBig);
-            if self.unfinished <= limits::UNFINISHED_MAX {
-                return;
-            }
-        }
     }
 
     /// The open connections for which anything waits, from the most that waits to the least, the back office

@@ -6,6 +6,7 @@
 use super::Reactor;
 use super::answers::ErrorAnswer;
 use super::directory::{Refused, may_subscribe};
+use super::handshake::{FULL_RETRY_SECONDS, TOO_MANY};
 use super::message::{self, Fault, Request, Subscribe};
 use super::resume::issued;
 use super::ticks::Tick;
@@ -24,17 +25,8 @@ impl Reactor {
         let now_ns = self.now_ns();
         let connection = &mut self.connections[key as usize];
         if let Err(wait_ns) = self.rates.messages.take(&mut connection.messages, now_ns) {
-            self.answer_error(
-                key,
-                &ErrorAnswer {
-                    code: "rate_limited",
-                    message: "too many messages",
-                    request: message::type_of(text).as_deref(),
-                    field: None,
-                    retry_after_ms: Some(wait_ns.div_ceil(1_000_000)),
-                },
-            );
-            return self.count_refusal(key);
+            let request = message::type_of(text);
+            return self.limit_rate(key, request.as_deref(), "too many messages", wait_ns);
         }
         match message::parse(text) {
             Ok(Request::Ping) => self.answers.pong(self.shared.wall.ms(), &mut self.out),
@@ -82,6 +74,27 @@ impl Reactor {
         self.count_refusal(key).map(|()| false)
     }
 
+    /// Answers that what was asked was too much; it may be asked again in so many nanoseconds.
+    fn limit_rate(
+        &mut self,
+        key: u32,
+        request: Option<&str>,
+        message: &str,
+        wait_ns: u64,
+    ) -> Result<(), CloseReason> {
+        self.answer_error(
+            key,
+            &ErrorAnswer {
+                code: "rate_limited",
+                message,
+                request,
+                field: None,
+                retry_after_ms: Some(wait_ns.div_ceil(1_000_000)),
+            },
+        );
+        self.count_refusal(key)
+    }
+
     pub(super) fn now_ns(&self) -> u64 {
         let since = self.now.saturating_duration_since(self.started).as_nanos();
         u64::try_from(since).unwrap_or(u64::MAX)
@@ -120,7 +133,21 @@ impl Reactor {
 
     fn authenticate(&mut self, key: u32, token: &str) -> Result<(), CloseReason> {
         let is_first = self.directory.user(key).is_none();
-        let identity = match self.live.verifier.verify(token, self.shared.wall.ms()) {
+        let judged = if is_first {
+            // Its attempt was counted when the connection came.
+            self.live.verifier.verify(token, self.shared.wall.ms())
+        } else {
+            let (ip, now_ns) = (self.connections[key as usize].ip, self.now_ns());
+            let trials = &mut self.token_trials;
+            match trials.judge_refresh(&self.shared, &self.live, token, ip, now_ns) {
+                Ok(judged) => judged,
+                Err(wait_ns) => {
+                    let message = "too many bad tokens from this address";
+                    return self.limit_rate(key, Some("auth"), message, wait_ns);
+                }
+            }
+        };
+        let identity = match judged {
             Ok(identity) => identity,
             Err(error) => {
                 self.count_authentication(error.outcome());
@@ -142,12 +169,26 @@ impl Reactor {
             self.answer_error(key, &ErrorAnswer::to("auth", "unauthorized", message));
             return Ok(());
         }
+        let old_role = self.directory.role(key);
+        if old_role != Role::Customer && self.has_enough(&identity) {
+            self.count_authentication(TOO_MANY.0);
+            let answer = ErrorAnswer::to("auth", TOO_MANY.0, TOO_MANY.1);
+            let retry_after_ms = Some(u64::from(FULL_RETRY_SECONDS) * 1000);
+            self.answer_error(
+                key,
+                &ErrorAnswer {
+                    retry_after_ms,
+                    ..answer
+                },
+            );
+            // It stays what it was, and has taken a place of its address's connect rate.
+            return Ok(());
+        }
         self.count_authentication("accepted");
         if is_first {
             let ip = self.connections[key as usize].ip;
             self.shared.admission.give_back_handshake(ip);
         }
-        let old_role = self.directory.role(key);
         self.shared.admission.change_role(old_role, identity.role);
         self.accept_identity(key, &identity);
         self.arm(key);

@@ -227,6 +227,7 @@ impl Reactor {
             Stage::Leaving | Stage::Lingering { .. } => self.parting -= 1,
             Stage::Fresh | Stage::Securing | Stage::Head => {}
         }
+        self.forget_newcomer(key);
         let mut connection = self.connections.remove(key as usize);
         connection.let_go(&mut self.writing.backlog);
         self.wheel.remove(key);
@@ -242,7 +243,9 @@ impl Reactor {
         connection.stage = Stage::Leaving;
         connection.stage_due = None;
         // Nothing that it says counts any more.
-        self.unfinished -= std::mem::take(&mut connection.assembler).unfinished();
+        self.unfinished
+            .let_go(&std::mem::take(&mut connection.assembler));
+        self.unfinished.forget(key);
         let is_secure = connection.is_secure();
         self.parting += 1;
         let stats = &self.shared.stats.reactors[self.index];
@@ -278,6 +281,7 @@ impl Reactor {
             | CloseReason::UnsupportedData
             | CloseReason::InvalidUtf8
             | CloseReason::TooBig
+            | CloseReason::MessageTimeout
             | CloseReason::TokenRefused
             | CloseReason::Flooding => {
                 if let Some(held) = self.refusals.admit(self.now) {

@@ -125,8 +125,15 @@ impl Reactor {
             .map(|(key, _)| key)
             .collect();
         for key in gone {
+            self.forget_newcomer(key as u32);
             let mut connection = self.connections.remove(key);
+            if connection.is_websocket() {
+                // Where it was sent events, it is not any more; presence goes on over there.
+                self.directory.leave(key as u32);
+            }
             connection.let_go(&mut self.writing.backlog);
+            self.unfinished.let_go(&connection.assembler);
+            self.unfinished.forget(key as u32);
             self.wheel.remove(key as u32);
             // The poll would go on watching a socket that is open elsewhere (epoll(7)).
             if let Err(error) = self.registry.deregister(&mut connection.stream) {
@@ -176,9 +183,16 @@ impl Reactor {
         if let Some(outbox) = state.outbox {
             connection.put_outbox(Outbox::go_on(outbox, &mut self.writing.backlog));
         }
-        self.unfinished += connection.assembler.unfinished();
         let is_keep_alive = connection.stage == Stage::KeepAlive;
+        let is_newcomer = connection.stage != Stage::Open;
         let key = self.register(connection)?;
+        let assembler = &self.connections[key as usize].assembler;
+        if assembler.is_amid() {
+            self.unfinished.keep(key, assembler, true, self.now);
+        }
+        if is_newcomer {
+            self.enter_newcomer(key);
+        }
         let role = state.socket.as_ref().map(|socket| socket.role);
         self.shared.admission.take_over(role);
         self.keep_alive += usize::from(is_keep_alive);

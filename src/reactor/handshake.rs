@@ -88,8 +88,10 @@ impl Reactor {
                 }
                 ProxyHeader::NotProxy => {}
                 ProxyHeader::Complete { length, source } => {
-                    connection.ip = source.unwrap_or(connection.ip);
                     connection.stage = Stage::Head;
+                    if let Some(source) = source {
+                        self.set_address(key, source);
+                    }
                     return Some(length);
                 }
             }
@@ -137,7 +139,7 @@ impl Reactor {
             let from = From { peer, ip };
             return self.answer_http(key, request, body, from, is_last);
         }
-        self.connections[key as usize].ip = ip;
+        self.set_address(key, ip);
         match self.judge(ip, request) {
             Ok((upgrade, identity)) => {
                 self.upgrade(key, &upgrade, identity.as_ref());
@@ -246,7 +248,8 @@ impl Reactor {
         let trials = &mut self.token_trials;
         let identity = token
             .map(|token| trials.judge(shared, live, token, within_rate, now_ns))
-            .transpose()?;
+            .transpose()
+            .map_err(rate_limited)?;
         if let Some(judged) = &identity {
             let outcome = judged
                 .as_ref()
@@ -285,8 +288,7 @@ impl Reactor {
         if let Some(identity) = &identity
             && self.has_enough(identity)
         {
-            let message = "this customer has as many connections as one may have";
-            let refusal = Refusal::new(429, "too_many_connections", message);
+            let refusal = Refusal::new(429, TOO_MANY.0, TOO_MANY.1);
             return Err(refusal.with_retry_after(FULL_RETRY_SECONDS));
         }
         // Another reactor may have taken the last place meanwhile.
@@ -299,13 +301,14 @@ impl Reactor {
         Ok((upgrade, identity))
     }
 
-    /// Whether a customer has so many connections that others' places would be at stake.
-    fn has_enough(&self, identity: &Identity) -> bool {
+    /// Whether a customer has so many connections that others' places would be at stake: those count that have
+    /// this role now, whether they came with it or showed their token later.
+    pub(super) fn has_enough(&self, identity: &Identity) -> bool {
         let (config, stats) = (&self.shared.config, &self.shared.stats);
         let share = config.customer_connections as usize / stats.reactors.len();
         config.customer_connections > 0
             && identity.role == Role::Customer
-            && self.directory.of_user(&identity.user).len() >= share.max(limits::CUSTOMER_SHARE_MIN)
+            && self.directory.customers_of(&identity.user) >= share.max(limits::CUSTOMER_SHARE_MIN)
     }
 
     /// Why nobody is let in now but the back office, if so.
@@ -322,6 +325,7 @@ impl Reactor {
     fn upgrade(&mut self, key: u32, upgrade: &Upgrade<'_>, identity: Option<&Identity>) {
         put_switching_protocols(&mut self.out, upgrade.key, upgrade.protocol);
         self.out_is_http = true;
+        self.forget_newcomer(key);
         let stats = &self.shared.stats.reactors[self.index];
         stats.handshakes.count("accepted");
         stats.connections.add(1);
@@ -408,7 +412,12 @@ fn full() -> Refusal {
     Refusal::new(503, "full", message).with_retry_after(FULL_RETRY_SECONDS)
 }
 
+/// What a customer is told who [has enough](Reactor::has_enough) connections: code and sentence.
+pub(super) const TOO_MANY: (&str, &str) = (
+    "too_many_connections",
+    "this customer has as many connections as one may have",
+);
 /// When a client does well to try again that came before the server knew whose tokens are revoked.
 const STARTING_RETRY_SECONDS: u32 = 1;
 /// When a client that found the server full or overloaded does well to try again.
-const FULL_RETRY_SECONDS: u32 = 5;
+pub(super) const FULL_RETRY_SECONDS: u32 = 5;

@@ -14,7 +14,8 @@
 //! | `read`, `secure`, `handshake`, `token_trials` | from bytes to requests and messages |
 //! | `message`, `client`, `answers` | what a client may say, what happens then, what it hears |
 //! | `timers`, `ticks` | heartbeat, token end, time limits |
-//! | `budget` | how much all outboxes, and all beginnings of messages, may hold |
+//! | `budget` | how much all outboxes may hold |
+//! | `unfinished` | how much all beginnings of messages may hold, and how long they may take |
 //! | `strain` | whether turns take too long |
 //! | `past`, `resume` | what is kept of the newest events, and how it is replayed |
 //! | `ending`, `drain` | how a connection ends, and how all of them do |
@@ -46,6 +47,7 @@ mod strain;
 mod ticks;
 mod timers;
 mod token_trials;
+mod unfinished;
 mod why;
 
 use std::net::IpAddr;
@@ -77,6 +79,7 @@ use renewal::Rates;
 use strain::Strain;
 use ticks::{Tick, Wheel};
 use token_trials::TokenTrials;
+use unfinished::Unfinished;
 
 /// Answers a whole text or binary message: appends frames to the bytes that its connection is sent.
 pub type Dialect = fn(&Incoming<'_>, &mut Vec<u8>);
@@ -130,8 +133,7 @@ pub struct Reactor {
     outbox_limit: usize,
     /// What all writes share, and what the outboxes hold.
     writing: Writing,
-    /// What is held of messages whose ends have not come, in bytes.
-    unfinished: usize,
+    unfinished: Unfinished,
     rates: Rates,
     strain: Strain,
     /// Connections in `Stage::KeepAlive`.
@@ -196,7 +198,7 @@ impl Reactor {
             tick: Tick(0),
             outbox_limit: config.outbox_limit,
             writing: Writing::default(),
-            unfinished: 0,
+            unfinished: Unfinished::default(),
             rates: Rates::of(config),
             strain: Strain::default(),
             keep_alive: 0,
@@ -287,6 +289,7 @@ impl Reactor {
         timer
             .into_iter()
             .chain(self.history.sweep_due())
+            .chain(self.unfinished.deadline())
             .chain(calm)
             .min()
     }

@@ -133,8 +133,9 @@ impl Reactor {
     /// Takes the whole messages that `bytes` complete.
     pub(super) fn take_frames(&mut self, key: u32, bytes: &mut [u8]) {
         let mut assembler = std::mem::take(&mut self.connections[key as usize].assembler);
-        self.unfinished -= assembler.unfinished();
-        let mut at = 0;
+        self.unfinished.let_go(&assembler);
+        let (was_amid, begun) = (assembler.is_amid(), assembler.begun());
+        let (mut at, mut over, mut heard) = (0, !was_amid, false);
         let ending = loop {
             let limits = Limits {
                 message: self.message_limit(key),
@@ -143,7 +144,8 @@ impl Reactor {
             match assembler.next(bytes, &mut at, limits) {
                 Ok(None) => break None,
                 Ok(Some(incoming)) => {
-                    self.connections[key as usize].heard = true;
+                    heard = true;
+                    over |= matches!(incoming, Incoming::Text(_) | Incoming::Binary(_));
                     if let Err(ending) = self.take_message(key, incoming) {
                         break Some(ending);
                     }
@@ -153,8 +155,15 @@ impl Reactor {
         };
         match ending {
             None => {
-                self.unfinished += assembler.unfinished();
-                self.connections[key as usize].assembler = assembler;
+                // A ping between two fragments ends no message.
+                over |= heard && assembler.begun() == 0;
+                let connection = &mut self.connections[key as usize];
+                // Who sends one long frame gives no other sign of life meanwhile.
+                connection.heard |= heard || assembler.begun() > begun;
+                if was_amid || assembler.is_amid() {
+                    self.unfinished.keep(key, &assembler, over, self.now);
+                }
+                connection.assembler = assembler;
             }
             Some(Ending::Close(reason)) => self.close(key, reason),
             Some(Ending::Reply(code)) => {

@@ -17,6 +17,8 @@ pub(super) enum Drain {
     /// Whole lines already in the emitters' sockets are being settled.
     Emitters {
         until: Instant,
+        /// So long Redis is waited for where others are owed events of this host.
+        owes_until: Option<Instant>,
     },
     /// The reactors say goodbye.
     Reactors {
@@ -50,8 +52,19 @@ impl Router {
             emitter.readable = true;
             self.ready.push(key);
         }
+        let timeout = self.shared.config.drain_timeout;
+        // The other half is for the connections.
+        let patience = timeout / 2;
+        let events = self.alone_events();
+        if events > 0 {
+            log::warn!(
+                events, patience_ms = patience.as_millis() as u64;
+                "Redis is waited for: other hosts do not have all that was delivered on this one alone"
+            );
+        }
         self.drain = Drain::Emitters {
-            until: now + self.shared.config.drain_timeout,
+            until: now + timeout,
+            owes_until: Some(now + patience),
         };
     }
 
@@ -70,14 +83,18 @@ impl Router {
     pub(super) fn advance_drain(&mut self, now: Now) {
         match self.drain {
             Drain::No | Drain::Done => {}
-            Drain::Emitters { until } => {
+            Drain::Emitters { until, owes_until } => {
                 let unread = |emitter: &Emitter| {
                     !emitter.ended && emitter.drain_left.is_some_and(|left| left > 0)
                 };
                 let all_read = !self.emitters.iter().any(|(_, emitter)| unread(emitter));
-                // A Redis that is out of reach is not waited for: browsers have the events.
+                let owes_until = owes_until.filter(|owes_until| now.instant < *owes_until);
+                self.drain = Drain::Emitters { until, owes_until };
+                let owes = owes_until.is_some() && self.alone_events() > 0;
+                // A Redis that is out of reach need not be waited for: browsers have the events.
                 let is_alone = self.cluster.as_ref().is_some_and(Cluster::is_alone)
-                    && self.sequencer.waiting() == 0;
+                    && self.sequencer.waiting() == 0
+                    && !owes;
                 let is_idle = self.questions.is_empty()
                     && !self.reload.is_under_way()
                     && (self.is_shared_out() || is_alone);

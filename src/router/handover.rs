@@ -59,6 +59,11 @@ impl Router {
         matches!(self.handover, Handover::Reactors(..) | Handover::Sent(_))
     }
 
+    /// Whether a successor serves: what comes from now on, from other hosts too, is for that one.
+    pub(super) fn is_succeeded(&self) -> bool {
+        matches!(self.handover, Handover::Gone)
+    }
+
     /// Whether the next turn brings a handover further.
     pub(super) fn has_handover_work(&self) -> bool {
         match &self.handover {
@@ -116,7 +121,7 @@ impl Router {
         }
         let reason = match self.journal.as_ref().and_then(|journal| journal.trouble()) {
             Some(trouble) => format!("its journal cannot be written ({trouble})"),
-            None if self.has_alone_events() => {
+            None if self.alone_events() > 0 => {
                 "other hosts do not have all that was delivered on this one alone while Redis was out of reach"
                     .to_owned()
             }

@@ -216,6 +216,10 @@ impl Router {
         if self.stands_still() {
             return;
         }
+        if self.is_succeeded() {
+            self.advance_drain(now);
+            return self.make_room();
+        }
         if self.drain_after_handover && !self.is_handing_over() {
             self.begin_drain(now.instant);
         }
@@ -255,7 +259,7 @@ impl Router {
         if is_due || self.has_handover_work() {
             return true;
         }
-        if self.stands_still() {
+        if self.stands_still() || self.is_succeeded() {
             return false;
         }
         self.reload.has_news()
@@ -279,9 +283,13 @@ impl Router {
             return None;
         }
         let drain = match self.drain {
-            Drain::Emitters { until } | Drain::Reactors { until, .. } => Some(until),
+            Drain::Emitters { until, owes_until } => Some(owes_until.unwrap_or(until)),
+            Drain::Reactors { until, .. } => Some(until),
             Drain::No | Drain::Done => None,
         };
+        if self.is_succeeded() {
+            return drain;
+        }
         let accepting = [
             self.accepting.waiting.deadline(),
             self.emitters_waiting.deadline(),

@@ -50,10 +50,9 @@ impl Router {
         match command {
             Err((field, message)) => emitter.refuse_as("invalid_command", Some(field), &message),
             Ok(Command::Stats { latencies }) => {
-                let stats = &self.shared.stats;
-                let mut snapshot = stats.snapshot(now.instant);
+                let mut snapshot = self.shared.snapshot(now.instant);
                 if latencies {
-                    snapshot = snapshot.with_latencies(stats);
+                    snapshot = snapshot.with_latencies(&self.shared.stats);
                 }
                 emitter.answer(&json!({ "result": snapshot }));
             }
@@ -65,7 +64,13 @@ impl Router {
                 emitter.answer(&json!({ "result": { "level": name } }));
             }
             Ok(Command::Drain) => {
-                emitter.answer(&json!({ "result": { "draining": true } }));
+                let mut result = json!({ "draining": true });
+                let cluster = self.cluster.as_ref();
+                let owed = cluster.map_or(0, |cluster| cluster.alone_events());
+                if owed > 0 {
+                    result["localEvents"] = owed.into();
+                }
+                emitter.answer(&json!({ "result": result }));
                 self.begin_drain(now.instant);
             }
             Ok(Command::Reload) if self.reload.is_under_way() => {

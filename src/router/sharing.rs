@@ -103,10 +103,9 @@ impl Router {
             && (self.cluster.is_none() || self.sequencer.waiting() == 0)
     }
 
-    /// Whether events were delivered on this host alone, and are still to come from Redis.
-    pub(super) fn has_alone_events(&self) -> bool {
-        let cluster = self.cluster.as_ref();
-        cluster.is_some_and(|cluster| cluster.alone_events() > 0)
+    /// Events that were delivered on this host alone, and are still to come from Redis.
+    pub(super) fn alone_events(&self) -> u64 {
+        self.cluster.as_ref().map_or(0, Cluster::alone_events)
     }
 
     fn on_entry(&mut self, block: Option<Block>, aside: Aside, now: Now) {

@@ -160,13 +160,14 @@ pub(super) fn published(refs: Refs) -> Vec<Message> {
 }
 
 /// The `code`s of an `error` message.
-const ERROR_CODES: [&str; 7] = [
+const ERROR_CODES: [&str; 8] = [
     "invalid_message",
     "unknown_type",
     "unauthorized",
     "token_expired",
     "forbidden",
     "rate_limited",
+    "too_many_connections",
     "too_large",
 ];
 

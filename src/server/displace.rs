@@ -84,6 +84,15 @@ fn drain(config: &Config, reason: &str) -> Result<Instant, String> {
              right, or stop it"
         ));
     }
+    if stats["result"]["redis"]["localEvents"]
+        .as_u64()
+        .is_some_and(|events| events > 0)
+    {
+        return Err(format!(
+            "other hosts do not have all that the server on {shown} has delivered alone while Redis was out of \
+             reach, so it was left alone: put that right, or stop it"
+        ));
+    }
     log::warn!("the running server cannot be taken over from, and is drained: {reason}");
     socket
         .write_all(b"{\"command\":\"drain\"}\n")

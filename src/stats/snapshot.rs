@@ -5,7 +5,8 @@ use std::time::Instant;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Counts, JournalStats, ReactorStats, Stats};
+use super::redis::RedisSnapshot;
+use super::{Counts, JournalStats, Reach, ReactorStats, Stats};
 use crate::access::{Namespace, Role};
 
 /// `GET /api/ws/stats` and `ctl stats`.
@@ -29,6 +30,8 @@ pub struct Snapshot {
     history_events: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     journal: Option<JournalSnapshot>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redis: Option<RedisSnapshot>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<TlsSnapshot>,
     latency_ms: LatencyMs,
@@ -75,8 +78,8 @@ struct WorkerSnapshot {
 }
 
 impl Stats {
-    /// The sums at this moment.
-    pub fn snapshot(&self, now: Instant) -> Snapshot {
+    /// The sums at this moment; with several hosts, `reach` is what is known of Redis.
+    pub fn snapshot(&self, now: Instant, reach: Option<Reach>) -> Snapshot {
         let role = |role: Role| self.sum(|reactor| reactor.role(role).get());
         let total = self.sum(|reactor| reactor.connections.get());
         Snapshot {
@@ -105,6 +108,7 @@ impl Stats {
             history_bytes: self.most(|reactor| &reactor.history_bytes),
             history_events: self.most(|reactor| &reactor.history_events),
             journal: self.journal.snapshot(),
+            redis: reach.map(|reach| self.redis.snapshot(&reach)),
             tls: self.speaks_tls().then(|| TlsSnapshot {
                 handshakes: self.sum(|reactor| reactor.tls_handshakes.get()),
                 resumed: self.sum(|reactor| reactor.tls_resumed.get()),

@@ -108,9 +108,16 @@ impl Hello {
     /// Why the process that says `other` cannot be taken over from, if so.
     pub fn obstacle(&self, other: &Hello) -> Option<String> {
         let (mine, theirs) = (&self.place, &other.place);
-        if self.takeover != other.takeover || self.words != other.words {
-            let (me, you) = (&self.program, &other.program);
-            Some(format!("{you} keeps its state in another form than {me}"))
+        let (me, you) = (&self.program, &other.program);
+        if self.takeover != other.takeover {
+            let (my, its) = (self.takeover, other.takeover);
+            Some(format!(
+                "{you} keeps its state in another form ({its}) than {me} ({my})"
+            ))
+        } else if self.words != other.words {
+            Some(format!(
+                "{you} knows other event types, roles or namespaces than {me}"
+            ))
         } else if (&mine.host, mine.port) != (&theirs.host, theirs.port) {
             Some(format!(
                 "it listens on {} port {}, and this one shall on {} port {}",
@@ -135,4 +142,46 @@ pub fn socket_beside(ingest: &Path) -> PathBuf {
     let mut name = ingest.as_os_str().to_owned();
     name.push(".takeover");
     name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two builds may have one name, as two of a day's work have.
+    #[test]
+    fn what_is_in_the_way_of_a_takeover_is_told_apart() {
+        let hello = |takeover, words: &[&str], port| Hello {
+            takeover,
+            program: "shopwire 1.0.0".to_owned(),
+            words: words.iter().map(|&word| word.to_owned()).collect(),
+            place: Place {
+                host: "::1".to_owned(),
+                port,
+                socket: "/s".into(),
+                journal: None,
+                redis: None,
+            },
+        };
+        let mine = hello(7, &["order:created"], 1);
+        let told = |theirs: &Hello| mine.obstacle(theirs);
+        assert_eq!(told(&hello(7, &["order:created"], 1)), None);
+        let cases = [
+            (
+                hello(6, &["order:created"], 1),
+                "shopwire 1.0.0 keeps its state in another form (6) than shopwire 1.0.0 (7)",
+            ),
+            (
+                hello(7, &["order:deleted"], 1),
+                "shopwire 1.0.0 knows other event types, roles or namespaces than shopwire 1.0.0",
+            ),
+            (
+                hello(7, &["order:created"], 2),
+                "it listens on ::1 port 2, and this one shall on ::1 port 1",
+            ),
+        ];
+        for (theirs, reason) in cases {
+            assert_eq!(told(&theirs).as_deref(), Some(reason));
+        }
+    }
 }

@@ -21,6 +21,10 @@ pub enum CloseReason {
     InvalidUtf8,
     /// A message over the limit that holds for this connection.
     TooBig,
+    /// What all clients' messages whose ends have not come hold is too much, and this client, or its user, has most of it.
+    Unfinished,
+    /// A message began and did not go on.
+    MessageTimeout,
     /// The first token shown by message was refused.
     TokenRefused,
     /// The token that was in force ran out.
@@ -42,7 +46,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason once, at its [`index`](Self::index), for counters.
-    pub const ALL: [CloseReason; 14] = [
+    pub const ALL: [CloseReason; 16] = [
         Self::Normal,
         Self::Draining,
         Self::Protocol("the frames break RFC 6455"),
@@ -56,6 +60,8 @@ impl CloseReason {
         Self::NoSignOfLife,
         Self::SlowConsumer,
         Self::Flooding,
+        Self::Unfinished,
+        Self::MessageTimeout,
         Self::Gone,
     ];
 
@@ -72,7 +78,9 @@ impl CloseReason {
             Self::TooBig => 1009,
             Self::TokenRefused | Self::TokenEnded | Self::AuthTimeout => 4401,
             Self::Disconnected => 4403,
-            Self::NoSignOfLife => 4408,
+            // Registered as "try again later" with IANA.
+            Self::Unfinished => 1013,
+            Self::NoSignOfLife | Self::MessageTimeout => 4408,
             Self::SlowConsumer => 4413,
             Self::Flooding => 4429,
         }
@@ -94,6 +102,10 @@ impl CloseReason {
             Self::NoSignOfLife => "no sign of life",
             Self::SlowConsumer => "reading too slowly, come back and resume",
             Self::Flooding => "too many messages over the rate",
+            Self::Unfinished => {
+                "too much is unfinished on this server, come back and send whole messages"
+            }
+            Self::MessageTimeout => "the message did not go on coming",
             Self::Gone => "the connection was lost",
         }
     }
@@ -103,7 +115,12 @@ impl CloseReason {
     pub const fn client_should_return(self) -> bool {
         matches!(
             self,
-            Self::Draining | Self::NoSignOfLife | Self::SlowConsumer | Self::Gone
+            Self::Draining
+                | Self::NoSignOfLife
+                | Self::SlowConsumer
+                | Self::Unfinished
+                | Self::MessageTimeout
+                | Self::Gone
         )
     }
 
@@ -123,6 +140,8 @@ impl CloseReason {
             Self::NoSignOfLife => "no_sign_of_life",
             Self::SlowConsumer => "slow_consumer",
             Self::Flooding => "flooding",
+            Self::Unfinished => "unfinished",
+            Self::MessageTimeout => "message_timeout",
             Self::Gone => "gone",
         }
     }
@@ -143,7 +162,9 @@ impl CloseReason {
             Self::NoSignOfLife => 10,
             Self::SlowConsumer => 11,
             Self::Flooding => 12,
-            Self::Gone => 13,
+            Self::Unfinished => 13,
+            Self::MessageTimeout => 14,
+            Self::Gone => 15,
         }
     }
 }
@@ -233,6 +254,8 @@ mod tests {
             ("no_sign_of_life", 4408),
             ("slow_consumer", 4413),
             ("flooding", 4429),
+            ("unfinished", 1013),
+            ("message_timeout", 4408),
         ];
         for (name, want) in expected {
             assert_eq!(code(name), want, "{name}");

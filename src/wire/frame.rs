@@ -236,6 +236,10 @@ mod tests {
     #[test]
     fn lengths_are_written_in_the_fewest_bytes_and_read_back() {
         for len in [0, 1, 125, 126, 127, 0xFFFF, 0x1_0000, 0x1_0001] {
+            if cfg!(miri) && len > 127 {
+                // Minutes for each.
+                continue;
+            }
             let mut out = Vec::new();
             put_header(Opcode::Text, len, &mut out);
             let (header, payload) = FrameHeader::parse(&mut Cursor::new(&out)).unwrap().unwrap();

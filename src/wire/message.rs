@@ -93,6 +93,16 @@ impl Assembler {
         self.held.as_ref().map_or(0, |held| held.message.capacity())
     }
 
+    /// Whether a frame or message was cut off, its end awaited.
+    pub fn is_amid(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Bytes of the message that have come whose end has not.
+    pub fn begun(&self) -> usize {
+        self.held.as_ref().map_or(0, |held| held.message.len())
+    }
+
     /// What is kept of a cut-off message, if there is one.
     pub fn partial(&self) -> Option<PartialMessage> {
         let held = self.held.as_deref().filter(|held| !held.is_spent())?;

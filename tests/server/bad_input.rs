@@ -202,9 +202,15 @@ fn keys_are_checked_and_never_shown() {
     // 31 bytes and the newline that is cut.
     let setup = Setup::new(&[]).without("--jwt-secret-file");
     let file = setup.dir().join("short");
-    std::fs::write(&file, format!("{}\n", "s".repeat(31))).unwrap();
+    std::fs::write(&file, format!("{}\n", &SECRET_OF_32[..31])).unwrap();
     let path = file.display().to_string();
     wrong(setup.env("WS_JWT_SECRET_FILE", &path), &["32"]);
+    let setup = Setup::new(&[]).without("--jwt-secret-file");
+    let file = setup.dir().join("zeros");
+    std::fs::write(&file, [0; 64]).unwrap();
+    let path = file.display().to_string();
+    let zeros = setup.env("WS_JWT_SECRET_FILE", &path);
+    wrong(zeros, &["8 different", "/dev/urandom"]);
     let setup = Setup::new(&[]);
     let file = setup.dir().join("no.pem");
     std::fs::write(&file, "not a key").unwrap();
@@ -217,11 +223,13 @@ fn keys_are_checked_and_never_shown() {
     wrong(Setup::new(&["--jwks-file", &path]), &["jwks-file"]);
 }
 
+const SECRET_OF_32: &str = "a secret of 32 bytes and no more";
+
 #[test]
 fn a_secret_of_32_bytes_with_a_newline_is_enough() {
     let setup = Setup::new(&[]).without("--jwt-secret-file");
     let file = setup.dir().join("exact");
-    std::fs::write(&file, format!("{}\n", "s".repeat(32))).unwrap();
+    std::fs::write(&file, format!("{}\n", SECRET_OF_32)).unwrap();
     let path = file.display().to_string();
     let output = setup
         .env("WS_JWT_SECRET_FILE", &path)

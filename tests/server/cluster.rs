@@ -6,15 +6,18 @@ mod kinds;
 mod local;
 mod revoking;
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::redis::Redis;
+use crate::harness::redis::{Redis, free_port};
 use crate::harness::tokens::with_session;
-use crate::harness::{Client, DEADLINE, Emitter, Fence, Opening, Server, http, wait_until};
+use crate::harness::{Client, DEADLINE, Emitter, Fence, Opening, Server, Setup, http, wait_until};
 
 fn product(n: usize) -> Value {
     json!({"type": "product:deleted", "data": {"productId": n.to_string()}})
@@ -24,6 +27,99 @@ fn keyed(n: usize, key: &str) -> Value {
     let mut event = product(n);
     event["key"] = key.into();
     event
+}
+
+/// A Redis, another that follows it, and a sentinel that makes the other one the master when the first has gone.
+struct Watched {
+    main: Redis,
+    other: Redis,
+    _sentinel: Redis,
+    url: String,
+}
+
+impl Watched {
+    fn start() -> Watched {
+        let [main_port, other_port, sentinel_port] = [free_port(), free_port(), free_port()];
+        let main = Redis::with(&["--port", &main_port.to_string()]);
+        let main_address = format!("127.0.0.1 {main_port}");
+        let other = Redis::with(&[
+            "--port",
+            &other_port.to_string(),
+            "--replicaof",
+            &main_address,
+        ]);
+        wait_until("the replica follows", || {
+            other
+                .ask("INFO replication")
+                .contains("master_link_status:up")
+        });
+        let sentinel = Redis::sentinel(sentinel_port, main_port);
+        wait_until("the sentinel knows the replica", || {
+            sentinel.ask("INFO sentinel").contains("slaves=1")
+        });
+        Watched {
+            main,
+            other,
+            _sentinel: sentinel,
+            url: format!("redis+sentinel://127.0.0.1:{sentinel_port}/shop"),
+        }
+    }
+
+    /// With `redis-outage` as given.
+    fn host(&self, outage: &str) -> Server {
+        let args = ["--redis-url", &self.url, "--redis-outage", outage];
+        let host = Setup::new(&args).start();
+        host.await_ready();
+        host
+    }
+
+    fn await_followed(&self) {
+        wait_until("the replica has everything", || {
+            let both = [&self.main, &self.other];
+            let lasts = both.map(|redis| redis.ask("HGET {shopwire}:state last"));
+            lasts[0] == lasts[1]
+        });
+    }
+}
+
+/// What the last event of all is about.
+const THE_END: &str = "the end";
+
+fn the_end() -> Value {
+    json!({"type": "product:deleted", "data": {"productId": THE_END}})
+}
+
+/// What one has got who moved from host to host.
+struct Hopped {
+    /// The id and the product of each event, as they came.
+    events: Vec<(String, String)>,
+    hops: usize,
+}
+
+/// Listens behind `since` to so many events at the first of these hosts, and goes on at the next, until the end.
+fn hop(hosts: impl Iterator<Item = SocketAddr>, events: usize, mut since: Value) -> Hopped {
+    let mut hopped = Hopped {
+        events: Vec::new(),
+        hops: 0,
+    };
+    for address in hosts {
+        let mut client = Client::try_connect(address, Opening::new()).unwrap();
+        let data = json!({"namespaces": ["products"], "since": since});
+        client.send(&json!({"type": "subscribe", "data": data}));
+        let answer = client.expect("subscribed");
+        assert_eq!(answer["data"]["recovered"], true, "{since}: {answer}");
+        for _ in 0..events {
+            let event = client.next();
+            let product = event["data"]["productId"].as_str().expect("an event");
+            if product == THE_END {
+                return hopped;
+            }
+            since = event["id"].clone();
+            hopped.events.push((id(&event), product.to_owned()));
+        }
+        hopped.hops += 1;
+    }
+    panic!("there is no host more");
 }
 
 fn watcher(host: &Server) -> (Client, Value) {
@@ -434,4 +530,39 @@ fn a_new_process_takes_over_and_goes_on_with_the_others() {
     // She has not been away.
     let _bob = b.user("bob", "customer");
     expect_presence(&mut staff, "customer:online", "bob");
+}
+
+#[test]
+fn a_process_is_succeeded_and_ends_well_while_others_emit() {
+    let redis = Redis::start();
+    let (a, b) = (redis.host(), redis.host());
+    let mut clients: Vec<Client> = (0..20).map(|_| watcher(&a).0).collect();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let emitting = {
+        let (mut emitter, is_over) = (b.emitter(), Arc::clone(&is_over));
+        thread::spawn(move || {
+            let mut ids = Vec::new();
+            while !is_over.load(Ordering::Relaxed) {
+                ids.push(emitter.emit(&product(ids.len())));
+            }
+            ids
+        })
+    };
+    // That each one before ends well, is held there.
+    let a = (0..3).fold(a, |a, _| {
+        clients[0].next();
+        let a = a.succeed(&[]);
+        a.await_ready();
+        a
+    });
+    is_over.store(true, Ordering::Relaxed);
+    let mut ids = emitting.join().unwrap();
+    ids.push(a.emitter().emit(&product(ids.len())));
+    for (index, client) in clients.iter_mut().enumerate() {
+        // The first one has been shown some.
+        let seen = if index == 0 { 3 } else { 0 };
+        for id in &ids[seen..] {
+            assert_eq!(client.next()["id"], id.as_str());
+        }
+    }
 }

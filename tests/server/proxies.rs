@@ -94,6 +94,52 @@ fn a_client_is_known_by_his_own_address_whatever_he_says() {
     }
 }
 
+/// Told in `Forwarded`, by a proxy that writes its own in place of what a client says, and by one that writes it behind
+/// that.
+#[test]
+fn a_client_is_known_by_what_the_proxy_has_forwarded_whatever_many_lines_he_sends() {
+    let nginx = [(
+        "proxy_set_header Forwarded       \"\";",
+        "proxy_set_header Forwarded for=$remote_addr;",
+    )];
+    let haproxy = [
+        (
+            "http-request del-header Forwarded",
+            "http-request add-header Forwarded for=%[src]",
+        ),
+        (" send-proxy-v2 check check-send-proxy", " check"),
+    ];
+    let args = ["--connect-rate", "2", "--forwarded-header", "forwarded"];
+    for (way, changes) in [(&WAYS[0], &nginx[..]), (&WAYS[2], &haproxy[..])] {
+        let Some(site) = Site::changed(way, &args, changes) else {
+            return;
+        };
+        let (one, other) = (client(7), client(8));
+        let status = |from, opening| site.connect(from, opening).err();
+        let plain = Opening::new();
+        for expected in [None, None, Some(429)] {
+            assert_eq!(status(one, plain.clone()), expected, "{}", way.file);
+        }
+        // Together with the proxy's own lines they are under the 64 that a head may have.
+        let many = (0..40).fold(Opening::new(), |opening, n| {
+            opening.header("Forwarded", &format!("for=203.0.113.{n};proto=https"))
+        });
+        let broken = (0..40).fold(Opening::new(), |opening, n| {
+            let line = [
+                "for=\"203.0.113.9",
+                "for=;,,=",
+                "\"",
+                "for=203.0.113.9, for=\"",
+            ][n % 4];
+            opening.header("Forwarded", line)
+        });
+        for forged in [many, broken] {
+            assert_eq!(status(one, forged), Some(429), "{}", way.file);
+        }
+        assert_eq!(status(other, plain), None, "{}", way.file);
+    }
+}
+
 #[test]
 fn what_is_for_callers_on_the_servers_own_host_is_not_for_those_behind_a_proxy() {
     for way in WAYS.iter().filter(|way| way.ends_tls) {
@@ -177,6 +223,11 @@ struct Site {
 impl Site {
     /// `None`: the program is not there.
     fn open(way: &Way, args: &[&str]) -> Option<Site> {
+        Site::changed(way, args, &[])
+    }
+
+    /// With some of the file's text put in another's place.
+    fn changed(way: &Way, args: &[&str], changes: &[(&str, &str)]) -> Option<Site> {
         let program = program(way.program)?;
         let certificates = Certificates::new();
         let path = root().join("deploy").join(way.file);
@@ -191,7 +242,11 @@ impl Site {
             _ => put(&text, &paths),
         };
         let server = Setup::new(args).file(&servers_side(&text)).start();
-        let text = text.replace("127.0.0.1:3001", &server.address.to_string());
+        let mut text = text.replace("127.0.0.1:3001", &server.address.to_string());
+        for (place, other) in changes {
+            assert!(text.contains(place), "{place} in {text}");
+            text = text.replace(place, other);
+        }
         let proxy = Proxy::start(&program, way, &text, &certificates);
         Some(Site {
             server,

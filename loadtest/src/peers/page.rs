@@ -113,7 +113,7 @@ fn put_conditions(
     writeln!(page, "## Conditions\n")?;
     writeln!(
         page,
-        "- {}, {} cores, {:.0} GiB, Linux {}; TCP over loopback with congestion control {}, no TLS, no compression.",
+        "- {}, {} cores, {:.0} GiB, Linux {}; TCP over loopback with congestion control {}, no TLS (memory and time that it costs: [tuning](tuning.md#tls)), no compression.",
         machine.cpu, machine.cores, machine.memory_gib, machine.kernel, machine.congestion_control
     )?;
     let mut made_of = vec![shopwire.to_string()];

@@ -279,14 +279,19 @@ fn a_set_may_have_keys_that_are_not_ours_but_not_only_those() {
 
 #[test]
 fn a_pem_file_must_hold_a_public_key_that_is_strong_enough() {
-    let cases: [(&[u8], &str); 7] = [
+    let cases: [(&[u8], &str); 9] = [
         (include_bytes!("../fixtures/rsa.pem"), "private"),
         (include_bytes!("../fixtures/ed.pem"), "private"),
         (include_bytes!("../fixtures/rsa1024.pub.pem"), "2048"),
         (
             include_bytes!("../fixtures/ec-P-521.pub.pem"),
-            "not supported",
+            "P-256 (for ES256) and P-384",
         ),
+        (
+            include_bytes!("../fixtures/ec-secp256k1.pub.pem"),
+            "P-256 (for ES256) and P-384",
+        ),
+        (include_bytes!("../fixtures/rsa2047.pub.pem"), "has 2047"),
         (
             b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
             "certificate",
@@ -321,6 +326,33 @@ fn a_key_that_others_may_have_is_no_secret() {
         let sentence = Secret::new(bytes.to_vec()).unwrap_err();
         assert!(sentence.contains(word), "{sentence}");
         assert!(sentence.contains("jwt-public-key"), "{sentence}");
+    }
+    // Nor in DER, or its base64 alone, as some tools write it.
+    for pem in [
+        RSA_PUBLIC,
+        EC_PUBLIC,
+        EC384_PUBLIC,
+        ED_PUBLIC,
+        include_bytes!("../fixtures/rsa.pem"),
+        include_bytes!("../fixtures/ec-P-256.pem"),
+    ] {
+        let text = std::str::from_utf8(pem).unwrap();
+        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('-')).collect();
+        let bare = lines.concat().trim_end_matches('=').to_owned();
+        let urlsafe = bare.replace('+', "-").replace('/', "_");
+        let der = DecodingKey::from_base64_secret(&lines.concat()).unwrap();
+        let der = der.try_get_as_bytes().unwrap();
+        for bytes in [
+            lines.concat().as_bytes(),
+            lines.join("\n").as_bytes(),
+            bare.as_bytes(),
+            urlsafe.as_bytes(),
+            der,
+            &der[..der.len() - 1],
+        ] {
+            let sentence = Secret::new(bytes.to_vec()).unwrap_err();
+            assert!(sentence.contains("DER"), "{sentence}");
+        }
     }
     // Whatever else it looks like.
     let text = br#"{"a": "secret that looks like JSON text"}"#;
@@ -395,8 +427,9 @@ fn a_key_that_is_not_for_signatures_is_not_used() {
 
 #[test]
 fn a_secret_has_32_bytes_and_is_never_shown() {
-    assert!(Secret::new(vec![b'x'; 31]).unwrap_err().contains("32"));
-    let secret = Secret::new(vec![b'x'; 32]).unwrap();
+    let xs = b"xx 345678901234567890123456789 xx";
+    assert!(Secret::new(xs[..31].to_vec()).unwrap_err().contains("32"));
+    let secret = Secret::new(xs[..32].to_vec()).unwrap();
     assert!(!format!("{secret:?} {:?}", secret_keys()).contains("xx"));
     assert!(!format!("{:?}", secret_keys()).contains("secret of"));
     let set = jwks_keys(&[jwk(DecodingKey::from_secret(SECRET), None)]);
@@ -406,6 +439,16 @@ fn a_secret_has_32_bytes_and_is_never_shown() {
         "a set may hold secrets"
     );
     assert_ne!(Secret::random().unwrap(), Secret::random().unwrap());
+}
+
+#[test]
+fn a_secret_that_is_hardly_random_is_refused() {
+    for byte in [0, b'\n', b' ', b'x', 0xFF] {
+        let sentence = Secret::new(vec![byte; 64]).unwrap_err();
+        assert!(sentence.contains("8 different"), "{sentence}");
+    }
+    assert!(Secret::new(b"1234567".repeat(9)).is_err());
+    assert!(Secret::new(b"12345678".repeat(4)).is_ok());
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub(super) fn reloaded(result: &Value) -> String {
 /// How many were closed.
 pub(super) fn disconnected(result: &Value) -> String {
     let nobody = match result["disconnected"].as_u64() {
-        Some(0) => " (nobody was connected here)",
+        Some(0) => " (nobody was connected to this host)",
         _ => "",
     };
     format!("disconnected: {}{nobody}\n", word(&result["disconnected"]))
@@ -140,6 +140,7 @@ pub(super) fn stats(result: &Value) -> String {
     row("history bytes", field("historyBytes"));
     row("history events", field("historyEvents"));
     row("journal", result.get("journal").and_then(counts));
+    row("redis", result.get("redis").map(redis));
     row("tls", result.get("tls").and_then(counts));
     row("latency (ms)", counts(&result["latencyMs"]));
     for (index, worker) in result["workers"]
@@ -151,6 +152,29 @@ pub(super) fn stats(result: &Value) -> String {
         row(&format!("worker {index}"), counts(worker));
     }
     text
+}
+
+/// How it is with Redis, where several hosts act as one: what is wrong stands first, and in capitals.
+pub(super) fn redis(redis: &Value) -> String {
+    let is = |name: &str| redis[name] == true;
+    let mut text = if is("connected") {
+        "connected".to_owned()
+    } else {
+        let mut text = "CUT OFF".to_owned();
+        if let Some(seconds) = redis["cutOffSeconds"].as_f64() {
+            text += &format!(" for {}", uptime(seconds));
+        }
+        text + if is("deliversAlone") {
+            ", DELIVERS ALONE"
+        } else {
+            ", delivers nothing"
+        }
+    };
+    let local = redis["localEvents"].as_u64().unwrap_or(0);
+    if local > 0 {
+        text += &format!("; {local} events that the others are still to have");
+    }
+    text + &format!("; {} events wait for it", word(&redis["waitingEvents"]))
 }
 
 /// `name value` pairs, joined by commas.
@@ -363,7 +387,10 @@ mod tests {
     fn closing_nobody_is_told_in_words() {
         let text = |count: u64| disconnected(&json!({ "disconnected": count }));
         assert_eq!(text(2), "disconnected: 2\n");
-        assert_eq!(text(0), "disconnected: 0 (nobody was connected here)\n");
+        assert_eq!(
+            text(0),
+            "disconnected: 0 (nobody was connected to this host)\n"
+        );
     }
 
     #[test]
@@ -391,6 +418,31 @@ mod tests {
         );
         let none = json!({"matching": 0, "connections": []});
         assert_eq!(connections(&none), "0 of 0\n");
+    }
+
+    #[test]
+    fn a_host_that_is_cut_off_is_seen_at_once() {
+        let connected = json!({"connected": true, "deliversAlone": false, "waitingEvents": 2, "localEvents": 0});
+        let alone = json!({"connected": false, "deliversAlone": true, "cutOffSeconds": 65, "waitingEvents": 0,
+            "localEvents": 3});
+        let begins = json!({"connected": false, "deliversAlone": false, "waitingEvents": 0, "localEvents": 0});
+        let cases = [
+            (connected, "connected; 2 events wait for it"),
+            (
+                alone,
+                "CUT OFF for 1m 5s, DELIVERS ALONE; 3 events that the others are still to have; 0 events wait for it",
+            ),
+            (begins, "CUT OFF, delivers nothing; 0 events wait for it"),
+        ];
+        for (told, text) in cases {
+            assert_eq!(redis(&told), text);
+            let page = stats(&json!({ "redis": told }));
+            assert!(
+                page.contains(&format!("redis           {text}\n")),
+                "{page}"
+            );
+        }
+        assert!(!stats(&json!({})).contains("redis"));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::session::Session;
-use super::show::uptime;
+use super::show::{redis, uptime};
 use crate::stats::Counts;
 
 /// Lines between two headings where there is no terminal.
@@ -104,7 +104,8 @@ impl View for Lines {
             writeln!(out, "{}", heading())?;
         }
         self.written += 1;
-        writeln!(out, "{}", line(&Rates::between(before, now)))?;
+        let trouble = trouble(&now.stats);
+        writeln!(out, "{}{trouble}", line(&Rates::between(before, now)))?;
         out.flush()
     }
 }
@@ -137,6 +138,14 @@ fn line(rates: &Rates) -> String {
         rates.slow_consumers,
         bytes(rates.outbox_bytes)
     )
+}
+
+/// What stands behind a line while Redis is out of reach: no number tells it.
+fn trouble(stats: &Value) -> String {
+    match &stats["redis"] {
+        told if told["connected"] == false => format!("  redis {}", redis(told)),
+        _ => String::new(),
+    }
 }
 
 /// The terminal's other screen, without a cursor; the first one comes back when this goes.
@@ -372,6 +381,9 @@ fn page(before: Option<&Sample>, now: &Sample, every: Duration) -> String {
             ),
         );
     }
+    if let Some(told) = now.stats.get("redis") {
+        row("redis", redis(told));
+    }
     row("", String::new());
     row(
         "worker",
@@ -443,13 +455,16 @@ mod tests {
     fn the_page_says_what_there_is() {
         let start = Instant::now();
         let before = sample(start, 0, &json!([]));
-        let now = sample(start + Duration::from_secs(1), 500, &json!([[2000, 500]]));
+        let mut now = sample(start + Duration::from_secs(1), 500, &json!([[2000, 500]]));
+        now.stats["redis"] = json!({"connected": false, "deliversAlone": true, "cutOffSeconds": 65,
+            "localEvents": 3, "waitingEvents": 0});
         let text = page(Some(&before), &now, Duration::from_secs(1));
         for part in [
             "up 1m 1s, asked every 1s; ^C ends",
             "  by role       admin 1\n",
             "deliveries      500.0/s, 1000.0 KiB/s, 500 in all\n",
             "0                          2         500.0         0 B       0\n",
+            "redis           CUT OFF for 1m 5s, DELIVERS ALONE; 3 events",
         ] {
             assert!(text.contains(part), "{part:?} in\n{text}");
         }
@@ -476,6 +491,15 @@ mod tests {
         let now = sample(start + Duration::from_secs(1), 500, &json!([[2000, 500]]));
         let line = line(&Rates::between(&before, &now));
         assert_eq!(line.chars().count(), heading().chars().count());
+    }
+
+    #[test]
+    fn a_line_has_no_more_than_numbers_while_redis_is_in_reach() {
+        let with =
+            |is_connected: bool| json!({"redis": {"connected": is_connected, "waitingEvents": 0}});
+        assert_eq!(trouble(&json!({})), "");
+        assert_eq!(trouble(&with(true)), "");
+        assert!(trouble(&with(false)).starts_with("  redis CUT OFF"));
     }
 
     #[test]

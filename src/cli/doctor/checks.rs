@@ -60,6 +60,7 @@ pub(super) fn all(
     findings.extend(ports(config, machine));
     findings.extend(trust(config));
     findings.extend(secrets(config));
+    findings.extend(ingest_socket(config));
     findings.extend(certificate(config, now_ms));
     findings.extend(journal(config, machine));
     findings
@@ -286,6 +287,15 @@ fn secrets(config: &Config) -> Option<Finding> {
     Some(finding("secrets", Verdict::Change, what).with(format!("chmod o-r {files}")))
 }
 
+/// Of interest where somebody else may put one of his own there.
+fn ingest_socket(config: &Config) -> Option<Finding> {
+    let folder = config.loose_folder()?.display();
+    let socket = config.socket.display();
+    let what =
+        format!("every user of this machine may put a socket of his own in the place of {socket}");
+    Some(finding("ingest socket", Verdict::Change, what).with(format!("chmod o-w {folder}")))
+}
+
 fn certificate(config: &Config, now_ms: u64) -> Option<Finding> {
     const ABOUT: &str = "certificate";
     let tls = config.tls.as_ref()?;
@@ -343,6 +353,9 @@ fn mib(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{Permissions, set_permissions};
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::cli::doctor::machine::Disk;
     use crate::config::{Flags, settings};
@@ -506,6 +519,21 @@ mod tests {
         };
         let secrets = of(&exposed, "secrets").unwrap();
         assert_eq!(secrets.remedy.unwrap(), "chmod o-r /etc/shopwire/secret");
+        assert!(of(&exposed, "ingest socket").is_none());
+        let folder = tempfile::tempdir().unwrap();
+        set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
+        let loose = Config {
+            socket: folder.path().join("shopwire.sock"),
+            ..exposed
+        };
+        let socket = of(&loose, "ingest socket").unwrap();
+        let remedy = format!("chmod o-w {}", folder.path().display());
+        assert_eq!(socket.remedy.unwrap(), remedy);
+        let warnings = loose.warnings(0);
+        assert!(
+            warnings.iter().any(|one| one.contains(&remedy)),
+            "{warnings:?}"
+        );
     }
 
     #[test]

@@ -67,7 +67,11 @@ fn judge(shown: &str, user: &str, probe: &Probe) -> Vec<Finding> {
         Ok(_) => findings.extend(judge_info(shown, told)),
         Err(error) => {
             let what = format!("{shown} does not tell of its version, and what it keeps: {error}");
-            let remedy = format!("redis-cli ACL SETUSER {user} +info");
+            let remedy = if error.contains("NOAUTH") {
+                "put the password into redis-url: redis://:PASSWORD@host, or redis://USER:PASSWORD@host".to_owned()
+            } else {
+                format!("redis-cli ACL SETUSER {user} +info")
+            };
             findings.push(finding(ABOUT, Verdict::Unknown, what).with(remedy));
         }
     }

@@ -14,7 +14,7 @@ if is_batch then
     return 0
   end
   if done < tonumber(batch_before) then
-    return redis.error_reply('BEHIND the batch before this one is missing')
+    return redis.error_reply('BEHIND Redis has lost the batch that this host added before')
   end
 end
 
@@ -102,7 +102,10 @@ if is_stored then
   entry[#entry + 1] = 1
 end
 -- If Redis refuses this, nothing of it counts as done: what follows is only true of an entry that is there.
-redis.call(unpack(entry))
+local added = redis.pcall(unpack(entry))
+if type(added) == 'table' and added.err then
+  return blocked(stream, before, tonumber(last)) or added
+end
 redis.call('HSET', state, 'last', last, 'size', size)
 if is_batch then
   redis.call('SET', newest_batch, batch, 'EX', 86400)

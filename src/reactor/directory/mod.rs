@@ -220,6 +220,12 @@ impl Directory {
         found.map_or(&[], |name| self.users.members(name))
     }
 
+    /// How many connections of a user have a customer's role now.
+    pub fn customers_of(&self, user: &str) -> usize {
+        let found = self.users.find(user, self.hasher.hash(user));
+        found.map_or(0, |name| self.users.customers(name) as usize)
+    }
+
     /// The connections of a session.
     pub fn of_session(&self, session: &str) -> &[u32] {
         let found = self.sessions.find(session, self.hasher.hash(session));

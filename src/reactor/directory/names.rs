@@ -118,6 +118,11 @@ impl Names {
         *customers == 1
     }
 
+    /// Connections of this name that count for presence.
+    pub fn customers(&self, name: u32) -> u32 {
+        self.entries[name as usize].customers
+    }
+
     /// One fewer. True: it was the last.
     pub fn remove_customer(&mut self, name: u32) -> bool {
         let customers = &mut self.entries[name as usize].customers;

@@ -10,6 +10,8 @@
 //! over when they come, and until then the ids it is told have its marks, so its frames are copied. For
 //! that long its replay does not end: no plan has it, and those without marks pay nothing for it.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
@@ -241,38 +243,18 @@ impl Replay {
         if self.cursor < history.let_go() {
             return Reached::Gap;
         }
-        let mut marks = self.marks_of(interest);
         for block in history.after(self.cursor) {
-            let dealt_with = |frame: &Frame| frame.id <= self.cursor;
-            let first = block.frames.partition_point(dealt_with);
-            let is_plain = marks.is_empty() && block.naming == Naming::Plain;
-            for (index, frame) in block.frames.iter().enumerate().skip(first) {
-                if *budget == 0 {
-                    return Reached::Budget;
-                }
-                self.cursor = frame.id;
-                let mut cost = limits::REPLAY_LOOK + block.name_count(frame);
-                if frame.id > self.begins[frame.kind as usize]
-                    && view.sees(block, frame)
-                    && !self.has_had(block, index)
-                {
-                    if is_plain && self.height.is_none_or(|height| frame.id > height) {
-                        self.height = None;
-                        batch.add(block, frame.start, frame.end);
-                    } else {
-                        batch.add_renamed(block, frame, |id, out| {
-                            let height = next_height(id, self.height.unwrap_or(0));
-                            self.height = Some(height);
-                            put_marked(id, frame.id, &marks, height, out);
-                        });
-                    }
-                    cost += (frame.end - frame.start) as usize;
-                }
-                *budget = budget.saturating_sub(cost);
+            let is_as_it_lies =
+                block.naming == Naming::Plain && self.had.is_empty() && self.height.is_none();
+            let is_through = if is_as_it_lies {
+                self.walk_block(block, view, budget, batch)
+            } else {
+                self.walk_block_marked(block, view, budget, batch)
+            };
+            if !is_through {
+                return Reached::Budget;
             }
-            if self.has_passed(block) {
-                marks = self.marks_of(interest);
-            }
+            self.note_passed(block);
         }
         if !self.had.is_empty() {
             // Also those whose events it was not led through.
@@ -301,6 +283,77 @@ impl Replay {
         } else {
             Reached::Newest
         }
+    }
+
+    /// Walks on through a block whose frames are sent as they lie there. False: the budget was used up
+    /// first.
+    fn walk_block(
+        &mut self,
+        block: &Arc<Block>,
+        view: &View<'_>,
+        budget: &mut usize,
+        batch: &mut Batch,
+    ) -> bool {
+        let first = self.dealt_with(block);
+        let Self { cursor, begins, .. } = self;
+        for frame in &block.frames[first..] {
+            if *budget == 0 {
+                return false;
+            }
+            *cursor = frame.id;
+            let mut cost = limits::REPLAY_LOOK + block.name_count(frame);
+            if frame.id > begins[frame.kind as usize] && view.sees(block, frame) {
+                batch.add(block, frame.start, frame.end);
+                cost += (frame.end - frame.start) as usize;
+            }
+            *budget = budget.saturating_sub(cost);
+        }
+        true
+    }
+
+    /// The same, passing over what was had beside the common order; what is sent has ids that tell it.
+    fn walk_block_marked(
+        &mut self,
+        block: &Arc<Block>,
+        view: &View<'_>,
+        budget: &mut usize,
+        batch: &mut Batch,
+    ) -> bool {
+        let marks = self.marks_of(view.interest());
+        let is_plain = marks.is_empty() && block.naming == Naming::Plain;
+        let first = self.dealt_with(block);
+        for (index, frame) in block.frames.iter().enumerate().skip(first) {
+            if *budget == 0 {
+                return false;
+            }
+            self.cursor = frame.id;
+            let mut cost = limits::REPLAY_LOOK + block.name_count(frame);
+            if frame.id > self.begins[frame.kind as usize]
+                && view.sees(block, frame)
+                && !self.has_had(block, index)
+            {
+                if is_plain && self.height.is_none_or(|height| frame.id > height) {
+                    self.height = None;
+                    batch.add(block, frame.start, frame.end);
+                } else {
+                    batch.add_renamed(block, frame, |id, out| {
+                        let height = next_height(id, self.height.unwrap_or(0));
+                        self.height = Some(height);
+                        put_marked(id, frame.id, &marks, height, out);
+                    });
+                }
+                cost += (frame.end - frame.start) as usize;
+            }
+            *budget = budget.saturating_sub(cost);
+        }
+        true
+    }
+
+    /// So many of a block's frames are dealt with.
+    fn dealt_with(&self, block: &Block) -> usize {
+        block
+            .frames
+            .partition_point(|frame| frame.id <= self.cursor)
     }
 
     /// Walks on through what this host has delivered alone. False: the budget was used up first.
@@ -374,15 +427,16 @@ impl Replay {
         all.any(|had| had.types.contains(kind) && had.mark.covers(&mark))
     }
 
-    /// All of a block of the common order is dealt with. True: what was had beside has come by that.
-    fn has_passed(&mut self, block: &Block) -> bool {
-        let Some(origin) = block.origin.as_ref().filter(|_| !self.had.is_empty()) else {
-            return false;
-        };
-        let before = self.had.len();
-        let is_to_come = |had: &Had| had.mark.host != origin.host || had.mark.batch > origin.batch;
-        self.had.retain(is_to_come);
-        self.had.len() < before
+    /// All of a block of the common order is dealt with: what was had beside of it has come by that.
+    fn note_passed(&mut self, block: &Block) {
+        if self.had.is_empty() {
+            return;
+        }
+        if let Some(origin) = &block.origin {
+            let is_to_come =
+                |had: &Had| had.mark.host != origin.host || had.mark.batch > origin.batch;
+            self.had.retain(is_to_come);
+        }
     }
 
     /// Goes on with the searches, if there are any. False: the budget was used up first.

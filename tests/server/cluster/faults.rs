@@ -7,10 +7,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use serde_json::json;
 
-use super::{comes, keyed, number, product, products, resume, watcher};
-use crate::harness::redis::{Redis, free_port};
-use crate::harness::{Fence, Setup, wait_until};
+use super::{Watched, comes, keyed, number, product, products, resume, watcher};
+use crate::harness::redis::Redis;
+use crate::harness::{Fence, Server, Setup, wait_until};
 
 #[test]
 fn a_redis_that_stands_still_holds_lines_and_then_refuses_them_and_all_heals() {
@@ -86,40 +87,14 @@ fn a_redis_that_is_killed_and_has_kept_its_data_costs_nothing() {
 
 #[test]
 fn when_sentinels_make_another_redis_the_master_hosts_go_on_there() {
-    let [main_port, other_port, sentinel_port] = [free_port(), free_port(), free_port()];
-    let mut main = Redis::with(&["--port", &main_port.to_string()]);
-    let main_address = format!("127.0.0.1 {main_port}");
-    let other = Redis::with(&[
-        "--port",
-        &other_port.to_string(),
-        "--replicaof",
-        &main_address,
-    ]);
-    wait_until("the replica follows", || {
-        other
-            .ask("INFO replication")
-            .contains("master_link_status:up")
-    });
-    let sentinel = Redis::sentinel(sentinel_port, main_port);
-    wait_until("the sentinel knows the replica", || {
-        sentinel.ask("INFO sentinel").contains("slaves=1")
-    });
-    let url = format!("redis+sentinel://127.0.0.1:{sentinel_port}/shop");
-    let host = || {
-        let host = Setup::new(&["--redis-url", &url]).start();
-        host.await_ready();
-        host
-    };
-    let (a, b) = (host(), host());
+    let mut redis = Watched::start();
+    let (a, b) = (redis.host("hold"), redis.host("hold"));
     let (mut client, _) = watcher(&b);
     let mut emitter = a.emitter();
     let first = emitter.emit(&keyed(0, "first"));
     assert_eq!(client.next()["id"], first.as_str());
-    wait_until("the replica has it", || {
-        let lasts = [&main, &other].map(|redis| redis.ask("HGET {shopwire}:state last"));
-        lasts[0] == lasts[1]
-    });
-    main.kill();
+    redis.await_followed();
+    redis.main.kill();
     for host in [&a, &b] {
         host.await_unready();
     }
@@ -244,6 +219,33 @@ fn a_redis_that_is_full_refuses_lines_and_is_told_and_heals() {
     host.await_ready();
     let id = host.emitter().emit(&product(1));
     assert_eq!(client.next()["id"], id.as_str());
+}
+
+#[test]
+fn a_redis_that_lets_nothing_be_added_is_one_lasting_state_until_it_does() {
+    let redis = Redis::start();
+    redis.ask("ACL SETUSER shop on >hush ~{shopwire}:* +@all -xadd");
+    let url = format!("{}?user=shop&pass=hush", redis.url());
+    let host = Setup::new(&["--redis-url", &url]).start();
+    host.await_ready();
+    let (mut client, _) = watcher(&host);
+    for n in 0..2 {
+        let refused = host
+            .emitter()
+            .try_emit(product(n).to_string().as_bytes())
+            .unwrap_err();
+        assert_eq!(refused.code, "unavailable");
+        // Also when nothing waits any more.
+        assert_eq!(host.get("/readyz").status, 503);
+    }
+    let told = host.stderr();
+    assert!(told.contains("can't run this command"), "{told}");
+    assert_eq!(told.matches("out of reach").count(), 1, "{told}");
+    redis.ask("ACL SETUSER shop +xadd");
+    host.await_ready();
+    let id = host.emitter().emit(&product(2));
+    assert_eq!(client.next()["id"], id.as_str());
+    assert_eq!(redis.ask("KEYS *trial*"), "*0");
 }
 
 #[test]
@@ -379,6 +381,75 @@ fn what_somebody_else_has_written_to_the_stream_is_passed_over_and_told_once() {
     emitter.emit(&product(6));
     let events = comes(&mut emitter, &mut client);
     assert_eq!(products(&events).last(), Some(&"6"));
+}
+
+/// Its id is so far ahead that nothing can be added behind it.
+#[test]
+fn an_entry_ahead_of_the_clock_is_one_lasting_state_until_it_is_removed_as_the_log_says() {
+    let redis = Redis::start();
+    let (a, b) = (
+        redis.host(),
+        redis.setup(&["--redis-outage", "local"]).start(),
+    );
+    b.await_ready();
+    let ((mut on_a, _), (mut on_b, _)) = (watcher(&a), watcher(&b));
+    let (mut to_a, mut to_b) = (a.emitter(), b.emitter());
+    to_a.emit(&product(0));
+    for client in [&mut on_a, &mut on_b] {
+        client.next();
+    }
+    let foreign = "9000000000000000000-5";
+    redis.ask(&format!("XADD {{shopwire}}:events {foreign} a b"));
+    to_a.send_line(product(1).to_string().as_bytes());
+    to_b.send_line(product(2).to_string().as_bytes());
+    let status = |host: &Server| host.get("/readyz").json();
+    let blocked = json!({"status": "Redis stream blocked"});
+    let alone = json!({"status": "ready", "redis": "cut off, stream blocked, delivering locally"});
+    wait_until("both have noticed", || {
+        status(&a) == blocked && status(&b) == alone
+    });
+    // For as long as a line is held, and through many tries of both.
+    while a.get("/api/ws/stats").json()["rejected"] == 0 {
+        assert_eq!((status(&a), status(&b)), (blocked.clone(), alone.clone()));
+    }
+    to_a.settle();
+    assert_eq!(to_a.refusals()[0].code, "unavailable");
+    to_b.settle();
+    assert!(to_b.is_local());
+    assert_eq!(on_b.next()["data"]["productId"], "2");
+    // What the log says is pasted.
+    let told = a.stderr();
+    let remedy = told.split("to mend it: ").nth(1).expect(&told);
+    let commands = remedy.lines().next().unwrap().split("redis-cli ").skip(1);
+    let commands: Vec<String> = commands
+        .map(|command| command.replace(['\'', '"', ';'], "").trim().to_owned())
+        .collect();
+    assert!(commands[0].ends_with(foreign), "{commands:?}");
+    for command in &commands {
+        let said = redis.ask(command);
+        assert!(!said.starts_with('-'), "{command}: {said}");
+    }
+    for host in [&a, &b] {
+        wait_until("it is over", || {
+            let owed = host.get("/api/ws/stats").json()["redis"]["localEvents"].clone();
+            status(host) == json!({"status": "ready"}) && owed == 0
+        });
+    }
+    to_a.emit(&product(3));
+    assert_eq!(products(&comes(&mut to_a, &mut on_a)), ["2", "3"]);
+    assert_eq!(products(&comes(&mut to_a, &mut on_b)).first(), Some(&"3"));
+    for host in [&a, &b] {
+        let told = host.stderr();
+        for line in [
+            "is closed to new entries, and is tried again",
+            "is in reach again",
+        ] {
+            assert_eq!(told.matches(line).count(), 1, "{told}");
+        }
+        for line in ["out of reach", "another reason", "gone from Redis"] {
+            assert!(!told.contains(line), "{told}");
+        }
+    }
 }
 
 /// An entry is on its way, or its answer is, when the connection breaks: again and again.

@@ -11,11 +11,10 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use serde_json::{Value, json};
 
-use super::{id, keyed, number, watcher};
+use super::{Hopped, hop, keyed, number, the_end, watcher};
 use crate::harness::redis::Redis;
-use crate::harness::{Client, Emitter, Opening, Server, wait_until};
+use crate::harness::{Emitter, Server, wait_until};
 
 /// How many, and for how long: from the environment, for `make cluster-faults`.
 struct Plan {
@@ -148,9 +147,14 @@ fn run(plan: &Plan) {
         .zip(&hosts)
         .map(|(at, host)| emit(host.emitter(), at, plan.pace, &is_over))
         .collect();
-    let addresses: Arc<[SocketAddr]> = hosts.iter().map(|host| host.address).collect();
+    let addresses: Vec<SocketAddr> = hosts.iter().map(|host| host.address).collect();
     let clients: Vec<_> = (0..plan.clients as usize)
-        .map(|seed| hop(&addresses, seed, start.clone()))
+        .map(|seed| {
+            let first = seed % addresses.len();
+            let hosts = addresses.clone().into_iter().cycle().skip(first);
+            let start = start.clone();
+            thread::spawn(move || hop(hosts, 20 + 13 * (seed % 20), start))
+        })
         .collect();
 
     let begun = Instant::now();
@@ -166,25 +170,30 @@ fn run(plan: &Plan) {
     is_over.store(true, Ordering::Relaxed);
     let sent: usize = emitters.into_iter().map(|all| all.join().unwrap()).sum();
     hosts.iter().for_each(await_whole);
-    let end = json!({"type": "product:deleted", "data": {"productId": "the end"}, "key": "end"});
-    hosts[0].emitter().emit(&end);
-    let all: Vec<Got> = clients
+    hosts[0].emitter().emit(&the_end());
+    let all: Vec<Hopped> = clients
         .into_iter()
         .map(|client| client.join().unwrap())
         .collect();
     let hops: usize = all.iter().map(|got| got.hops).sum();
+    let numbers = |got: &Hopped| -> Vec<u64> {
+        let ids = got.events.iter().map(|(id, _)| number(id));
+        ids.collect()
+    };
+    let first_numbers = numbers(&all[0]);
     eprintln!(
         "{sent} events, {} clients, {hops} hops, {struck} faults in {:.0} s",
         all.len(),
         begun.elapsed().as_secs_f64()
     );
     for got in &all {
-        assert_eq!(got.numbers.len(), sent);
-        assert!(got.numbers.is_sorted_by(|one, next| one < next));
-        let products: HashSet<&str> = got.products.iter().map(String::as_str).collect();
+        let numbers = numbers(got);
+        assert_eq!(numbers.len(), sent);
+        assert!(numbers.is_sorted_by(|one, next| one < next));
+        let products: HashSet<&str> = got.events.iter().map(|(_, product)| &**product).collect();
         assert_eq!(products.len(), sent, "some came twice");
         if plan.local == 0 {
-            assert!(got.numbers == all[0].numbers, "another order");
+            assert!(numbers == first_numbers, "another order");
         }
     }
 }
@@ -219,45 +228,5 @@ fn emit(
             thread::sleep(pace);
         }
         sent
-    })
-}
-
-/// What a client has got.
-struct Got {
-    /// The numbers of its events, as they came.
-    numbers: Vec<u64>,
-    products: Vec<String>,
-    hops: usize,
-}
-
-/// Listens behind `since`, now at this host and now at that, until the end.
-fn hop(addresses: &Arc<[SocketAddr]>, seed: usize, mut since: Value) -> JoinHandle<Got> {
-    let addresses = Arc::clone(addresses);
-    thread::spawn(move || {
-        let (mut numbers, mut products) = (Vec::new(), Vec::new());
-        for hops in 0.. {
-            let address = addresses[(seed + hops) % addresses.len()];
-            let mut client = Client::try_connect(address, Opening::new()).unwrap();
-            let data = json!({"namespaces": ["products"], "since": since});
-            client.send(&json!({"type": "subscribe", "data": data}));
-            let answer = client.expect("subscribed");
-            assert_eq!(answer["data"]["recovered"], true, "{since}: {answer}");
-            for _ in 0..20 + 13 * (seed % 20) {
-                let event = client.next();
-                assert!(event["id"].is_string(), "no event: {event}");
-                since = event["id"].clone();
-                if event["data"]["productId"] == "the end" {
-                    return Got {
-                        numbers,
-                        products,
-                        hops,
-                    };
-                }
-                numbers.push(number(&id(&event)));
-                let product = event["data"]["productId"].as_str().unwrap();
-                products.push(product.to_owned());
-            }
-        }
-        unreachable!("the hops have no end")
     })
 }

@@ -8,9 +8,9 @@ use std::thread;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::{comes, id, keyed, number, product, products, resume, watcher};
+use super::{Watched, comes, hop, id, keyed, number, product, products, resume, the_end, watcher};
 use crate::harness::redis::{Redis, free_port};
-use crate::harness::{Client, Emitter, Fence, Opening, Relay, Server, Setup, wait_until};
+use crate::harness::{Client, DEADLINE, Emitter, Fence, Relay, Server, Setup, wait_until};
 
 const LOCAL: [&str; 2] = ["--redis-outage", "local"];
 
@@ -54,6 +54,11 @@ fn alone_events(host: &Server) -> f64 {
     line.unwrap().parse().unwrap()
 }
 
+/// What the statistics say of it.
+fn way_to_redis(host: &Server, path: &str) -> Value {
+    host.get(path).json()["redis"].clone()
+}
+
 /// Sends a line, and gives its ack.
 fn ack_of(emitter: &mut Emitter, event: &Value) -> (String, bool) {
     let id = emitter.emit(event);
@@ -94,6 +99,17 @@ fn a_host_that_is_cut_off_delivers_alone_and_each_client_has_all_once_in_the_end
         alone.push(id);
     }
     assert_eq!(alone_events(&a), 3.0);
+    let told = way_to_redis(&a, "/api/ws/stats");
+    assert!(told["cutOffSeconds"].is_u64(), "{told}");
+    let facts = ["connected", "deliversAlone", "waitingEvents", "localEvents"];
+    let facts = facts.map(|fact| told[fact].clone());
+    assert_eq!(facts, [json!(false), json!(true), json!(0), json!(3)]);
+    let page = String::from_utf8(a.ctl(&["stats"]).stdout).unwrap();
+    assert!(
+        page.contains("CUT OFF") && page.contains("; 3 events that"),
+        "{page}"
+    );
+    assert_eq!(a.get("/api/ws/stats?scope=cluster").status, 503);
     assert_eq!(products(&comes(&mut to_b, &mut on_b)), [""; 0]);
     // One who has had the first two there goes where they have not come, and back.
     let (mut hopper, answer) = resume(&b, &alone[1].clone().into());
@@ -126,6 +142,13 @@ fn a_host_that_is_cut_off_delivers_alone_and_each_client_has_all_once_in_the_end
     assert_eq!(of_others(fence.before(&mut on_b)), ["10", "1", "2", "3"]);
     assert_eq!(of_others(fence.before(&mut hopper)), ["3"]);
     assert_eq!(of_others(fence.before(&mut back)), [""; 0]);
+    let in_reach =
+        json!({"connected": true, "deliversAlone": false, "waitingEvents": 0, "localEvents": 0});
+    assert_eq!(way_to_redis(&a, "/api/ws/stats"), in_reach);
+    wait_until("the hosts have told each other so", || {
+        let all = way_to_redis(&b, "/api/ws/stats?scope=cluster");
+        all == json!({"waitingEvents": 0, "localEvents": 0})
+    });
     // By now all have one order again, and ids that are numbers alone.
     let [here, there] = [&a, &b].map(|host| last(host, 7));
     assert_eq!(here, there);
@@ -249,12 +272,14 @@ fn what_was_delivered_alone_outlives_a_redis_that_has_lost_everything() {
         assert_eq!(messages.last().unwrap()["type"], "reconnect");
     }
     await_reconciled(&a);
+    await_reconciled(&b);
     // It begins anew behind what is lost, and has all behind that.
     let (_, answer) = resume(&b, &id.into());
     assert_eq!(answer["recovered"], false);
     wait_until("the other host has it", || {
         let mut client = b.public();
-        client.subscribe_with(json!({"namespaces": ["products"], "last": 5}));
+        // Also behind what each look adds.
+        client.subscribe_with(json!({"namespaces": ["products"], "last": 1000}));
         let events = comes(&mut b.emitter(), &mut client);
         products(&events).first() == Some(&"1")
     });
@@ -279,12 +304,79 @@ fn a_host_that_has_more_than_the_others_is_not_succeeded_before_they_have_it() {
     let said = String::from_utf8(refused.stderr).unwrap();
     assert_eq!(refused.status.code(), Some(1), "{said}");
     assert!(said.contains("other hosts do not have all"), "{said}");
+    // Nor is it drained for one that could not have taken over anyway.
+    let url = format!("redis://{}", relay.address);
+    let mut elsewhere = Setup::new(&["--redis-url", &url, "--host", "127.0.0.2"]);
+    elsewhere.same_place_as(&setup);
+    let mut command = elsewhere.command("serve");
+    command.arg("--takeover");
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let refused = command.output().unwrap();
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("so it was left alone"), "{said}");
+    client.ping();
     relay.mend();
     await_reconciled(&a);
     let a = a.succeed(&[]);
     a.await_ready();
     let second = a.emitter().emit(&product(2));
     assert_eq!(id(&client.next()), second);
+}
+
+#[test]
+fn a_host_that_drains_waits_for_redis_while_the_others_are_owed_events() {
+    let port = free_port();
+    let redis = Redis::with(&["--port", &port.to_string()]);
+    let (relay, setup) = behind_relay(port);
+    let (mut a, b) = (setup.env("WS_DRAIN_TIMEOUT", "60s").start(), redis.host());
+    a.await_ready();
+    b.await_ready();
+    let (mut on_b, _) = watcher(&b);
+    relay.cut();
+    await_alone(&a);
+    a.emitter().emit(&product(1));
+    let told = String::from_utf8(a.ctl(&["drain"]).stdout).unwrap();
+    assert!(told.contains("localEvents: 1"), "{told}");
+    wait_until("it waits", || a.stderr().contains("Redis is waited for"));
+    relay.mend();
+    assert_eq!(next_product(&mut on_b).0, "1");
+    let (status, _) = a.exit_within(DEADLINE);
+    assert_eq!(status.code(), Some(0));
+}
+
+/// Another Redis becomes the master meanwhile.
+#[test]
+fn what_is_delivered_alone_until_sentinels_have_another_master_is_with_all_then() {
+    let mut redis = Watched::start();
+    let (a, b) = (redis.host("local"), redis.host("hold"));
+    let ((mut on_a, _), (mut on_b, _)) = (watcher(&a), watcher(&b));
+    let (mut to_a, mut to_b) = (a.emitter(), b.emitter());
+    let first = to_a.emit(&keyed(0, "first"));
+    for client in [&mut on_a, &mut on_b] {
+        assert_eq!(id(&client.next()), first);
+    }
+    redis.await_followed();
+    redis.main.kill();
+    await_alone(&a);
+    b.await_unready();
+    let (id, is_local) = ack_of(&mut to_a, &keyed(1, "alone"));
+    assert!(is_local);
+    assert_eq!(next_product(&mut on_a), ("1".to_owned(), id.into()));
+    b.await_ready();
+    await_reconciled(&a);
+    let fence = Fence::raise(&mut to_b);
+    assert_eq!(products(&fence.before(&mut on_b)), ["1"]);
+    assert_eq!(products(&fence.before(&mut on_a)), [""; 0]);
+    assert_eq!(last(&a, 3), last(&b, 3));
+    // The new one knows the keys of both times.
+    assert_eq!(to_b.emit(&keyed(0, "first")), first);
+    let known = to_a.emit(&keyed(1, "alone"));
+    assert_eq!(to_b.emit(&keyed(1, "alone")), known);
+    for host in [&a, &b] {
+        let told = host.stderr();
+        assert_eq!(told.matches("is in reach again").count(), 1, "{told}");
+    }
 }
 
 /// In each round one of them is cut off, while all are sent events and a client moves on at any moment.
@@ -301,7 +393,8 @@ fn clients_that_hop_while_hosts_are_cut_off_by_turns_have_everything_once() {
     let hoppers: Vec<_> = (0..6)
         .map(|seed| {
             let start = start.clone();
-            thread::spawn(move || hop(&addresses, seed, start))
+            let hosts = addresses.into_iter().cycle().skip(seed);
+            thread::spawn(move || hop(hosts, 3 + 5 * (seed % 7), start))
         })
         .collect();
     let mut emitters = hosts.each_ref().map(Server::emitter);
@@ -324,36 +417,14 @@ fn clients_that_hop_while_hosts_are_cut_off_by_turns_have_everything_once() {
         send(&mut emitters);
         await_reconciled(&hosts[cut_off]);
     }
-    let end = json!({"type": "product:deleted", "data": {"productId": "the end"}});
-    emitters[0].emit(&end);
+    emitters[0].emit(&the_end());
     let expected: BTreeSet<String> = (0..sent).map(|n| n.to_string()).collect();
     for hopper in hoppers {
-        let got = hopper.join().unwrap();
-        let all: BTreeSet<String> = got.iter().cloned().collect();
-        assert_eq!(all.len(), got.len(), "some came twice");
+        let got = hopper.join().unwrap().events;
+        let count = got.len();
+        let all: BTreeSet<String> = got.into_iter().map(|(_, product)| product).collect();
+        assert_eq!(all.len(), count, "some came twice");
         assert!(all == expected, "lacks {:?}", expected.difference(&all));
     }
     assert_eq!(last(&hosts[0], 500), last(&hosts[1], 500));
-}
-
-/// Listens behind `since`, now at this host and now at that, until the end. Gives the products.
-fn hop(addresses: &[std::net::SocketAddr], seed: usize, mut since: Value) -> Vec<String> {
-    let mut got = Vec::new();
-    for hops in 0.. {
-        let address = addresses[(seed + hops) % addresses.len()];
-        let mut client = Client::try_connect(address, Opening::new()).unwrap();
-        let data = json!({"namespaces": ["products"], "since": since});
-        client.send(&json!({"type": "subscribe", "data": data}));
-        let answer = client.expect("subscribed");
-        assert_eq!(answer["data"]["recovered"], true, "{since}: {answer}");
-        for _ in 0..3 + 5 * (seed % 7) {
-            let (product, id) = next_product(&mut client);
-            since = id;
-            if product == "the end" {
-                return got;
-            }
-            got.push(product);
-        }
-    }
-    unreachable!("the hops have no end")
 }

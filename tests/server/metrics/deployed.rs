@@ -26,23 +26,90 @@ fn names_in(text: &str) -> BTreeSet<&str> {
         .collect()
 }
 
-/// A rule on a name that is not there never fires, and nobody hears of it.
-#[test]
-fn rules_and_dashboard_name_only_what_is_there() {
+/// What is measured and in no panel and no alert, and why.
+const ASKED_FOR_BY_HAND: [(&str, &str); 4] = [
+    (
+        "shopwire_build_info",
+        "says which version runs, and never whether it is well",
+    ),
+    (
+        "shopwire_history_events",
+        "history is bounded by its bytes, which have a panel",
+    ),
+    ("process_threads", "they are as many as at the start"),
+    (
+        "process_virtual_memory_bytes",
+        "what is mapped costs nothing; what is resident has a panel",
+    ),
+];
+
+/// Scrapes of a server with all that one host can have, and of one of several: a journal and Redis exclude each other.
+fn of_one_and_of_several() -> [Scrape; 2] {
     let certificates = Certificates::new();
     let folder = tempfile::tempdir().unwrap();
     let journal = folder.path().join("journal");
     let server = certificates.serve(&["--canary", "1s", "--journal", journal.to_str().unwrap()]);
     let response = certificates.browser().get(&server, "/metrics", &[]);
     let of_one = Scrape::read(String::from_utf8(response.body).unwrap());
-    // A journal and Redis exclude each other.
-    let of_several = Scrape::of(&Redis::start().host());
-    let scrapes = [&of_one, &of_several];
-    let there: BTreeSet<&str> = scrapes.iter().flat_map(|scrape| scrape.names()).collect();
-    let families: BTreeSet<&str> = scrapes
+    [of_one, Scrape::of(&Redis::start().host())]
+}
+
+fn families(scrapes: &[Scrape]) -> BTreeSet<&str> {
+    scrapes
         .iter()
         .flat_map(|scrape| scrape.families.keys().map(String::as_str))
+        .collect()
+}
+
+/// What the panels of the dashboard ask for, as text.
+fn asked_by_panels() -> String {
+    let (_, text) = of_project("deploy/grafana/shopwire.json");
+    let dashboard: Value = serde_json::from_str(&text).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    panels
+        .iter()
+        .filter_map(|panel| panel["targets"].as_array())
+        .flatten()
+        .map(|target| target["expr"].as_str().unwrap())
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Whoever is woken looks at the dashboard, and not through a page of a hundred names.
+#[test]
+fn what_is_measured_is_seen_or_watched() {
+    let (_, rules) = of_project("deploy/prometheus/alerts.yml");
+    let panels = asked_by_panels();
+    let named: BTreeSet<&str> = names_in(&panels)
+        .union(&names_in(&rules))
+        .copied()
         .collect();
+    // A histogram is asked for by its parts.
+    let is_named = |family: &str| {
+        let parts = ["", "_bucket", "_sum", "_count"];
+        let mut names = parts.iter().map(|part| format!("{family}{part}"));
+        names.any(|name| named.contains(name.as_str()))
+    };
+    let scrapes = of_one_and_of_several();
+    let families = families(&scrapes);
+    let unseen: BTreeSet<&str> = families
+        .iter()
+        .copied()
+        .filter(|family| !is_named(family))
+        .collect();
+    let by_hand: BTreeSet<&str> = ASKED_FOR_BY_HAND.iter().map(|(name, _)| *name).collect();
+    assert_eq!(
+        unseen, by_hand,
+        "left: in no panel and no alert; right: those that need none"
+    );
+}
+
+/// A rule on a name that is not there never fires, and nobody hears of it.
+#[test]
+fn rules_and_dashboard_name_only_what_is_there() {
+    let scrapes = of_one_and_of_several();
+    let there: BTreeSet<&str> = scrapes.iter().flat_map(|scrape| scrape.names()).collect();
+    let families = families(&scrapes);
     for path in [
         "deploy/prometheus/alerts.yml",
         "deploy/grafana/shopwire.json",
