@@ -78,7 +78,9 @@ impl World {
                 (&settings::MESSAGE_RATE, "0".to_owned()),
             ],
         };
-        let secret = |name: &str| (name == "WS_JWT_SECRET").then(|| "s".repeat(32));
+        let secret = |name: &str| {
+            (name == "WS_JWT_SECRET").then(|| "a secret of the simulation, long enough".to_owned())
+        };
         let mut config = Config::resolve(&flags, &secret, None).unwrap();
         config.journal = (random.u8(0..4) > 0).then(|| disk.folder());
         config.journal_sync = match random.u8(0..8) {
