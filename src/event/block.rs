@@ -25,6 +25,23 @@ use crate::access::RoleMask;
 /// How much larger than the largest line a frame's payload may be, in bytes: what the server adds.
 pub const FRAME_EXTRA_MAX: usize = 1024;
 
+/// At most so many bytes of a frame's payload are not the event's data: id, type, namespace and time.
+const AROUND_DATA_MAX: usize = 256;
+
+/// Holds the frame of an event against what may be, before it has an id.
+///
+/// # Errors
+/// `too_large`, as [`BlockBuilder::push`], and for those that are so close to it that their id decides.
+pub fn check_frame(event: &Event<'_>, max_message: usize) -> Result<(), Refusal> {
+    let payload_len = safe_text::escaped_len(event.data).saturating_add(AROUND_DATA_MAX);
+    let payload_max = max_message.saturating_add(FRAME_EXTRA_MAX);
+    if payload_len > payload_max {
+        let what = "the frame made from the message";
+        return Err(Refusal::too_large(what, payload_len, payload_max));
+    }
+    Ok(())
+}
+
 /// The frames of one batch of events, immutable.
 #[derive(Clone, Debug)]
 pub struct Block {

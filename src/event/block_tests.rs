@@ -10,6 +10,8 @@ use tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use super::super::parse::{Line, Parser, Rules};
 use super::super::refusal::Code;
+use super::super::target::Targets;
+
 use super::*;
 
 const NOW: u64 = 1_700_000_000_123;
@@ -172,6 +174,26 @@ fn a_frame_may_be_one_kib_over_the_longest_line() {
     let block = finish(&mut builder);
     assert_eq!(block.frames.len(), 2);
     assert_eq!(payload(&block, &block.frames[1]).len(), 2024);
+}
+
+#[test]
+fn what_is_around_the_data_is_no_more_than_is_reckoned_with() {
+    let mut builder = BlockBuilder::new(Epoch(u64::MAX), NameHasher::default(), 1000);
+    for kind in EventType::ALL {
+        let event = Event {
+            kind,
+            data: b"{}",
+            timestamp: Some(u64::MAX),
+            key: None,
+            customer: None,
+            targets: &Targets::default(),
+        };
+        builder.push(&event, u64::MAX, NOW).unwrap();
+    }
+    let block = finish(&mut builder);
+    for frame in &block.frames {
+        assert!(payload(&block, frame).len() <= b"{}".len() + AROUND_DATA_MAX);
+    }
 }
 
 #[test]

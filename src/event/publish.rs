@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use simd_json::Node;
 
+use super::block::check_frame;
 use super::catalogue::{EventType, PUBLISHABLE};
 use super::json::{Document, Keys};
 use super::parse::{Line, Parser, Top, check_size, event_type};
@@ -33,7 +34,7 @@ pub enum PublishError {
         /// One sentence.
         message: String,
     },
-    /// Over the limit, perhaps only by what was filled in (`too_large`).
+    /// It, or the frame made from it, is over the limit, perhaps only by what was filled in (`too_large`).
     TooLarge {
         /// One sentence.
         message: String,
@@ -63,7 +64,8 @@ impl Parser {
     /// `line`: its own bytes, with `data.customerId`, and `data.timestamp` where the type has it,
     /// filled in if absent. `now_ms` is in milliseconds since 1970.
     ///
-    /// A line that comes out is one that [`Parser::parse`] takes as an event without `to` or `key`.
+    /// A line that comes out is one that [`Parser::parse`] takes as an event without `to` or `key`, and whose frame
+    /// is not too large.
     ///
     /// # Errors
     /// As [`PublishError`] says; `out` is empty then.
@@ -89,6 +91,7 @@ impl Parser {
         now_ms: u64,
         out: &mut Vec<u8>,
     ) -> Result<(), PublishError> {
+        let max_message = self.rules().max_message;
         check_size(line, self.rules())?;
         let filling = self.workspace().read(line, |document| {
             Ok((Filling::plan(document, user), Keys::Unchecked))
@@ -106,7 +109,7 @@ impl Parser {
         }
 
         match self.parse(out)? {
-            Line::Event(_) => Ok(()),
+            Line::Event(event) => Ok(check_frame(&event, max_message)?),
             Line::Blank | Line::Command => Err(invalid("command", "is not taken from a client")),
         }
     }
@@ -259,6 +262,16 @@ mod tests {
         assert_eq!(publish(line, "u1").unwrap(), line);
         let broken_into_lines = VIEW.replace(',', ",\n");
         assert!(!publish(&broken_into_lines, "u1").unwrap().contains('\n'));
+    }
+
+    #[test]
+    fn not_what_would_be_too_large_for_its_readers() {
+        let of = |text: &str| VIEW.replace(r#""n""#, &format!(r#""{text}""#));
+        assert!(publish(&of(&"<".repeat(200)), "u1").is_ok());
+        let grows = publish(&of(&"<".repeat(400)), "u1");
+        assert!(
+            matches!(grows, Err(PublishError::TooLarge { message }) if message.contains("frame"))
+        );
     }
 
     #[test]

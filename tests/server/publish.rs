@@ -55,6 +55,22 @@ fn a_customers_own_events_reach_those_who_may_see_customers() {
 }
 
 #[test]
+fn one_whose_frame_would_be_too_large_is_refused_and_not_lost_unsaid() {
+    let server = Server::with(&["--max-message=4096"]);
+    let mut staff = staff(&server);
+    let mut ann = server.user("ann", "customer");
+    let of = |size: usize| viewing(json!({"productId": "p", "productName": "<".repeat(size)}));
+    // Each is sent as an escape of six bytes.
+    let refused = ann.ask(&of(900));
+    assert_eq!(refused["type"], "error", "{refused}");
+    assert_eq!(refused["data"]["code"], "too_large", "{refused}");
+    ann.send(&of(700));
+    let got = staff.expect_event("customer:viewing_product");
+    assert_eq!(got["data"]["productName"], "<".repeat(700));
+    assert_eq!(server.stats()["rejected"], 1);
+}
+
+#[test]
 fn an_odd_user_id_is_filled_in_as_it_is() {
     let server = Server::start();
     let mut staff = staff(&server);
