@@ -59,6 +59,8 @@ const JSON: &str = "application/json";
 /// Tells browsers to come over TLS only, for a year (RFC 6797); it counts for this host alone, not for
 /// the names below it, and browsers take it from names only, not from addresses.
 const HSTS: (&str, &str) = ("Strict-Transport-Security", "max-age=31536000");
+/// What is answered may differ by who asks: to caches.
+const VARY: (&str, &str) = ("Vary", "Origin");
 const ALLOW: (&str, &str) = ("Allow", "GET, HEAD, OPTIONS");
 /// How long a browser may remember the answer to a preflight, in seconds.
 const PREFLIGHT_MAX_AGE: &str = "600";
@@ -100,13 +102,14 @@ pub fn respond(
         && let Some(answer) = page::respond(request, hsts, keep_alive, out)
     {
         let rest = answer.unwrap_or_else(|refusal| {
-            response::put_refusal(out, &refusal, hsts.as_slice(), keep_alive, head_only);
+            let headers: Headers = [VARY].into_iter().chain(hsts).collect();
+            response::put_refusal(out, &refusal, &headers, keep_alive, head_only);
             Bytes::new()
         });
         return Given { rest, keep_alive };
     }
     if let Some(answer) = dev::answer(shared, request, body, caller, doors.submit) {
-        let headers = [("Cache-Control", "no-store")];
+        let headers = [VARY, ("Cache-Control", "no-store")];
         match answer {
             Ok((status, answer)) => {
                 let answer = answer.to_string();
@@ -174,7 +177,7 @@ fn respond_by_table(
 
 /// Appends a refusal after which the connection ends.
 pub fn put_refusal(refusal: &Refusal, head_only: bool, hsts: bool, out: &mut Vec<u8>) {
-    const HEADERS: [(&str, &str); 2] = [("Vary", "Origin"), HSTS];
+    const HEADERS: [(&str, &str); 2] = [VARY, HSTS];
     let headers = if hsts { &HEADERS } else { &HEADERS[..1] };
     response::put_refusal(out, refusal, headers, false, head_only);
 }
@@ -300,7 +303,7 @@ fn check_operator(
 }
 
 fn cors_headers<'a>(caller: &Caller<'_>, request: &Request<'a>) -> Headers<'a> {
-    let mut headers = vec![("Vary", "Origin")];
+    let mut headers = vec![VARY];
     let rules = caller.live.config.allowed_origins.as_deref();
     if let Ok(Some(from)) = request.single("origin")
         && origin::allowed(rules, Some(from), request.host())

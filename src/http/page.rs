@@ -44,7 +44,7 @@ pub fn respond(
         }
     };
     let mut headers = vec![
-        ("Vary", "Accept-Encoding"),
+        ("Vary", "Origin, Accept-Encoding"),
         // It may have changed with the next version of the server.
         ("Cache-Control", "no-cache"),
         ("ETag", asset.etag),

@@ -94,6 +94,11 @@ fn the_page_is_served_with_a_strict_policy() {
         assert_eq!(asset.body, std::fs::read(built(file)).unwrap(), "{path}");
         let packed = get_with(server.address, path, &["Accept-Encoding: gzip, br"]);
         assert_eq!(packed.header("Content-Encoding"), Some("gzip"), "{path}");
+        assert_eq!(
+            packed.header("Vary"),
+            Some("Origin, Accept-Encoding"),
+            "{path}"
+        );
         let expected = std::fs::read(built(&format!("{file}.gz"))).unwrap();
         assert_eq!(packed.body, expected, "{path}");
     }
