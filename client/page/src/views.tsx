@@ -5,7 +5,7 @@ import { memo, useMemo, type ReactNode } from 'react';
 import type { Namespace } from '../../src/index.js';
 import { readable } from '../../src/react/components.js';
 import { LiveCustomerCount, LiveSalesTicker } from '../../src/react/index.js';
-import { clock, currency, money, shortMoney, shortWhole, whole } from './format.js';
+import { change, clock, currency, money, shortMoney, shortWhole, whole } from './format.js';
 import { useShop, type Notice, type Order, type Payment, type StockItem } from './shop.js';
 
 export function ShopView() {
@@ -305,8 +305,7 @@ function Prices() {
             </span>
             {percent !== undefined && (
               <span className="tag" data-change={percent < 0 ? 'down' : 'up'}>
-                {percent > 0 ? '+' : ''}
-                {percent.toFixed(1)} %
+                {change(percent)}
               </span>
             )}
             <time>{clock(at)}</time>
