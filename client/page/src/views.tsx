@@ -4,7 +4,7 @@ import { memo, useMemo, type ReactNode } from 'react';
 
 import type { Namespace } from '../../src/index.js';
 import { readable } from '../../src/react/components.js';
-import { LiveCustomerCount, LiveSalesTicker } from '../../src/react/index.js';
+import { LiveCustomerCount, LiveSalesTicker, useShopwire } from '../../src/react/index.js';
 import { change, clock, currency, money, shortMoney, shortWhole, whole } from './format.js';
 import { useShop, type Notice, type Order, type Payment, type StockItem } from './shop.js';
 
@@ -48,13 +48,22 @@ function Card({ title, namespace, className = '', aside, isEmpty, empty, childre
         {!isDenied && isKnown && aside}
       </header>
       {isDenied ? (
-        <p className="none">This role may not see {namespace}.</p>
+        <Denied namespace={namespace} />
       ) : isEmpty ? (
         <p className="none">{isKnown ? empty : NOT_KNOWN}</p>
       ) : (
         children
       )}
     </section>
+  );
+}
+
+function Denied({ namespace }: { namespace: Namespace }) {
+  const who = useShopwire().identity ? 'This role' : 'The public';
+  return (
+    <p className="none denied">
+      {who} may not see {namespace}.
+    </p>
   );
 }
 
@@ -225,7 +234,7 @@ function Ticker() {
         <header>
           <h2>Latest sales</h2>
         </header>
-        <p className="none">This role may not see orders.</p>
+        <Denied namespace="orders" />
       </section>
     );
   }
