@@ -67,7 +67,7 @@ test('it lives: every part shows what happens, and customers are counted', async
   await emitter.emit('system:notification', { title: 'Heads up', message: 'Stocktaking', severity: 'warning', actionUrl: '/help' });
   const customer = server.client({ token: () => token('carla', 'customer'), namespaces: ['orders'] });
   await shows(page, ['Ada']);
-  for (const text of ['Desk lamp', 'critical', 'Declined', '-20.0 %', 'Heads up', 'carla', '1 alert']) {
+  for (const text of ['Desk lamp', 'critical', 'Declined', '-20.0%', 'Heads up', 'carla', '1 alert']) {
     await page.getByText(text).first().waitFor();
   }
   await page.locator('.lanes section', { hasText: 'Shipped' }).getByText('Ada', { exact: true }).waitFor();
@@ -91,7 +91,7 @@ test('each role sees what it may see, and is told what it may not', async () => 
   await page.getByText('This role may not see inventory.').waitFor();
   await page.getByRole('radio', { name: 'public' }).check();
   await live(page);
-  await page.getByText('This role may not see orders.').first().waitFor();
+  await page.getByText('The public may not see orders.').first().waitFor();
   const sees = await page.locator('.sees li').evaluateAll((items) => items.map((item) => item.getAttribute('data-access')));
   expect(sees).toEqual(['none', 'none', 'all', 'none', 'none', 'none']);
   expect(faults).toEqual([]);
@@ -133,7 +133,7 @@ test('where what was missed is gone, it loads its state anew', async () => {
   await server.kill('SIGKILL');
   await server.run();
   await emitter.emit('order:created', sale('after'));
-  await page.getByText('loaded anew').waitFor();
+  await page.getByText('may be missing').waitFor();
   await shows(page, ['after']);
   await figure(page, 'Sales', '1 order');
   expect(faults).toEqual([]);
@@ -330,8 +330,15 @@ test('an event from the form arrives as a frame, and a wrong one is answered wit
   expect(faults).toEqual([]);
 });
 
+/** Where the scale of deliveries ends. */
+async function scale(page: Page): Promise<number> {
+  const top = page.locator('.chart', { hasText: 'Deliveries a second' }).first().locator('.top-value');
+  return parseFloat((await top.innerText()).replace(',', ''));
+}
+
 test('operations are live', async () => {
   const { emitter, url } = await serve();
+  await emitter.emitMany(Array.from({ length: 600 }, (_, index) => ({ type: 'order:created' as const, data: sale(`n${index}`) })));
   const { page, faults } = await livePage(`${url}#operations`);
   await page.locator('.figure', { hasText: 'Connections' }).waitFor();
   const chart = page.getByRole('img', { name: /^Deliveries a second: Deliveries [^0]/ });
@@ -339,6 +346,8 @@ test('operations are live', async () => {
     await emitter.emit('product:deleted', { productId: 'p' });
     return (await chart.count()) > 0;
   });
+  // What this page itself was sent to begin with is no peak of the shop's.
+  expect(await scale(page)).toBeLessThan(500);
   await page.getByRole('img', { name: /worker: Worker 0 .*Worker 1/ }).waitFor();
   expect(await page.locator('.bars').first().getByRole('row', { name: 'admin 1' }).count()).toBe(1);
   expect(faults).toEqual([]);
@@ -410,6 +419,54 @@ test.each([320, 390, 768, 1280])('at %i px nothing sticks out, and no number, na
     };
   });
   expect(found).toEqual({ out: 0, isAligned: true, isOneRow: true, top: width < 720 ? 2 : 1, amount: 1, badge: true });
+  expect(faults).toEqual([]);
+});
+
+test.each([721, 768, 900, 1024, 1121, 1280])('at %i px names of products and customers have room', async (width) => {
+  const { emitter, url } = await serve();
+  const item = { productId: 'p-1', productName: 'Walnut desk lamp', sku: 'LMP-WAL-01' };
+  await emitter.emit('inventory:low_stock', { ...item, currentStock: 3, threshold: 5, severity: 'critical' });
+  await emitter.emit('order:created', { ...sale('Katja Schäfer'), total: 1_290.9 });
+  const { page, faults } = await livePage(url, { viewport: { width, height: 900 } });
+  await shows(page, ['Katja Schäfer']);
+  const lines = await page.locator('.stock th .clamped').first().evaluate((name) => name.clientHeight / parseFloat(getComputedStyle(name).lineHeight));
+  expect(Math.round(lines)).toBe(1);
+  expect(await page.locator('.ticker li > span').evaluate((name) => name.scrollWidth - name.clientWidth)).toBe(0);
+  expect(faults).toEqual([]);
+});
+
+test('the chosen view and role are seen in forced colours, too, and the title names the view', async () => {
+  const { url } = await serve();
+  const { page, faults } = await livePage(`${url}#operations`, { forcedColors: 'active' });
+  const grounds = (selector: string) => page.locator(selector).evaluateAll((all) => all.map((each) => getComputedStyle(each).backgroundColor));
+  for (const [chosen, others] of [
+    ['nav a[aria-current]', 'nav a:not([aria-current])'],
+    ['.roles [data-chosen=true]', '.roles [data-chosen=false]'],
+  ] as const) {
+    expect(await grounds(others)).not.toContain((await grounds(chosen))[0]);
+  }
+  expect(await page.title()).toBe('Operations – shopwire');
+  await page.getByRole('link', { name: 'Send an event' }).click();
+  await eventually('the title follows', async () => (await page.title()) === 'Send an event – shopwire');
+  expect(faults).toEqual([]);
+});
+
+test('numbers are written as the browser does', async () => {
+  const { emitter, url } = await serve();
+  await emitter.emit('product:price_changed', { productId: 'p-1', productName: 'Lamp', sku: 'L-1', oldPrice: 10, newPrice: 8.5, changePercentage: -15 });
+  const { page, faults } = await livePage(url, { locale: 'de-DE' });
+  await page.locator('.prices .tag').getByText('-15,0 %').waitFor();
+  expect(faults).toEqual([]);
+});
+
+test('a line whose key was used before is told that it may be no new event', async () => {
+  const { url } = await serve();
+  const { page, faults } = await livePage(`${url}#send`);
+  await page.getByLabel('Line').fill('{"type":"product:deleted","data":{"productId":"p-1"},"key":"k-1"}');
+  await page.getByRole('button', { name: 'Send' }).click();
+  await page.locator('.tag.good', { hasText: 'arrived' }).waitFor();
+  await page.getByRole('button', { name: 'Send' }).click();
+  await page.getByText('its key was used in the last 10 minutes').waitFor();
   expect(faults).toEqual([]);
 });
 

@@ -56,6 +56,18 @@ test('huge figures are short, others whole', () => {
   expect(shortMoney(1e15).length).toBeLessThan(14);
 });
 
+test('small numbers are written as the others are, by the locale', async () => {
+  const { NumberFormat } = Intl;
+  vi.spyOn(Intl, 'NumberFormat').mockImplementation(function (_, options) {
+    return new NumberFormat('de', options);
+  });
+  vi.resetModules();
+  const { bytes, change, milliseconds, tenths } = await import('../page/src/format.js');
+  vi.restoreAllMocks();
+  const written = [change(-15), change(11.11), change(0), milliseconds(1.234), milliseconds(12.34), tenths(4), bytes(1.5 * 2 ** 20)];
+  expect(written.map((text) => text.replaceAll('\u00a0', ' '))).toEqual(['-15,0 %', '+11,1 %', '0,0 %', '1,23 ms', '12,3 ms', '4,0', '1,5 MiB']);
+});
+
 test('stock is alarming from its threshold down, and fine again when it is filled', () => {
   const sold = (newStock: number) => event('inventory:updated', { ...item, oldStock: 9, newStock, difference: newStock - 9 });
   const low = event('inventory:low_stock', { ...item, currentStock: 3, threshold: 4, severity: 'low' });

@@ -1,13 +1,15 @@
 // @vitest-environment happy-dom
-// What the live page says: of orders on the board, and of a token that was refused.
+// What the live page says: of orders on the board, of what may be missing or not be seen, and of a token that was refused.
 
-import { act, cleanup, render, screen, within } from '@testing-library/react';
+import { act, cleanup, fireEvent, render, screen, within } from '@testing-library/react';
+import { useEffect, useMemo } from 'react';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 
 import { ConnectionState } from '../page/src/connection.js';
+import { SendEvent } from '../page/src/send.js';
 import { Shop, ShopContext } from '../page/src/shop.js';
 import { ShopView } from '../page/src/views.js';
-import { ShopwireProvider } from '../src/react/index.js';
+import { ShopwireProvider, useShopwire } from '../src/react/index.js';
 import { FakeSocket, settle } from './fake-socket.js';
 
 beforeEach(() => {
@@ -16,10 +18,11 @@ beforeEach(() => {
 afterEach(() => {
   cleanup();
   vi.useRealTimers();
+  vi.unstubAllGlobals();
 });
 
-const at = (ui: React.ReactNode) => (
-  <ShopwireProvider url="ws://shop.test/api/ws" token="h.a.s" WebSocket={FakeSocket} namespaces={['orders']}>
+const at = (ui: React.ReactNode, token: string | null = 'h.a.s') => (
+  <ShopwireProvider url="ws://shop.test/api/ws" token={token} WebSocket={FakeSocket} namespaces={['orders']}>
     {ui}
   </ShopwireProvider>
 );
@@ -79,6 +82,50 @@ test('a lane says how many it does not show, also where it shows three', async (
     ['more wide', 'and 2 more'],
     ['more narrow', 'and 5 more'],
   ]);
+});
+
+test('who may have missed something is told so', async () => {
+  render(at(<ConnectionState reloadedAt={Date.UTC(2026, 0, 1)} />));
+  await act(settle);
+  act(() => FakeSocket.last.welcome());
+  await act(async () => FakeSocket.last.authenticate());
+  act(() => FakeSocket.last.subscribed(['orders'], 'p-0'));
+  expect(screen.getByRole('status').textContent).toMatch(/^Live.*loaded anew at .+; what came before may be missing$/);
+});
+
+test.each([
+  { who: 'The public', token: null },
+  { who: 'This role', token: 'h.a.s' },
+])('$who is told what may not be seen', async ({ who, token }) => {
+  function Followed() {
+    const client = useShopwire();
+    const shop = useMemo(() => new Shop(), []);
+    useEffect(() => shop.follow(client), [client, shop]);
+    return (
+      <ShopContext value={shop}>
+        <ShopView />
+      </ShopContext>
+    );
+  }
+  render(at(<Followed />, token));
+  await act(settle);
+  const socket = FakeSocket.last;
+  act(() => socket.welcome());
+  if (token) await act(async () => socket.authenticate('u-1', 'guest'));
+  act(() => socket.say({ type: 'error', data: { code: 'forbidden', message: 'no', request: 'subscribe' } }));
+  // Both the board and the ticker.
+  expect(await screen.findAllByText(`${who} may not see orders.`)).toHaveLength(2);
+});
+
+test.each([
+  { key: undefined, reason: 'this role may not see it, or it is addressed to others.' },
+  { key: 'k-1', reason: 'this role may not see it, it is addressed to others, or its key was used in the last 10 minutes, so it is no new event.' },
+])('a line with the key $key that brings no frame is told why that may be', async ({ key, reason }) => {
+  vi.stubGlobal('fetch', async () => Response.json({ id: 'e-1' }));
+  render(<SendEvent types={['product:deleted']} />);
+  fireEvent.change(screen.getByLabelText('Line'), { target: { value: JSON.stringify({ type: 'product:deleted', data: { productId: 'p' }, key }) } });
+  fireEvent.click(screen.getByRole('button', { name: 'Send' }));
+  expect((await screen.findByText(/^Accepted/)).textContent).toBe(`Accepted. No frame came here so far: ${reason}`);
 });
 
 test('a token that has expired is said to be so', async () => {

@@ -135,6 +135,12 @@ function Connected({ info, shown, who, sees, reloadedAt, onGap }: LiveProps & { 
   }, [client, shop, onGap]);
   useEffect(() => client.subscribe({ namespaces: ['customers'] }), [client]);
   const view = useView();
+  useEffect(() => {
+    document.title = `${TITLES[view]} – shopwire`;
+    return () => {
+      document.title = 'shopwire';
+    };
+  }, [view]);
   return (
     <ShopContext value={shop}>
       <header className="top">

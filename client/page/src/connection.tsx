@@ -37,7 +37,7 @@ export function ConnectionState({ reloadedAt }: { reloadedAt: number | undefined
   const isTrying = state.status === 'connecting' && lost !== '';
   const remark = caughtUpAt
     ? `caught up at ${clock(caughtUpAt)}, nothing missed`
-    : reloadedAt && `loaded anew at ${clock(reloadedAt)}`;
+    : reloadedAt && `loaded anew at ${clock(reloadedAt)}; what came before may be missing`;
   return (
     <>
       <p className="pill" data-status={state.status} role="status">

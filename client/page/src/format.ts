@@ -4,11 +4,20 @@ const CURRENCY = 'EUR';
 
 const amounts = new Intl.NumberFormat(undefined, { style: 'currency', currency: CURRENCY });
 const wholes = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
+const tenth = new Intl.NumberFormat(undefined, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+const hundredth = new Intl.NumberFormat(undefined, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+// Of the unit: the style `percent` would multiply by 100, and show what is lost by dividing before that.
+const changes = new Intl.NumberFormat(undefined, {
+  style: 'unit', unit: 'percent', minimumFractionDigits: 1, maximumFractionDigits: 1, signDisplay: 'exceptZero',
+});
 const times = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' });
 
 export const currency = CURRENCY;
 export const money = (amount: number): string => amounts.format(amount);
 export const whole = (number: number): string => wholes.format(number);
+export const tenths = (number: number): string => tenth.format(number);
+/** Percent by which something changed. */
+export const change = (percent: number): string => changes.format(percent);
 
 /** From here on the last figures are of no interest, and there is no room for them. */
 const HUGE = 1e7;
@@ -23,10 +32,10 @@ export const shortWhole = (number: number): string => (number < HUGE ? wholes : 
 export const clock = (time: number): string => (Number.isNaN(new Date(time).getTime()) ? '' : times.format(time));
 
 /** Milliseconds, with the figures that matter. */
-export const milliseconds = (ms: number): string => `${ms < 10 ? ms.toFixed(2) : ms < 100 ? ms.toFixed(1) : wholes.format(ms)} ms`;
+export const milliseconds = (ms: number): string => `${(ms < 10 ? hundredth : ms < 100 ? tenth : wholes).format(ms)} ms`;
 
 export const bytes = (count: number): string =>
-  count < 1 << 20 ? `${wholes.format(count / 1024)} KiB` : `${(count / (1 << 20)).toFixed(1)} MiB`;
+  count < 1 << 20 ? `${wholes.format(count / 1024)} KiB` : `${tenth.format(count / (1 << 20))} MiB`;
 
 export function span(seconds: number): string {
   const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];

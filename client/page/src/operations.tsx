@@ -3,10 +3,10 @@
 import { useMemo } from 'react';
 
 import { Chart } from './chart.js';
-import { bytes, milliseconds, shortWhole, span, whole } from './format.js';
+import { bytes, milliseconds, shortWhole, span, tenths, whole } from './format.js';
 import { SAMPLES, useStats, type Sample, type Stats } from './stats.js';
 
-const rate = (value: number) => `${value < 10 ? value.toFixed(1) : whole(value)}/s`;
+const rate = (value: number) => `${value < 10 ? tenths(value) : whole(value)}/s`;
 
 export function Operations({ token }: { token: string | undefined }) {
   const { now, samples, fault } = useStats(token);

@@ -2,13 +2,14 @@
 
 import { useEffect, useId, useRef, useState, type FormEvent } from 'react';
 
+import { tenths } from './format.js';
 import { watchFrames } from './frames.js';
 import { sampleLine } from './samples.js';
 import { sendLine } from './session.js';
 
 type Outcome =
   | { kind: 'sending' }
-  | { kind: 'accepted' }
+  | { kind: 'accepted'; hasKey: boolean }
   | { kind: 'arrived'; frame: string; afterMs: number }
   | { kind: 'refused'; reason: string };
 
@@ -48,7 +49,7 @@ export function SendEvent({ types }: { types: readonly string[] }) {
     try {
       await sendLine(line);
       // The frame may have been quicker than the answer.
-      setOutcome(arrived ?? { kind: 'accepted' });
+      setOutcome(arrived ?? { kind: 'accepted', hasKey: parse(line)?.key !== undefined });
     } catch (error) {
       unwatch.current();
       setOutcome({ kind: 'refused', reason: error instanceof Error ? error.message : String(error) });
@@ -77,7 +78,7 @@ export function SendEvent({ types }: { types: readonly string[] }) {
           aria-describedby={`${id}-hint`}
         />
         <p id={`${id}-hint`} className="hint">
-          As on the ingest socket: <code>type</code>, <code>data</code>, and if wanted <code>to</code>, <code>timestamp</code>, <code>key</code>.
+          As on the ingest socket, up to 64 KiB: <code>type</code>, <code>data</code>, and if wanted <code>to</code>, <code>timestamp</code>, <code>key</code>.
         </p>
         <div className="buttons">
           <button type="submit" className="primary" disabled={outcome?.kind === 'sending'}>
@@ -105,11 +106,16 @@ function Result({ outcome }: { outcome: Outcome }) {
     case 'sending':
       return <p className="none">Sending…</p>;
     case 'accepted':
-      return <p>Accepted. No frame came here so far: this role may not see it, or it is addressed to others.</p>;
+      return (
+        <p>
+          Accepted. No frame came here so far: this role may not see it, {outcome.hasKey ? '' : 'or '}it is addressed to others
+          {outcome.hasKey && ', or its key was used in the last 10 minutes, so it is no new event'}.
+        </p>
+      );
     case 'arrived':
       return (
         <p>
-          <span className="tag good">arrived</span> {outcome.afterMs.toFixed(1)} ms after Send was pressed.
+          <span className="tag good">arrived</span> {tenths(outcome.afterMs)} ms after Send was pressed.
         </p>
       );
     case 'refused':
@@ -121,12 +127,17 @@ function Result({ outcome }: { outcome: Outcome }) {
   }
 }
 
-/** What a line and its frame have in common; undefined for what is no JSON. */
-function content(text: string): string | undefined {
+/** A line or a frame; undefined for what is none. */
+function parse(text: string): Record<string, unknown> | undefined {
   try {
-    const { type, data } = JSON.parse(text);
-    return JSON.stringify([type, data]);
+    return JSON.parse(text) ?? undefined;
   } catch {
     return undefined;
   }
+}
+
+/** What a line and its frame have in common. */
+function content(text: string): string | undefined {
+  const parsed = parse(text);
+  return parsed && JSON.stringify([parsed.type, parsed.data]);
 }

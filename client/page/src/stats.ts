@@ -2,6 +2,9 @@
 
 import { useEffect, useInsertionEffect, useRef, useState } from 'react';
 
+import type { ShopwireClient } from '../../src/index.js';
+import { useShopwire } from '../../src/react/index.js';
+
 /** `GET /api/ws/stats`, as far as it is shown. */
 export interface Stats {
   totalConnections: number;
@@ -44,6 +47,7 @@ export const SAMPLES = 120;
 const EVERY_MS = 1000;
 
 export function useStats(token: string | undefined): Watched {
+  const client = useShopwire();
   // A refreshed token is no reason to begin anew.
   const latest = useRef(token);
   useInsertionEffect(() => {
@@ -53,12 +57,17 @@ export function useStats(token: string | undefined): Watched {
   useEffect(() => {
     const stop = new AbortController();
     let before: { stats: Stats; at: number } | undefined;
+    let caughtUpAt = 0;
+    const unwatch = watchReplay(client, () => (caughtUpAt = performance.now()));
     const ask = async () => {
       try {
+        const at = performance.now();
         const stats = await load(latest.current, stop.signal);
-        const now = { stats, at: performance.now() };
-        // A counter that fell belongs to another run of the server.
-        const sample = before && stats.eventsIn >= before.stats.eventsIn ? between(before, now) : undefined;
+        const now = { stats, at };
+        // A counter that fell belongs to another run of the server. What this page is sent to catch up is its own doing, and would
+        // be the highest peak for as long as the chart reaches.
+        const isComparable = before && stats.eventsIn >= before.stats.eventsIn && before.at > caughtUpAt;
+        const sample = isComparable ? between(before!, now) : undefined;
         before = now;
         setWatched(({ samples }) => ({ now: stats, samples: sample ? [...samples, sample].slice(-SAMPLES) : samples }));
       } catch (error) {
@@ -74,11 +83,28 @@ export function useStats(token: string | undefined): Watched {
     };
     void loop();
     return () => {
+      unwatch();
       stop.abort();
       clearTimeout(timer);
     };
-  }, []);
+  }, [client]);
   return watched;
+}
+
+/** The number that an id ends in: of two events the later one has the higher. */
+const numberOf = (id: string) => Number(/\d*$/.exec(id)![0]);
+
+/** Tells when a connection begins, and of each event that it is sent of what was before. */
+function watchReplay(client: ShopwireClient, tell: () => void): () => void {
+  let beginsAt = 0;
+  const undo = [
+    client.on('subscribed', ({ position }) => {
+      beginsAt = Math.max(beginsAt, numberOf(position));
+      tell();
+    }),
+    client.on('*', (_, { id }) => numberOf(id) <= beginsAt && tell()),
+  ];
+  return () => undo.forEach((each) => each());
 }
 
 async function load(token: string | undefined, signal: AbortSignal): Promise<Stats> {

@@ -4,8 +4,8 @@ import { memo, useMemo, type ReactNode } from 'react';
 
 import type { Namespace } from '../../src/index.js';
 import { readable } from '../../src/react/components.js';
-import { LiveCustomerCount, LiveSalesTicker } from '../../src/react/index.js';
-import { clock, currency, money, shortMoney, shortWhole, whole } from './format.js';
+import { LiveCustomerCount, LiveSalesTicker, useShopwire } from '../../src/react/index.js';
+import { change, clock, currency, money, shortMoney, shortWhole, whole } from './format.js';
 import { useShop, type Notice, type Order, type Payment, type StockItem } from './shop.js';
 
 export function ShopView() {
@@ -48,13 +48,22 @@ function Card({ title, namespace, className = '', aside, isEmpty, empty, childre
         {!isDenied && isKnown && aside}
       </header>
       {isDenied ? (
-        <p className="none">This role may not see {namespace}.</p>
+        <Denied namespace={namespace} />
       ) : isEmpty ? (
         <p className="none">{isKnown ? empty : NOT_KNOWN}</p>
       ) : (
         children
       )}
     </section>
+  );
+}
+
+function Denied({ namespace }: { namespace: Namespace }) {
+  const who = useShopwire().identity ? 'This role' : 'The public';
+  return (
+    <p className="none denied">
+      {who} may not see {namespace}.
+    </p>
   );
 }
 
@@ -225,7 +234,7 @@ function Ticker() {
         <header>
           <h2>Latest sales</h2>
         </header>
-        <p className="none">This role may not see orders.</p>
+        <Denied namespace="orders" />
       </section>
     );
   }
@@ -305,8 +314,7 @@ function Prices() {
             </span>
             {percent !== undefined && (
               <span className="tag" data-change={percent < 0 ? 'down' : 'up'}>
-                {percent > 0 ? '+' : ''}
-                {percent.toFixed(1)} %
+                {change(percent)}
               </span>
             )}
             <time>{clock(at)}</time>
