@@ -3,6 +3,7 @@
 import { useEffect, useInsertionEffect, useRef, useState } from 'react';
 
 import type { ShopwireClient } from '../../src/index.js';
+import { numberOf } from '../../src/numbers.js';
 import { useShopwire } from '../../src/react/index.js';
 
 /** `GET /api/ws/stats`, as far as it is shown. */
@@ -90,9 +91,6 @@ export function useStats(token: string | undefined): Watched {
   }, [client]);
   return watched;
 }
-
-/** The number that an id ends in: of two events the later one has the higher. */
-const numberOf = (id: string) => Number(/\d*$/.exec(id)![0]);
 
 /** Tells when a connection begins, and of each event that it is sent of what was before. */
 function watchReplay(client: ShopwireClient, tell: () => void): () => void {
