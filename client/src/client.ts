@@ -100,7 +100,7 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
   /** A token that is not worth showing again. */
   let refused: string | undefined;
   /** Shows the token in a message: a browser does not tell why a handshake was refused, but a message is answered. */
-  let inMessage = false;
+  let inMessage: unknown;
   /** Another user or role is here, and nobody was told yet to load anew. */
   let isAnother = false;
   let isSyncDue = false;
@@ -126,8 +126,7 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
       token = next;
       if (isNew) disown();
       if (next == null) become();
-      const { status, code } = client.state;
-      if (status === 'closed' && code === UNAUTHORIZED) start();
+      if (client.status === 'closed' && client.state.code === UNAUTHORIZED) start();
       else if (isReady) {
         isSwapping = true;
         renew();
@@ -266,8 +265,10 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
   // What the line says.
 
   function lost(code: number, reason: string): boolean {
+    // What came is told before the loss, unless it may be another user who hears it.
+    if (!isSwapping) flushFrame();
     // A handshake that was refused does not say why: the next attempt finds out.
-    if (!isWelcomed) inMessage = !inMessage && shown !== undefined;
+    if (!isWelcomed) inMessage = !inMessage && shown;
     reset();
     if (code !== UNAUTHORIZED) return FOR_GOOD.includes(code);
     if (shown) refused = shown;
@@ -296,8 +297,7 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
     moveTo(event.id);
     const its = (recent[event.namespace] ??= []);
     if (its.push(event) > KEPT) its.shift();
-    if (!options.batch) dispatch(event);
-    else if (frame.push(event) === 1) options.batch(flushFrame);
+    if (frame.push(event) === 1) (options.batch ?? flushFrame)(flushFrame);
   }
 
   /** All up to here has come. What is older, such as the past of a namespace, does not lead back. */
@@ -305,8 +305,9 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
     if (numberOf(place) <= numberOf(id)) place = id;
   }
 
+  /** Tells them until a handler closes the client, which tells the rest when it goes on, or brings another user. */
   function flushFrame(): void {
-    frame.splice(0).forEach(dispatch);
+    while (isLive && frame[0]) dispatch(frame.shift()!);
   }
 
   const said: Record<string, (data: any) => void> = {

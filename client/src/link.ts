@@ -63,7 +63,7 @@ export function newLink(
       offline: probe,
       // Maybe for the browser's back/forward cache, which takes no page with an open connection.
       pagehide() {
-        down(CUT, 'the page was left');
+        down(CUT, '');
         clearTimeout(retry);
       },
       pageshow: ({ persisted }: PageTransitionEvent) => persisted && open(),
@@ -94,8 +94,7 @@ export function newLink(
   }
 
   async function open(): Promise<void> {
-    drop();
-    const mine = turn;
+    const mine = drop();
     after = undefined;
     changed({ status: 'connecting', reason: '' });
     // What is started and stopped at once, as React's StrictMode does, makes no connection.
@@ -151,21 +150,24 @@ export function newLink(
     down(CUT, 'the server does not answer');
   }
 
-  /** Forgets the connection, whatever state it is in. */
-  function drop(): void {
+  /** Forgets the connection, whatever state it is in. Returns the turn that begins. */
+  function drop(): number {
     turn++;
     clearTimeout(retry);
     clearTimeout(alarm);
     socket?.close(1000);
     retry = socket = undefined;
+    return turn;
   }
 
   function down(code: number, reason: string, ms = after): void {
-    drop();
+    const mine = drop();
     if (Date.now() - greetedAt > STEADY_MS) failures = 0;
     greetedAt = Infinity;
-    if (lost(code, reason)) return stop(reason, code);
-    clearTimeout(retry);
+    const isOver = lost(code, reason);
+    // Who is told of it may have ended it, or begun anew.
+    if (mine !== turn) return;
+    if (isOver) return stop(reason, code);
     const offline = isOffline();
     // Where nobody looks, or there seems to be no network, there is no hurry.
     ms ??= Math.random() * (offline || isHidden() ? BACKOFF_MAX_MS : Math.min(BACKOFF_MAX_MS, BACKOFF_MS * 2 ** failures++));

@@ -196,6 +196,26 @@ describe('coming back', () => {
     await nextAttempt();
   });
 
+  test.each(['close', 'begin anew'])('%s in a handler that is told of a loss holds', async (way) => {
+    const token = vi.fn(() => Promise.reject(new Error('signed out')));
+    const client = newClient({ token });
+    client.on('error', () => {
+      client.close();
+      if (way === 'begin anew') client.setToken('h.b.s'), client.connect();
+    });
+    await settle();
+    if (way === 'close') {
+      expect(client.status).toBe('closed');
+      await vi.advanceTimersByTimeAsync(120_000);
+      expect([client.status, token.mock.calls.length]).toEqual(['closed', 1]);
+    } else {
+      await vi.advanceTimersByTimeAsync(10_000);
+      expect([client.status, FakeSocket.all.length]).toEqual(['connecting', 1]);
+      client.close();
+      expect(client.status).toBe('closed');
+    }
+  });
+
   test('what is late of an old connection is not heard', async () => {
     const { client, socket } = await connected();
     const handler = vi.fn();

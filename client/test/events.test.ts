@@ -4,7 +4,7 @@ import { describe, expect, test, vi } from 'vitest';
 
 import { perFrame } from '../src/frames.js';
 import { eventsOf } from '../src/reader.js';
-import { connected, driveClock, ids, settle } from './fake-socket.js';
+import { connected, driveClock, FakeSocket, ids, reopened, settle } from './fake-socket.js';
 
 driveClock();
 
@@ -109,6 +109,32 @@ describe('events', () => {
     socket.event('e-2');
     await vi.advanceTimersByTimeAsync(100);
     expect(told).toEqual(['e-1', 'subscribed', 'e-2']);
+  });
+
+  test('that wait for the frame are told before the loss of the line', async () => {
+    const { client, socket } = await connected({ batch: perFrame });
+    const told: string[] = [];
+    client.on('*', (_, { id }) => told.push(id));
+    client.on('status', ({ status }) => told.push(status));
+    socket.event('e-1');
+    socket.end();
+    expect(told).toEqual(['e-1', 'waiting']);
+  });
+
+  test('that came with one whose handler closes the client are told when it goes on', async () => {
+    const { client, socket } = await connected({ batch: perFrame });
+    const told: string[] = [];
+    client.on('*', (_, { id }) => told.push(id));
+    client.once('order:created', () => client.close());
+    for (const id of ['e-1', 'e-2', 'e-3']) socket.event(id);
+    await vi.advanceTimersByTimeAsync(100);
+    expect([client.status, told]).toEqual(['closed', ['e-1']]);
+    client.connect();
+    await settle();
+    reopened().subscribed(['orders'], 'p-3', { recovered: true });
+    FakeSocket.last.event('e-4');
+    await vi.advanceTimersByTimeAsync(100);
+    expect(told).toEqual(['e-1', 'e-2', 'e-3', 'e-4']);
   });
 });
 

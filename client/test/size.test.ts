@@ -31,11 +31,11 @@ test('the core is below 4 kB, React below 3 kB more', async () => {
   expect(both - core).toBeLessThan(3_000);
 });
 
-test('sharing tabs is below 4 kB, and only loaded by who uses it', async () => {
+test('sharing tabs is below 4.5 kB, and only loaded by who uses it', async () => {
   const core = await gzipped(`export { ShopwireClient } from './src/index.ts';`);
   const both = await gzipped(`export { ShopwireClient } from './src/index.ts'; export { shareTabs } from './src/tabs/index.ts';`);
   console.info(`gzipped: tabs ${both - core} B more`);
-  expect(both - core).toBeLessThan(4_000);
+  expect(both - core).toBeLessThan(4_500);
 });
 
 test('what is not used is not loaded', async () => {

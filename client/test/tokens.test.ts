@@ -265,6 +265,16 @@ describe('another user or role', () => {
     expect(changes).toHaveLength(2);
   });
 
+  test('in a handler: what came with that event is not told any more', async () => {
+    const { client, socket } = await connected({ batch: perFrame });
+    const seen: string[] = [];
+    client.on('*', (_, { id }) => seen.push(id));
+    client.once('order:created', () => client.setToken(null));
+    for (const id of ['e-1', 'e-2', 'e-3']) socket.event(id);
+    await vi.advanceTimersByTimeAsync(200);
+    expect(seen).toEqual(['e-1']);
+  });
+
   test('nobody: at once, and a gap also where the public sees nothing', async () => {
     const { client, socket } = await connected();
     vi.spyOn(console, 'warn').mockImplementation(() => {});

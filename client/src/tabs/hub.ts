@@ -7,6 +7,7 @@ import { sentence } from '../link.js';
 import type { Problem, Subscribed, WebSocketLike } from '../types.js';
 import { Catchup } from './catchup.js';
 import { hasPast, Member, type Filter, type Subscription } from './member.js';
+import { Pace, type Say } from './pace.js';
 import { CUT, lockOf, OPEN, PROTOCOL, type Channel, type FromHub, type Platform, type ToHub } from './words.js';
 
 /** The token was refused, or has ended. */
@@ -15,12 +16,18 @@ const GOING_AWAY = 1001;
 /** After which a client does not come back by itself. */
 const BROKEN = 1002;
 
-/** What was asked of the server and is not answered. Its answers come in the order of the questions. */
-type Asked =
+/** What is asked of the server. Its answers come in the order of the questions. */
+type Question =
   | { request: 'auth'; member: Member | undefined; token: string }
   | { request: 'unsubscribe' }
   /** Without a subscription it asks how far the replay is. */
   | { request: 'subscribe'; subscription?: Subscription };
+
+/** Makes out what there is to ask, and with which data: maybe nothing any more. */
+type Make = () => [question: Question, data: unknown] | undefined;
+
+/** A question that is not answered, and how to ask it again. */
+type Asked = Question & { again: Say };
 
 /** A token that the server took. */
 interface Pass {
@@ -49,9 +56,10 @@ export class Hub {
    * Subscriptions that wait until the one before is answered. Each names what all tabs were granted: with what others are only asking for in
    * it, one that is wrong would be refused to all of them.
    */
-  #waiting: (() => void)[] = [];
+  #waiting: Make[] = [];
   #isSubscribing = false;
   #isPinged = false;
+  #pace = new Pace(() => this.#asked.length);
   #catchup = new Catchup((names) => this.#probe(names));
 
   constructor(name: string, url: string, platform: Platform) {
@@ -118,7 +126,7 @@ export class Hub {
       else this.#subscribe(subscription);
     } else {
       member.published.add(type);
-      this.#send(text);
+      this.#pace.add(() => this.#send(text));
     }
   }
 
@@ -169,6 +177,7 @@ export class Hub {
     const line = this.#line;
     this.#line = this.#welcome = this.#pass = undefined;
     this.#asked = [];
+    this.#pace.reset();
     this.#waiting = [];
     this.#isSubscribing = false;
     this.#isPinged = false;
@@ -180,9 +189,16 @@ export class Hub {
     if (this.#line?.readyState === OPEN) this.#line.send(text);
   }
 
-  #ask(asked: Asked, data: unknown): void {
-    this.#asked.push(asked);
-    this.#send(JSON.stringify({ type: asked.request, data }));
+  /** Asks when the server takes it. */
+  #ask(make: Make): void {
+    const again = () => {
+      const made = make();
+      if (!made) return;
+      const [question, data] = made;
+      this.#asked.push({ ...question, again });
+      this.#send(JSON.stringify({ type: question.request, data }));
+    };
+    this.#pace.add(again);
   }
 
   #ping(): void {
@@ -198,7 +214,7 @@ export class Hub {
     if (message.id) this.#event(message, text);
     else if (type === 'welcome') {
       this.#welcome = text;
-      if (!isHandshake && this.#shown) this.#ask({ request: 'auth', member: undefined, token: this.#shown }, { token: this.#shown });
+      if (!isHandshake && this.#shown) this.#show(this.#shown);
       if (this.#shown === undefined) this.#pass = { token: undefined, expiresAt: Infinity, text: '' };
       this.#greetAll();
     } else if (type === 'authenticated') this.#authenticated(data, text);
@@ -207,6 +223,7 @@ export class Hub {
     else if (type === 'error') this.#error(data, text);
     // A sign of life, the end of the token, the end of the server: for all of them.
     else this.#tellAll(text);
+    this.#pace.go();
   }
 
   #greetAll(): void {
@@ -225,7 +242,12 @@ export class Hub {
 
   #authenticate(member: Member, token: string): void {
     member.token = token;
-    this.#ask({ request: 'auth', member, token }, { token });
+    this.#show(token, member);
+  }
+
+  /** Shows a token: a tab's, if that is still there, or the line's own. */
+  #show(token: string, member?: Member): void {
+    this.#ask(() => (!member || this.#members.has(member.id) ? [{ request: 'auth', member, token }, { token }] : undefined));
   }
 
   #admit(member: Member, text: string): void {
@@ -235,12 +257,12 @@ export class Hub {
   }
 
   #authenticated({ expiresAt }: { expiresAt: number }, text: string): void {
-    const asked = this.#asked[0]?.request === 'auth' ? (this.#asked.shift() as Extract<Asked, { request: 'auth' }>) : undefined;
+    const asked = this.#asked[0]?.request === 'auth' ? (this.#asked.shift() as Extract<Question, { request: 'auth' }>) : undefined;
     const token = asked ? asked.token : this.#shown;
     const before = this.#pass;
     if (!before || expiresAt >= before.expiresAt) this.#pass = { token, expiresAt, text };
     // The line lives as long as the token that it was shown last: that shall be the one that lives longest.
-    else if (asked?.member) this.#ask({ request: 'auth', member: undefined, token: before.token! }, { token: before.token });
+    else if (asked?.member) this.#show(before.token!);
     if (asked?.member && this.#members.has(asked.member.id)) this.#admit(asked.member, text);
     if (!before) this.#greetAll();
   }
@@ -286,6 +308,12 @@ export class Hub {
 
   #error(problem: Problem, text: string): void {
     const asked = this.#asked[0]?.request === problem.request ? this.#asked.shift() : undefined;
+    if (problem.retryAfter !== undefined) {
+      this.#pace.slow(problem.retryAfter, asked?.again);
+      if (asked) return;
+      // That it lives is what was asked.
+      if (problem.request === 'ping') return this.#tellAll(JSON.stringify({ type: 'pong' }));
+    }
     if (!asked) {
       // What was published is not answered, so who of those that publish such things it was is not known.
       const some = [...this.#members.values()].filter(({ published }) => published.has(problem.request!));
@@ -322,40 +350,41 @@ export class Hub {
     const { member, names, since, last } = subscription;
     this.#inTurn(() => {
       if (this.#members.has(member.id)) {
-        return this.#ask({ request: 'subscribe', subscription }, { namespaces: names, events: this.#eventsOf(names, subscription), since, last });
+        return [{ request: 'subscribe', subscription }, { namespaces: names, events: this.#eventsOf(names, subscription), since, last }];
       }
       // It has left while it waited for its turn.
       if (hasPast(subscription)) this.#catchup.over();
-      this.#subscribeNext();
+      return this.#subscribeNext();
     });
   }
 
   #probe(names: readonly Namespace[]): void {
     this.#inTurn(() => {
       const wanted = names.filter((name) => this.#granted(name) !== undefined);
-      if (wanted.length) return this.#ask({ request: 'subscribe' }, { namespaces: wanted, events: this.#eventsOf(wanted) });
+      if (wanted.length) return [{ request: 'subscribe' }, { namespaces: wanted, events: this.#eventsOf(wanted) }];
       // What nobody wants is not replayed.
       this.#catchup.over();
-      this.#subscribeNext();
+      return this.#subscribeNext();
     });
   }
 
-  #inTurn(ask: () => void): void {
-    this.#waiting.push(ask);
+  #inTurn(make: Make): void {
+    this.#waiting.push(make);
     if (!this.#isSubscribing) this.#subscribeNext();
   }
 
-  #subscribeNext(): void {
-    const ask = this.#waiting.shift();
-    this.#isSubscribing = ask !== undefined;
-    ask?.();
+  #subscribeNext(): undefined {
+    const make = this.#waiting.shift();
+    this.#isSubscribing = make !== undefined;
+    if (make) this.#ask(make);
   }
 
   /** Those of the namespaces that nobody wants any more. */
   #unsubscribe(names: Namespace[]): void {
     const isWanted = (name: Namespace) => [...this.#members.values()].some((member) => member.filtersOf(name).length > 0);
-    const unwanted = names.filter((name) => !isWanted(name));
-    if (unwanted.length) this.#ask({ request: 'unsubscribe' }, { namespaces: unwanted });
+    const unwanted = () => names.filter((name) => !isWanted(name));
+    const make: Make = () => (unwanted().length ? [{ request: 'unsubscribe' }, { namespaces: unwanted() }] : undefined);
+    if (make()) this.#ask(make);
   }
 
   #eventsOf(names: readonly Namespace[], subscription?: Subscription): EventType[] | undefined {
