@@ -2,6 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 
+import { faultIn, named } from './checks.js';
 import { Emitter, EmitError, EmitManyError } from './emitter.js';
 import type { EmitOptions, EmitterOptions } from './emitter.js';
 import type { EventData, EventType, IngestLine, InventoryUpdated, SystemNotification } from './generated/events.js';
@@ -45,8 +46,7 @@ export function emitMany(events: Iterable<IngestLine>): Promise<void> {
 /** What JavaScript may call a helper with: a type that is not its own is no slip of the data, and is said by itself. */
 function checkType(helper: string, kind: string, type: unknown, { key }: EmitOptions): void {
   if (typeof type === 'string' && type.startsWith(kind)) return;
-  const given = Object(type) === type ? 'an object' : JSON.stringify(type);
-  throw new EmitError('unknown_type', `the first argument of ${helper} is a type that begins with ${kind}, and not ${given}`, { key });
+  throw new EmitError('unknown_type', `the first argument of ${helper} is a type that begins with ${kind}, and not ${named(type)}`, { key });
 }
 
 /** `emit` for the types of one kind. */
@@ -110,15 +110,19 @@ export async function emitInventoryEvent<T extends TypeOf<'inventory'>>(
 ): Promise<void> {
   const { threshold, critical, key = randomUUID(), ...rest } = options ?? {};
   checkType('emitInventoryEvent', 'inventory:', type, { key });
+  // Told by the emitter: taken apart as above, no trace of it is left.
+  if (faultIn(options)) return emit(type, data as EventData[T], options);
   // What is no object the server refuses.
   if (type !== 'inventory:updated' || Object(data) !== data) return emit(type, data as EventData[T], { ...rest, key });
   const change = data as StockChange;
   const updated = { ...change, difference: change.difference ?? change.newStock - change.oldStock };
-  if (threshold !== undefined && key.length > KEY_MAX) {
+  const isKey = typeof key === 'string' && key !== '';
+  if (isKey && threshold !== undefined && key.length > KEY_MAX) {
     const message = `key must have at most ${KEY_MAX} characters beside a threshold, has ${key.length}: the alert's is this one and ${ALERT}`;
     throw new EmitError('invalid_payload', message, { field: 'key', key });
   }
-  const alert = stockAlert(change, { threshold, critical });
+  // What is no key the server refuses; made longer for the alert it could be one.
+  const alert = isKey ? stockAlert(change, { threshold, critical }) : undefined;
   const sent = [emit('inventory:updated', updated, { ...rest, key })];
   if (alert) sent.push(emit(alert.type, alert.data as never, { ...rest, key: key + ALERT }));
   // Both are waited for, and only then the first one's fault is told.

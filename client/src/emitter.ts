@@ -4,6 +4,7 @@
 import { randomUUID } from 'node:crypto';
 import { createConnection, type Socket } from 'node:net';
 
+import { checkSettings, faultIn } from './checks.js';
 import type { EventData, EventType, IngestLine, Target } from './generated/events.js';
 import { defaultSocket } from './socket-path.js';
 
@@ -17,7 +18,6 @@ const CHUNK = 64 * 1024;
 const BACKOFF_MS = 50;
 const BACKOFF_MAX_MS = 2_000;
 
-const OPTIONS = ['socket', 'limit', 'timeout'];
 const NO_ANSWER = 'the server does not answer';
 
 export interface EmitOptions {
@@ -33,7 +33,7 @@ export interface EmitterOptions {
   socket?: string;
   /** How many events may wait for their acknowledgement; more are refused at once. Default: 10,000. */
   limit?: number;
-  /** How long an event may wait for its acknowledgement, in ms. Default: 5,000. */
+  /** How long an event may wait for its acknowledgement, in ms; at most 2^31 - 1. Default: 5,000. */
   timeout?: number;
 }
 
@@ -104,9 +104,7 @@ export class Emitter {
   #onSettled: (() => void)[] = [];
 
   constructor(options: EmitterOptions = {}) {
-    for (const name of Object.keys(options)) {
-      if (!OPTIONS.includes(name)) throw new TypeError(`${name} is no option of an emitter: ${OPTIONS.join(', ')} are`);
-    }
+    checkSettings(options);
     this.#path = options.socket ?? defaultSocket();
     this.#limit = options.limit ?? LIMIT;
     this.#timeout = options.timeout ?? TIMEOUT_MS;
@@ -117,10 +115,12 @@ export class Emitter {
    * Rejects with an {@link EmitError}: the server's own sentence, or why there was no answer.
    */
   emit<T extends EventType>(type: T, data: EventData[T], options?: EmitOptions): Promise<void> {
+    const fault = faultIn(options);
     // What is no option is for the server to refuse: a misspelt `to` must not become a broadcast.
     const { key = randomUUID(), ...rest } = options ?? {};
     return new Promise((resolve, reject) => {
-      const refuse = (code: string, message: string) => reject(new EmitError(code, message, { key }));
+      const refuse = (code: string, message: string, field?: string) => reject(new EmitError(code, message, { field, key }));
+      if (fault) return refuse(fault.code, fault.message, fault.field);
       if (this.#isClosed) return refuse('closed', 'the emitter was closed');
       if (this.#open >= this.#limit) {
         return refuse('queue_full', `${this.#limit} events wait for their acknowledgement already`);

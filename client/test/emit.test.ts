@@ -124,6 +124,73 @@ describe('with the server', () => {
     expect(seen.map(({ data }) => data)).toEqual([{ orderId: 'last' }]);
   });
 
+  test('a target that is lost on the way is refused, and never a broadcast', async () => {
+    const { server, seen } = await watched();
+    configureEmitter({ socket: server.socket });
+    ends.push(closeEmitter);
+    const gone = { orderId: 'o-1' };
+    const user: { ids?: string[] } = {};
+    const stock = { productId: 'p-1', productName: 'Lamp', sku: 's-1', oldStock: 9, newStock: 1 };
+    for (const name of ['roles', 'userIds', 'owners', 'userId']) {
+      const refused = { code: 'invalid_target', field: `to.${name}`, message: expect.stringContaining(`to.${name} is undefined: `) };
+      await expect(emitOrderEvent('order:deleted', gone, { to: { [name]: undefined } })).rejects.toMatchObject(refused);
+      const change = emitInventoryEvent('inventory:updated', stock, { threshold: 5, to: { roles: ['admin'], [name]: undefined } });
+      await expect(change).rejects.toMatchObject(refused);
+    }
+    const untyped = [() => ['u-1'], { userIds: () => ['u-1'] }] as never[];
+    await expect(emit('order:deleted', gone, { to: untyped[0] })).rejects.toMatchObject({ field: 'to', message: 'to must be an object, and not a function' });
+    await expect(emit('order:deleted', gone, { to: untyped[1] })).rejects.toMatchObject({ field: 'to.userIds' });
+    // The rest is told by the server.
+    await expect(emit('order:deleted', gone, { to: null as never })).rejects.toMatchObject({ code: 'invalid_target' });
+    await expect(emit('order:deleted', gone, { to: { userIds: null as never } })).rejects.toMatchObject({ code: 'invalid_target', field: 'to.userIds' });
+    const many = emitMany([
+      { type: 'order:deleted', data: { orderId: 'o-2' }, to: undefined },
+      { type: 'order:deleted', data: gone, to: { userIds: user.ids } },
+    ]);
+    const { errors }: EmitManyError = await many.catch((error) => error);
+    expect(errors).toMatchObject([{ index: 1, code: 'invalid_target', field: 'to.userIds' }]);
+    // Nobody is excluded.
+    await emit('order:deleted', { orderId: 'o-3' }, { to: { excludeUserIds: user.ids, excludeSessionId: undefined } });
+    await emit('order:deleted', { orderId: 'last' }, { to: undefined });
+    await until('the last has come', () => seen.length > 2);
+    expect(seen.map(({ data }) => data)).toEqual([{ orderId: 'o-2' }, { orderId: 'o-3' }, { orderId: 'last' }]);
+  });
+
+  test('options that are no object are refused by every helper', async () => {
+    const { server, seen } = await watched();
+    configureEmitter({ socket: server.socket });
+    ends.push(closeEmitter);
+    const given: [options: unknown, named: string][] = [[5, '5'], [[], 'a list'], [true, 'true'], ['', '""'], ['admin', '"admin"'], [() => {}, 'a function']];
+    for (const [options, named] of given) {
+      const refused = { code: 'invalid_payload', message: `the options of an event are an object (to, timestamp, key), and not ${named}` };
+      const untyped = options as object;
+      await expect(emit('order:deleted', { orderId: 'o-1' }, untyped)).rejects.toMatchObject(refused);
+      await expect(emitOrderEvent('order:deleted', { orderId: 'o-1' }, untyped)).rejects.toMatchObject(refused);
+      await expect(emitSystemNotification({ title: 'Hi', message: 'Hi', severity: 'info' }, untyped)).rejects.toMatchObject(refused);
+      const stock = { productId: 'p-1', productName: 'Lamp', sku: 's-1', oldStock: 9, newStock: 1 };
+      await expect(emitInventoryEvent('inventory:updated', stock, untyped)).rejects.toMatchObject(refused);
+    }
+    await emit('order:deleted', { orderId: 'last' });
+    await until('the last has come', () => seen.length > 0);
+    expect(seen).toHaveLength(1);
+  });
+
+  test('what is no key is refused beside a threshold as without, and brings no alert', async () => {
+    const { server, seen } = await watched();
+    configureEmitter({ socket: server.socket });
+    ends.push(closeEmitter);
+    const stock = { productId: 'p-1', productName: 'Lamp', sku: 's-1', oldStock: 9, newStock: 1 };
+    for (const key of [null, 5, ''] as string[]) {
+      const plain: EmitError = await emitInventoryEvent('inventory:updated', stock, { key }).catch((error) => error);
+      expect(plain).toMatchObject({ code: 'invalid_payload', field: 'key' });
+      const { code, field, message } = plain;
+      await expect(emitInventoryEvent('inventory:updated', stock, { key, threshold: 5 })).rejects.toMatchObject({ code, field, message });
+    }
+    await emit('order:deleted', { orderId: 'last' });
+    await until('the last has come', () => seen.length > 0);
+    expect(seen).toHaveLength(1);
+  });
+
   test('of many, those that are refused are named, and the others are sent', async () => {
     const { server, seen } = await watched();
     const emitter = server.emitter({ limit: 7 });
@@ -313,6 +380,33 @@ describe('on a line that the test holds', () => {
     await emitter.emitMany(Array.from({ length: 400 }, (_, i) => ({ type: 'order:updated', data: { orderId: `o-${i}`, changes } })));
     expect(ingest.connections).toHaveLength(1);
   });
+});
+
+test.each<[options: unknown, kind: ErrorConstructor, message: string]>([
+  [{ timeout: '5s' }, TypeError, 'timeout of an emitter is a number of ms above 0, at most 2147483647, and not "5s"'],
+  [{ timeout: 0 }, RangeError, 'and not 0'],
+  [{ timeout: -1 }, RangeError, 'and not -1'],
+  [{ timeout: NaN }, RangeError, 'and not NaN'],
+  [{ timeout: Infinity }, RangeError, 'at most 2147483647, and not Infinity'],
+  [{ timeout: 2 ** 31 }, RangeError, 'and not 2147483648'],
+  [{ timeout: null }, TypeError, 'and not null'],
+  [{ limit: 0 }, RangeError, 'limit of an emitter is an integer, at least 1, and not 0'],
+  [{ limit: 1.5 }, RangeError, 'and not 1.5'],
+  [{ limit: Infinity }, RangeError, 'and not Infinity'],
+  [{ limit: '5' }, TypeError, 'and not "5"'],
+  [{ socket: '' }, RangeError, 'socket of an emitter is a path, not empty, and not ""'],
+  [{ socket: 3001 }, TypeError, 'and not 3001'],
+  [{ toString: '' }, TypeError, 'toString is no option of an emitter'],
+  ['/run/x.sock', TypeError, 'the options of an emitter are an object, and not "/run/x.sock"'],
+  [null, TypeError, 'the options of an emitter are an object, and not null'],
+])('an emitter with %o is refused when it is made', (options, kind, message) => {
+  for (const make of [() => new Emitter(options as object), () => configureEmitter(options as object)]) {
+    expect(make).toThrow(kind);
+    expect(make).toThrow(message);
+  }
+  // Nothing was taken of it.
+  configureEmitter({ socket: undefined, limit: 1, timeout: 2 ** 31 - 1 });
+  return closeEmitter();
 });
 
 test('a process that has emitted ends by itself', async () => {

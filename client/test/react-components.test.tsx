@@ -66,6 +66,23 @@ describe('components', () => {
     expect(screen.getByRole('status').textContent).toBe('1.234 online');
   });
 
+  test('the count that is no longer known is not read out any more, at once', async () => {
+    const page = (token: string | null) => (
+      <Shop token={token}>
+        <LiveCustomerCount />
+      </Shop>
+    );
+    const tree = render(page('h.a.s'));
+    vi.useFakeTimers();
+    await letIn({ online: 7 });
+    act(() => vi.advanceTimersByTime(3_000));
+    expect(screen.getByRole('status').textContent).toBe('7 customers online');
+    tree.rerender(page(null));
+    expect(screen.getByRole('status').textContent).toBe('');
+    act(() => vi.advanceTimersByTime(3_000));
+    expect(screen.getByRole('status').textContent).toBe('');
+  });
+
   test('the ticker begins with what the server kept, and can be held', async () => {
     render(<LiveSalesTicker currency="EUR" locale="de" max={2} />, { wrapper: Shop });
     expect(screen.getByText('No sales yet')).toBeTruthy();

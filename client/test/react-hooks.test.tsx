@@ -17,7 +17,7 @@ import {
   useWebSocketEvent,
   useWebSocketNamespace,
 } from '../src/react/index.js';
-import { FakeSocket, settle } from './fake-socket.js';
+import { connected, FakeSocket, settle } from './fake-socket.js';
 import { answer, letIn, sale, send, Shop, treePerTest } from './react-shop.js';
 
 treePerTest();
@@ -280,6 +280,51 @@ describe('other hooks', () => {
       </Shop>,
     );
     expect(screen.getByText('Processing')).toBeTruthy();
+  });
+
+  test('what is asked of a hook can change, and no rendering shows less than what is known', async () => {
+    const lengths: number[] = [];
+    const statuses: unknown[] = [];
+    const Part = ({ max, orderId }: { max: number; orderId: string }) => {
+      lengths.push(useWebSocketNamespace('orders', { max }).events.length);
+      statuses.push(useOrderStatus(orderId).status);
+      return <LiveSalesTicker currency="EUR" max={max} />;
+    };
+    const page = (max: number, orderId: string) => (
+      <Shop>
+        <Part max={max} orderId={orderId} />
+      </Shop>
+    );
+    const tree = render(page(2, 'o-1'));
+    const socket = await letIn();
+    for (const [id, status] of [['o-1', 'shipped'], ['o-2', 'pending'], ['o-3', 'pending']]) send(socket, `e-${id}`, 'order:created', sale(id!, { status }));
+    const [first] = screen.getAllByRole('listitem');
+    lengths.length = statuses.length = 0;
+    tree.rerender(page(3, 'o-2'));
+    expect(new Set(lengths)).toEqual(new Set([3]));
+    expect(new Set(statuses)).toEqual(new Set(['pending']));
+    // Still the same element: the list was not emptied between.
+    expect(screen.getAllByRole('listitem')).toHaveLength(3);
+    expect(screen.getAllByRole('listitem')[0]).toBe(first);
+  });
+
+  test('a page from the server comes alive as it was sent, and shows then what has come', async () => {
+    const errors = vi.spyOn(console, 'error');
+    const { client, socket } = await connected({ namespaces: ['orders'] });
+    socket.event('e-1', 'order:created', sale('o-1', { status: 'shipped' }));
+    const page = (
+      <Shop client={client}>
+        <OrderStatusBadge orderId="o-1" />
+        <LiveSalesTicker currency="EUR" />
+      </Shop>
+    );
+    const container = document.body.appendChild(document.createElement('div'));
+    container.innerHTML = renderToString(page);
+    expect(container.textContent).toMatch(/Unknown.*No sales yet/);
+    const differences = vi.fn();
+    render(page, { container, hydrate: true, onRecoverableError: differences });
+    expect(container.textContent).toMatch(/Shipped.*Ada/);
+    expect([differences.mock.calls, errors.mock.calls]).toEqual([[], []]);
   });
 
   test('useOnlineCount counts from what the server told, each customer once, and asks again', async () => {

@@ -86,7 +86,8 @@ export function LiveCustomerCount({ labels = {}, locale, className, style }: Liv
   const number = count === undefined ? unknown : new Intl.NumberFormat(known(locale)).format(count);
   const text = online(count ?? 0);
   // A number that is not known is nothing to read out.
-  const calm = useCalm(count === undefined ? (labels.unknown ?? '') : `${number} ${text}`);
+  const isKnown = count !== undefined;
+  const calm = useCalm(isKnown ? `${number} ${text}` : (labels.unknown ?? ''), isKnown);
   return (
     <span className={classes('shopwire-count', className)} style={style} data-connection={connection}>
       <span aria-hidden="true">
@@ -103,10 +104,11 @@ export function LiveCustomerCount({ labels = {}, locale, className, style }: Liv
 /** How long a number has to stand before it is read out. */
 const CALM_MS = 3_000;
 
-/** A text once it no longer changes: nobody wants each step read out. */
-function useCalm(text: string): string {
+/** A text once it no longer changes: nobody wants each step read out. A number that is no longer known is gone at once. */
+function useCalm(text: string, isKnown: boolean): string {
   const [calm, setCalm] = useState(text);
   useEffect(() => {
+    if (!isKnown) setCalm(text);
     const timer = setTimeout(() => setCalm(text), CALM_MS);
     return () => clearTimeout(timer);
   }, [text]);

@@ -19,23 +19,25 @@ export function reduced<P extends Pattern, T>(
   reduce: (value: T, event: ShopEvent<Matching<P>>) => T,
   past = () => client.recent(pattern),
 ): Store<T> {
-  let value = initial;
+  let value: T | undefined;
+  const begin = () => (value = past().reduce(reduce, initial));
   return {
     subscribe(tell) {
-      value = past().reduce(reduce, initial);
+      // What came between the first rendering and now.
+      begin();
       const set = (next: T) => {
         if (next === value) return;
         value = next;
         tell();
       };
-      const undo = client.on(pattern, (_, event) => set(reduce(value, event)));
+      const undo = client.on(pattern, (_, event) => set(reduce(value!, event)));
       const unwatch = client.on('identity', () => set(initial));
       return () => {
         undo();
         unwatch();
       };
     },
-    get: () => value,
+    get: () => value ?? begin(),
     initial: () => initial,
   };
 }
