@@ -379,6 +379,10 @@ test('without --dev a token is asked for, kept in memory, and judged by the serv
   expect(new Set(sees)).toEqual(new Set(['unknown']));
   expect(await page.getByText(/no orders yet|all well|No sales yet/i).count()).toBe(0);
   await page.locator('.board').getByText('Not known.').waitFor();
+  // The same one would only be refused again.
+  expect(await page.getByRole('button', { name: 'Connect again' }).count()).toBe(0);
+  await page.getByRole('button', { name: 'Sign in again' }).click();
+  await page.getByLabel('Token').waitFor();
   expect(faults).toEqual([]);
 });
 

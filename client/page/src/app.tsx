@@ -86,16 +86,18 @@ function DevPage({ info }: { info: Info }) {
 /** Is whom a pasted token says, or nobody. */
 function TokenPage({ info }: { info: Info }) {
   const [token, setToken] = useState<string | null>();
+  const leave = () => setToken(undefined);
   if (token === undefined) return <SignIn choose={setToken} />;
   const who = (
     <>
       <TakenFor />
-      <button type="button" onClick={() => setToken(undefined)}>
+      <button type="button" onClick={leave}>
         {token === null ? 'Sign in' : 'Sign out'}
       </button>
     </>
   );
-  return <Live info={info} token={token} shown={token ?? undefined} who={who} sees={<Sees seat={token === null ? 'public' : undefined} />} />;
+  const sees = <Sees seat={token === null ? 'public' : undefined} />;
+  return <Live info={info} token={token} shown={token ?? undefined} who={who} sees={sees} signInAgain={leave} />;
 }
 
 interface LiveProps {
@@ -105,6 +107,8 @@ interface LiveProps {
   shown: string | undefined;
   who: ReactNode;
   sees: ReactNode;
+  /** Asks for another token, where the page does not get one by itself. */
+  signInAgain?: () => void;
 }
 
 /** One connection, and what comes over it. After a gap all of it is made anew from what the server still has. */
@@ -122,7 +126,7 @@ const VIEWS = ['shop', 'operations', 'send'] as const;
 type View = (typeof VIEWS)[number];
 const TITLES: Record<View, string> = { shop: 'Shop', operations: 'Operations', send: 'Send an event' };
 
-function Connected({ info, shown, who, sees, reloadedAt, onGap }: LiveProps & { reloadedAt: number | undefined; onGap: () => void }) {
+function Connected({ info, shown, who, sees, signInAgain, reloadedAt, onGap }: LiveProps & { reloadedAt: number | undefined; onGap: () => void }) {
   const client = useShopwire();
   const shop = useMemo(() => new Shop(), [client]);
   useEffect(() => {
@@ -158,7 +162,7 @@ function Connected({ info, shown, who, sees, reloadedAt, onGap }: LiveProps & { 
             </a>
           ))}
         </nav>
-        <ConnectionState reloadedAt={reloadedAt} />
+        <ConnectionState reloadedAt={reloadedAt} signInAgain={signInAgain} />
       </header>
       <section className="who" aria-label="Who looks">
         {who}

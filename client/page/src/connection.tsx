@@ -19,7 +19,13 @@ const WORDS: Record<State['status'], string> = {
 /** The close code of a token that is refused. */
 const UNAUTHORIZED = 4401;
 
-export function ConnectionState({ reloadedAt }: { reloadedAt: number | undefined }) {
+interface ConnectionStateProps {
+  reloadedAt: number | undefined;
+  /** Asks for another token, where the page does not get one by itself. */
+  signInAgain?: (() => void) | undefined;
+}
+
+export function ConnectionState({ reloadedAt, signInAgain }: ConnectionStateProps) {
   const client = useShopwire();
   const state = useConnection();
   const wait = useCountdown(state);
@@ -48,7 +54,11 @@ export function ConnectionState({ reloadedAt }: { reloadedAt: number | undefined
       {reason && (
         <div className="banner" data-status={state.status}>
           <strong>{state.status === 'closed' ? 'Disconnected.' : 'The connection is lost.'}</strong> {sentence(withoutToken(reason))}{' '}
-          {state.status === 'closed' ? (
+          {state.status === 'closed' && state.code === UNAUTHORIZED && signInAgain ? (
+            <button type="button" onClick={signInAgain}>
+              Sign in again
+            </button>
+          ) : state.status === 'closed' ? (
             <button type="button" onClick={() => client.connect()}>
               Connect again
             </button>
