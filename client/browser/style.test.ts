@@ -19,7 +19,7 @@ const lowered = readFileSync(new URL('../style.css', import.meta.url), 'utf8').r
   'var(--lightningcss-light,$1) var(--lightningcss-dark,$2)',
 );
 /** What it makes of a page's `color-scheme: dark`. */
-const DARK = 'html { --lightningcss-light: ; --lightningcss-dark: initial; color-scheme: dark }';
+const DARK = '@layer base { html { --lightningcss-light: ; --lightningcss-dark: initial; color-scheme: dark } }';
 
 test.each([
   ['a page that says nothing of its colours', '', 'rgb(138, 90, 0)'],
@@ -27,7 +27,6 @@ test.each([
 ])('colours hold where a bundler has lowered them: %s', async (_, own, expected) => {
   expect(lowered).not.toContain('light-dark(#');
   const page = await browser.newPage();
-  // A page's own rules may come first.
   await page.setContent(`<style>${own}</style><style>${lowered}</style>
     <span class="shopwire-badge" data-status="pending"><span class="shopwire-status">Pending</span></span>`);
   const looks = await page.locator('.shopwire-status').evaluate((badge) => {

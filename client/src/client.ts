@@ -195,18 +195,19 @@ function connectClient(client: Mutable<Client>, options: ShopwireOptions): void 
   }
 
   async function getToken(): Promise<string | undefined> {
-    const source = token;
     // Called before there is a timer: it may throw.
-    const answer = typeof source === 'function' ? source() : source;
+    const answer = typeof token === 'function' ? token() : token;
     // Whoever asks now asks for all who asked before, on this connection or on one that is gone.
     clearTimeout(again);
     let timer: typeof again;
     const late = new Promise<never>((_, fail) => {
       again = timer = setTimeout(fail, TOKEN_MS, new Error('none came in time'));
     });
-    const given = await Promise.race([answer, late]).finally(() => clearTimeout(timer));
-    // Another one was set meanwhile.
-    if (source !== token) return getToken();
+    const given = await Promise.race([answer, late]).finally(() => {
+      clearTimeout(timer);
+      // Was somebody else asked since, for this one too? Then what comes of this is of no use, and goes nowhere.
+      return timer === again || new Promise(() => {});
+    });
     if (given == null) return undefined;
     const text = String(given).trim();
     // It is not repeated: it may be half a secret.

@@ -143,6 +143,29 @@ describe('useWebSocket', () => {
     expect(handler).toHaveBeenCalledOnce();
   });
 
+  test('is good in effects also if it was kept from a rendering that StrictMode threw away', async () => {
+    const handler = vi.fn();
+    const Orders = () => {
+      const ws = useWebSocket({ namespaces: ['orders'] });
+      const [kept] = useState(ws);
+      useEffect(() => kept.on('order:created', handler), [kept]);
+      return null;
+    };
+    const tree = render(
+      <StrictMode>
+        <Shop>
+          <Orders />
+        </Shop>
+      </StrictMode>,
+    );
+    const socket = await letIn();
+    send(socket, 'e-1', 'order:created', sale('o-1'));
+    expect(handler).toHaveBeenCalledOnce();
+    tree.unmount();
+    socket.event('e-2', 'order:created', sale('o-2'));
+    expect(handler).toHaveBeenCalledOnce();
+  });
+
   test('an undo from rendering ends that handler', async () => {
     const handler = vi.fn();
     let undo = () => {};

@@ -230,6 +230,32 @@ describe('tokens', () => {
   });
 });
 
+test('a token that comes when another was asked for since is shown to nobody', async () => {
+  const answers: ((token: string) => void)[] = [];
+  const client = newClient({ token: () => new Promise((resolve) => answers.push(resolve)) });
+  const problems = vi.fn();
+  client.on('error', problems);
+  await settle();
+  answers[0]!('h.1.s');
+  await settle();
+  const first = FakeSocket.last;
+  first.welcome();
+  first.authenticate();
+  first.say({ type: 'token:expiring', data: { expiresAt: 0 } });
+  first.end(4401, 'the token has ended');
+  await vi.advanceTimersByTimeAsync(1_000);
+  answers[2]!('h.3.s');
+  await settle();
+  const second = FakeSocket.last;
+  expect(second.protocols.at(-1)).toBe('token.h.3.s');
+  second.welcome();
+  second.authenticate();
+  answers[1]!('h.2.s');
+  await vi.advanceTimersByTimeAsync(20_000);
+  expect(second.said('auth')).toEqual([]);
+  expect([client.isConnected, answers.length, problems.mock.calls]).toEqual([false, 3, []]);
+});
+
 describe('another user or role', () => {
   /** What the client told of it, in order. */
   function told(client: ReturnType<typeof newClient>): unknown[] {

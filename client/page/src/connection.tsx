@@ -85,7 +85,8 @@ function tryNow(client: ShopwireClient): void {
   client.connect();
 }
 
-const sentence = (reason: string) => `${reason.charAt(0).toUpperCase()}${reason.slice(1)}.`;
+/** Nothing for what is said before it already. */
+const sentence = (reason: string) => (reason === 'the connection was lost' ? '' : `${reason.charAt(0).toUpperCase()}${reason.slice(1)}.`);
 
 /** Whole seconds until the next attempt. */
 function useCountdown(state: State): number | undefined {

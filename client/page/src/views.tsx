@@ -157,7 +157,7 @@ const OrderCard = memo(function OrderCard({ order }: { order: Order }) {
       <span className="name">{order.customer || '–'}</span>
       <span className="amount">{order.total === undefined ? '' : money(order.total)}</span>
       <span className="id">
-        {order.id} {order.channel && <>· {order.channel}</>}
+        <bdi>{order.id}</bdi> {order.channel && <>· {order.channel}</>}
       </span>
       {/* Not a component that listens by itself: the card is in the lane of this status, and moves with it. */}
       <span className="shopwire-badge" data-status={order.status}>
@@ -343,7 +343,7 @@ function NoticeLine({ notice: { title, message, severity, url, at } }: { notice:
     <p className="notice" data-severity={severity}>
       <span className="tag">{severity}</span>
       <span className="text">
-        <strong>{title}</strong> {message}{' '}
+        <strong>{title}</strong> <bdi>{message}</bdi>{' '}
         {url && (
           <a href={url} rel="noopener noreferrer" target="_blank">
             Open

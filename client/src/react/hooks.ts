@@ -1,7 +1,7 @@
 'use client';
 // The hooks. Each re-renders its component for what it returns, and for nothing else.
 
-import { useCallback, useEffect, useInsertionEffect, useMemo, useRef, useState, useSyncExternalStore } from 'react';
+import { useEffect, useInsertionEffect, useMemo, useRef, useState, useSyncExternalStore } from 'react';
 
 import { IDLE, type ShopwireClient } from '../client.js';
 import { namespaceOf, type EventType, type Namespace, type OrderStatus, type ShopEvent } from '../generated/events.js';
@@ -48,9 +48,11 @@ export function useWebSocket(want: Partial<Want> = {}): ShopwireSocket {
 
   // Handlers given while rendering. A list for each rendering, since React may throw one away: only what gets onto the page listens.
   const given: Given[] = [];
-  const rendering = { isOver: false };
+  // How many were begun, and which one is on the page: what was kept of an earlier one, thrown away or not, is used outside of rendering then.
+  const turns = useRef([0, 0]).current;
+  const mine = ++turns[0]!;
   useInsertionEffect(() => {
-    rendering.isOver = true;
+    turns[1] = mine;
   });
   useEffect(() => {
     for (const each of given) each.undo = each.isGone ? undefined : each.add();
@@ -58,7 +60,7 @@ export function useWebSocket(want: Partial<Want> = {}): ShopwireSocket {
   });
   const on = (name: any, handler: any, options?: ListenOptions) => {
     const add = () => client.on(name, handler, options);
-    if (rendering.isOver) return add();
+    if (mine <= turns[1]!) return add();
     const each: Given = { add };
     given.push(each);
     return () => {
@@ -72,7 +74,7 @@ export function useWebSocket(want: Partial<Want> = {}): ShopwireSocket {
 /** The connection's state, with its reason. */
 export function useConnection(): ConnectionState {
   const client = useShopwire();
-  const subscribe = useCallback((tell: () => void) => client.on('status', tell), [client]);
+  const subscribe = useMemo(() => (tell: () => void) => client.on('status', tell), [client]);
   return useSyncExternalStore(subscribe, () => client.state, () => IDLE);
 }
 
