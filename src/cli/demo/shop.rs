@@ -199,8 +199,11 @@ impl Shop {
         }
         match self.rng.u32(0..100) {
             0..12 if self.visits.len() < VISITORS_MAX => self.arrive(),
-            12..58 if !self.visits.is_empty() => self.go_on_visiting(),
-            58..88 if !self.orders.is_empty() => self.move_an_order(),
+            // The more are open the more moves, so that there are some at each step and none waits for ever.
+            58..88 if self.orders.len() > self.rng.usize(0..OPEN_ORDERS_MAX) => {
+                self.move_an_order();
+            }
+            12..88 if !self.visits.is_empty() => self.go_on_visiting(),
             88..94 => self.restock(),
             94..97 => self.change_a_price(),
             97..99 => self.give_back(),
