@@ -59,8 +59,8 @@ export function newLink(
     const handlers = {
       online: wake,
       visibilitychange: () => isHidden() || wake(),
-      // The browser may be wrong, as on the machine that the server is on.
-      offline: probe,
+      // The browser may be wrong, as on the machine that the server is on. An attempt that fails says that it is not.
+      offline: wake,
       // Maybe for the browser's back/forward cache, which takes no page with an open connection.
       pagehide() {
         down(CUT, '');
@@ -134,7 +134,7 @@ export function newLink(
     socket.onerror = () => {};
   }
 
-  /** The page is looked at again, or the network is back: now is a good moment to try. */
+  /** The page is looked at again, or the network is another one: now is a good moment to try. */
   function wake(): void {
     // What the server asked for is waited for: it spreads its clients.
     if (retry && after === undefined) open();

@@ -87,6 +87,19 @@ test('the browser looks neither hurry on what the server asked for', async () =>
   expect(FakeSocket.all).toHaveLength(2);
 });
 
+test('a client that waits finds out by itself that the browser has no network any more', async () => {
+  const { client, socket } = await inPage();
+  vi.spyOn(Math, 'random').mockReturnValue(0.9);
+  socket.end();
+  expect(client.status).toBe('waiting');
+  vi.spyOn(navigator, 'onLine', 'get').mockReturnValue(false);
+  window.dispatchEvent(new Event('offline'));
+  await settle();
+  expect(FakeSocket.all).toHaveLength(2);
+  FakeSocket.last.end();
+  expect(client.state).toMatchObject({ status: 'offline', retryIn: 27_000 });
+});
+
 test('a page that is left gives up its connection, and goes on when it is back', async () => {
   const { client, socket } = await inPage();
   socket.event('e-1');
