@@ -22,6 +22,12 @@ import { answer, letIn, sale, send, Shop, treePerTest } from './react-shop.js';
 
 treePerTest();
 
+const StrictShop = ({ children }: { children: React.ReactNode }) => (
+  <StrictMode>
+    <Shop>{children}</Shop>
+  </StrictMode>
+);
+
 describe('the provider', () => {
   test('makes one connection for the tree, also under StrictMode, and ends it with the tree', async () => {
     const Part = () => {
@@ -97,13 +103,7 @@ describe('useWebSocket', () => {
       ws.on('order:created', (order) => calls.push(`${order.orderId} in rendering ${count}`));
       return <p>{ws.isConnected ? 'live' : ws.status}</p>;
     };
-    const tree = render(
-      <StrictMode>
-        <Shop>
-          <Orders />
-        </Shop>
-      </StrictMode>,
-    );
+    const tree = render(<Orders />, { wrapper: StrictShop });
     expect(screen.getByText('connecting')).toBeTruthy();
     const socket = await letIn();
     expect(screen.getByText('live')).toBeTruthy();
@@ -128,13 +128,7 @@ describe('useWebSocket', () => {
       }, []);
       return null;
     };
-    render(
-      <StrictMode>
-        <Shop>
-          <Orders />
-        </Shop>
-      </StrictMode>,
-    );
+    render(<Orders />, { wrapper: StrictShop });
     const socket = await letIn();
     send(socket, 'e-1', 'order:created', sale('o-1'));
     expect(handler).toHaveBeenCalledOnce();
@@ -151,13 +145,7 @@ describe('useWebSocket', () => {
       useEffect(() => kept.on('order:created', handler), [kept]);
       return null;
     };
-    const tree = render(
-      <StrictMode>
-        <Shop>
-          <Orders />
-        </Shop>
-      </StrictMode>,
-    );
+    const tree = render(<Orders />, { wrapper: StrictShop });
     const socket = await letIn();
     send(socket, 'e-1', 'order:created', sale('o-1'));
     expect(handler).toHaveBeenCalledOnce();
